@@ -1,0 +1,1 @@
+"""One algorithm = one file. See ``kshot.types.MetaLearner`` for what a file provides."""

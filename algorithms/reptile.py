@@ -1,0 +1,135 @@
+"""Reptile (Nichol, Achiam & Schulman 2018, arXiv 1803.02999, batched algorithm 1) with policy-gradient steps.
+
+One meta-step: from theta, take k gradient steps per task, each on fresh episodes of the task's current policy; then
+move theta to the mean of the adapted parameters. With k = 1 that is the gradient of the joint objective over all tasks;
+only k > 1 makes the direction depend on the agreement between a task's successive gradients.
+
+The paper has no reinforcement learning; the inner loop here is MAML's (vanilla policy gradient, per-task baseline).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from kshot.learning import networks, policy_gradient
+from kshot.learning.policy_gradient import MLPPolicy
+from kshot.seeding import key
+from kshot.types import ActionKind, Collect, Episodes, Evidence, FamilySpec, Metrics, Policy, Task
+
+EVIDENCE: Evidence = "rollouts"
+ACTIONS: frozenset[ActionKind] = frozenset({"continuous", "discrete"})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Hyper-parameters of Reptile.
+
+    Attributes:
+        hidden: widths of the policy's tanh layers.
+        init_std: initial standard deviation of continuous actions.
+        final_scale: factor on the last layer's initial weights.
+        observation_clip: bound on normalised observations.
+        meta_batch: tasks per meta-step.
+        episodes: episodes per task and inner step, in training.
+        inner_steps: k, gradient steps per task and meta-step.
+        inner_lr: rate of the inner steps in training.
+        outer_lr: share of the way from theta to the mean adapted parameters.
+        outer_lr_end: its value at the end of the budget, reached linearly.
+        test_episodes: episodes per task and adaptation step when evaluated; 0 means ``episodes``.
+        test_lrs: rates of the adaptation steps when evaluated, the last one repeating; empty means ``inner_lr``.
+        discount: gamma.
+        gae_lambda: lambda of generalised advantage estimation.
+    """
+
+    hidden: tuple[int, ...] = (64, 64)
+    init_std: float = 1.0
+    final_scale: float = 1.0
+    observation_clip: float = 5.0
+    meta_batch: int = 20
+    episodes: int = 10
+    inner_steps: int = 3
+    inner_lr: float = 0.1
+    outer_lr: float = 1.0
+    outer_lr_end: float = 0.1
+    test_episodes: int = 0
+    test_lrs: tuple[float, ...] = ()
+    discount: float = 0.99
+    gae_lambda: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("meta_batch", "episodes", "inner_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("inner_lr", "outer_lr", "init_std"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+
+
+class Reptile:
+    """See the module's docstring; the protocol is ``kshot.types.MetaLearner``."""
+
+    trains = True
+    max_evidence: int | None = None
+
+    def __init__(self, spec: FamilySpec, settings: Settings, seed: int, device: str) -> None:
+        self.settings = settings
+        self._policy = policy_gradient.init_policy(
+            spec,
+            settings.hidden,
+            settings.init_std,
+            settings.final_scale,
+            settings.observation_clip,
+            key(seed, "initial parameters"),
+            device,
+        )
+
+    @property
+    def tasks_per_step(self) -> int:
+        return self.settings.meta_batch
+
+    @property
+    def adaptation_episodes(self) -> int:
+        return self.settings.test_episodes or self.settings.episodes
+
+    def policy(self) -> MLPPolicy:
+        return self._policy
+
+    def meta_step(self, tasks: Sequence[Task], collect: Collect, progress: float) -> Metrics:
+        s = self.settings
+        policy, metrics = self._policy, Metrics()
+        for step in range(s.inner_steps):
+            episodes = collect(policy, tasks, s.episodes)
+            metrics["return" if step == 0 else "return_adapted"] = float(episodes.returns.mean())
+            policy = policy_gradient.adapt_policy(policy, episodes, s.inner_lr, s.discount, s.gae_lambda)
+        outer_lr = s.outer_lr + (s.outer_lr_end - s.outer_lr) * progress
+        theta = {}
+        for name, value in self._policy.params.items():
+            theta[name] = value + outer_lr * (policy.params[name] - value).mean(dim=0)
+        policy_gradient.check_finite("the parameters", *theta.values())
+        before, after = networks.flatten(list(self._policy.params.values())), networks.flatten(list(theta.values()))
+        metrics["update_norm"] = float((after - before).norm())
+        if "log_std" in theta:
+            metrics["policy_std"] = float(theta["log_std"].exp().mean())
+        self._policy = replace(self._policy, params=theta)
+        return metrics
+
+    def adapt(self, policy: Policy, evidence: Episodes) -> MLPPolicy:
+        if not isinstance(policy, MLPPolicy):
+            raise TypeError(f"Reptile cannot adapt a {type(policy).__name__}")
+        s = self.settings
+        rates = s.test_lrs or (s.inner_lr,)
+        rate = rates[min(policy.updates, len(rates) - 1)]
+        return policy_gradient.adapt_policy(policy, evidence, rate, s.discount, s.gae_lambda)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"policy": dict(self._policy.params)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        params = {name: value.to(self._policy.params[name]) for name, value in state["policy"].items()}
+        self._policy = replace(self._policy, params=params)
+
+
+def build(spec: FamilySpec, settings: Settings, seed: int, device: str) -> Reptile:
+    return Reptile(spec, settings, seed, device)

@@ -1,0 +1,71 @@
+"""Multi-layer perceptrons as dictionaries of tensors, so that one call can serve a different network per task.
+
+A parameter is either shared, e.g. a weight [in, out], or stacked over tasks, [T, in, out]; ``mlp`` takes both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+import itertools
+
+Params = dict[str, Tensor]
+
+
+def torch_generator(seed: int) -> torch.Generator:
+    """A CPU generator from a 64-bit key (torch wants it signed-safe); initial values do not depend on the device."""
+    return torch.Generator().manual_seed(seed % 2**63)
+
+
+def init_mlp(sizes: Sequence[int], generator: torch.Generator, final_scale: float = 1.0) -> Params:
+    """Xavier-uniform weights and zero biases for layers ``sizes[0] -> ... -> sizes[-1]``.
+
+    ``final_scale`` shrinks the last layer, so that the first policy's mean does not depend much on its input.
+    """
+    params: Params = {}
+    for layer, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
+        bound = (6.0 / (fan_in + fan_out)) ** 0.5
+        weight = (torch.rand(fan_in, fan_out, generator=generator) * 2 - 1) * bound
+        last = layer == len(sizes) - 2
+        params[f"weight_{layer}"] = weight * final_scale if last else weight
+        params[f"bias_{layer}"] = torch.zeros(fan_out)
+    return params
+
+
+def n_layers(params: Mapping[str, Tensor]) -> int:
+    """Number of linear layers in an MLP's parameters."""
+    return sum(name.startswith("weight_") for name in params)
+
+
+def mlp(params: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    """Apply the network: x [T, N, in] -> [T, N, out], tanh between layers (smooth, as second derivatives are taken)."""
+    layers = n_layers(params)
+    for layer in range(layers):
+        x = x @ params[f"weight_{layer}"] + params[f"bias_{layer}"].unsqueeze(-2)  # [T, N, width]
+        if layer < layers - 1:
+            x = torch.tanh(x)
+    return x
+
+
+def head_names(params: Mapping[str, Tensor]) -> frozenset[str]:
+    """Names of the last layer's parameters (what ANIL adapts)."""
+    last = n_layers(params) - 1
+    return frozenset({f"weight_{last}", f"bias_{last}"})
+
+
+def stack(params: Mapping[str, Tensor], n_tasks: int) -> Params:
+    """One copy of shared parameters per task (a view): [...] -> [T, ...]."""
+    return {name: value.expand(n_tasks, *value.shape) for name, value in params.items()}
+
+
+def flatten(tensors: Sequence[Tensor]) -> Tensor:
+    """All numbers of some tensors in one vector."""
+    return torch.cat([tensor.reshape(-1) for tensor in tensors])
+
+
+def unflatten(vector: Tensor, like: Mapping[str, Tensor]) -> Params:
+    """The inverse of ``flatten`` over ``like.values()``."""
+    parts = torch.split(vector, [value.numel() for value in like.values()])
+    return {name: part.reshape(value.shape) for (name, value), part in zip(like.items(), parts, strict=True)}

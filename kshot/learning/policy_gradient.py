@@ -1,0 +1,192 @@
+"""Policies given by a (per-task) MLP, and the policy-gradient step that adapts them: the inner loop of MAML and kin."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kshot.learning import distributions, networks, returns
+from kshot.learning.baseline import fit_predict
+from kshot.learning.distributions import Distribution
+from kshot.learning.networks import Params
+from kshot.types import Array, Episodes, FamilySpec, Memory
+
+Surrogate = Literal["ratio", "log_prob"]
+
+
+@dataclass(frozen=True)
+class MLPPolicy:
+    """A memoryless policy. Parameters are shared by all tasks, or stacked with a leading task axis.
+
+    ``updates`` counts the adaptation steps behind the parameters (test-time rates may depend on it).
+    """
+
+    params: Mapping[str, Tensor]
+    spec: FamilySpec
+    clip: float
+    updates: int = 0
+
+    def distribution(self, obs: Tensor, params: Mapping[str, Tensor] | None = None) -> Distribution:
+        """Action distribution for normalised observations [T, N, D]; ``params`` replaces the policy's own."""
+        params = self.params if params is None else params
+        output = networks.mlp(params, obs)
+        if self.spec.action_kind == "discrete":
+            return (output,)
+        log_std = params["log_std"].clamp(min=distributions.MIN_LOG_STD).unsqueeze(-2)
+        return output, log_std.expand_as(output)
+
+    def normalise(self, obs: Array) -> Tensor:
+        """(obs - center) / scale, clipped, as a tensor of the parameters' type and device."""
+        scaled = (obs - self.spec.observation_center) / self.spec.observation_scale
+        anchor = self.params["weight_0"]
+        return torch.as_tensor(np.clip(scaled, -self.clip, self.clip), dtype=anchor.dtype, device=anchor.device)
+
+    def start(self, n_tasks: int, n_copies: int) -> Memory:
+        stacked = self.params["weight_0"].ndim == 3
+        if stacked and self.params["weight_0"].shape[0] != n_tasks:
+            raise ValueError(f"policy adapted to {self.params['weight_0'].shape[0]} tasks cannot act on {n_tasks}")
+        return {}
+
+    @torch.no_grad()
+    def act(self, obs: Array, memory: Memory, noise: Array | None) -> tuple[Array, Array, Memory]:
+        distribution = self.distribution(self.normalise(obs))
+        given = None if noise is None else torch.as_tensor(noise).to(distribution[0])
+        action = distributions.sample(distribution, given)
+        log_prob = distributions.log_prob(distribution, action)
+        return action.cpu().numpy(), log_prob.cpu().numpy(), memory
+
+    def observe(self, memory: Memory, action: Array, reward: Array, done: Array) -> Memory:
+        return memory
+
+
+def init_policy(
+    spec: FamilySpec, hidden: tuple[int, ...], init_std: float, final_scale: float, clip: float, seed: int, device: str
+) -> MLPPolicy:
+    """A tanh MLP with a free log standard deviation (continuous) or logits (discrete); values keyed by ``seed``."""
+    sizes = (spec.observation_dim, *hidden, spec.action_dim)
+    params = networks.init_mlp(sizes, networks.torch_generator(seed), final_scale)
+    if spec.action_kind == "continuous":
+        params["log_std"] = torch.full((spec.action_dim,), float(np.log(init_std)))
+    return MLPPolicy({name: value.to(device) for name, value in params.items()}, spec, clip)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Episodes as flat samples, N = E * H per task: what a policy-gradient loss reads.
+
+    obs [T, N, D] normalised; action [T, N, A] or [T, N]; advantage and weight [T, N]; the weights of a task sum to 1
+    over its taken steps, so every sum over N is a mean and padding counts nothing.
+    """
+
+    obs: Tensor
+    action: Tensor
+    advantage: Tensor
+    weight: Tensor
+
+    def thin(self, stride: int) -> Batch:
+        """Every ``stride``-th sample; weights again sum to 1 (a task whose kept samples are all padding keeps 0)."""
+        if stride == 1:
+            return self
+        weight = self.weight[:, ::stride]
+        weight = weight / weight.sum(dim=1, keepdim=True).clamp(min=1e-12)
+        return Batch(self.obs[:, ::stride], self.action[:, ::stride], self.advantage[:, ::stride], weight)
+
+
+def make_batch(policy: MLPPolicy, episodes: Episodes, discount: float, gae_lambda: float) -> Batch:
+    """Advantages from the per-task linear baseline and GAE, normalised per task, and everything as tensors.
+
+    Episodes cut off by the horizon are not bootstrapped: the objective is the finite-horizon return, as in the
+    reference implementations of MAML, and the baseline sees the time step.
+    """
+    obs = policy.normalise(episodes.obs)
+    value_targets = returns.discounted_returns(episodes.reward, episodes.mask, discount)
+    value = fit_predict(obs.cpu().numpy(), value_targets, episodes.mask)
+    advantage = returns.gae(episodes.reward, value, episodes.mask, discount, gae_lambda)
+    advantage = returns.normalise(advantage, episodes.mask, axes=(1, 2))
+    weight = episodes.mask / np.maximum(episodes.mask.sum(axis=(1, 2), keepdims=True), 1)
+
+    def flat(array: Array) -> Tensor:
+        tensor = torch.tensor(array, device=obs.device)  # a copy: episodes are read-only
+        tensor = tensor.to(obs.dtype) if tensor.is_floating_point() else tensor
+        return tensor.flatten(1, 2)
+
+    return Batch(obs.flatten(1, 2), flat(episodes.action), flat(advantage), flat(weight))
+
+
+def surrogate_loss(distribution: Distribution, batch: Batch, surrogate: Surrogate) -> Tensor:
+    """[T] negative policy-gradient objective whose gradient is the vanilla policy gradient.
+
+    ``ratio`` weights the advantage with exp(log_prob - stop_gradient(log_prob)), which is 1: it has the same first
+    derivative as the plain log-likelihood, and the right second derivative for differentiating through the step
+    (Rothfuss et al. 2019, ProMP, arXiv 1810.06784, section 4: the low-variance-curvature estimator).
+    """
+    log_prob = distributions.log_prob(distribution, batch.action)
+    score = (log_prob - log_prob.detach()).exp() if surrogate == "ratio" else log_prob
+    return -(batch.weight * score * batch.advantage).sum(dim=1)
+
+
+def inner_step(
+    policy: MLPPolicy,
+    params: Params,
+    batch: Batch,
+    rate: float,
+    *,
+    names: Collection[str] | None = None,
+    create_graph: bool = False,
+    surrogate: Surrogate = "ratio",
+) -> Params:
+    """One gradient step of every task's own parameters on its own batch (Finn et al. 2017, algorithm 3, line 7).
+
+    Args:
+        policy: gives the architecture; its own parameters are not used.
+        params: stacked [T, ...]; they need not require gradients.
+        batch: samples of the same T tasks.
+        rate: step size.
+        names: parameters to adapt (None: all).
+        create_graph: keep the graph of the gradient itself (second-order MAML); otherwise the gradient is a constant.
+        surrogate: see ``surrogate_loss``.
+    """
+    with torch.enable_grad():
+        if not params["weight_0"].requires_grad:
+            params = {name: value.detach().requires_grad_() for name, value in params.items()}
+        adapted = [name for name in params if names is None or name in names]
+        # The sum over tasks gives every task's own gradient: task t's loss depends on slice t only.
+        loss = surrogate_loss(policy.distribution(batch.obs, params), batch, surrogate).sum()
+        gradients = torch.autograd.grad(loss, [params[name] for name in adapted], create_graph=create_graph)
+        step = dict(zip(adapted, gradients, strict=True))
+        return {name: value - rate * step[name] if name in step else value for name, value in params.items()}
+
+
+def detached(params: Mapping[str, Tensor]) -> Params:
+    """The same numbers without a graph."""
+    return {name: value.detach() for name, value in params.items()}
+
+
+def adapt_policy(
+    policy: MLPPolicy,
+    evidence: Episodes,
+    rate: float,
+    discount: float,
+    gae_lambda: float,
+    names: Collection[str] | None = None,
+    surrogate: Surrogate = "ratio",
+) -> MLPPolicy:
+    """A new policy one gradient step further on every task of the evidence; the given one is left as it was."""
+    params = dict(policy.params)
+    if params["weight_0"].ndim == 2:
+        params = networks.stack(params, evidence.n_tasks)
+    batch = make_batch(policy, evidence, discount, gae_lambda)
+    stepped = inner_step(policy, detached(params), batch, rate, names=names, surrogate=surrogate)
+    return replace(policy, params=detached(stepped), updates=policy.updates + 1)
+
+
+def check_finite(name: str, *values: Tensor) -> None:
+    """Raise FloatingPointError naming the quantity when any value is NaN or infinite: the run has diverged."""
+    for value in values:
+        if not torch.isfinite(value).all():
+            raise FloatingPointError(f"{name} is not finite")

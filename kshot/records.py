@@ -1,0 +1,132 @@
+"""The files that runs write and reports read: schemas, atomic writing, checked reading.
+
+The wings of the house share nothing but these tables. docs: ``results/README.md`` explains every column.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+TRAIN_SCHEMA = pa.schema(
+    [
+        ("iteration", pa.int32()),
+        ("env_steps", pa.int64()),  # training steps taken up to and including this iteration
+        ("metric", pa.dictionary(pa.int16(), pa.string())),
+        ("value", pa.float64()),
+    ]
+)
+_NAME = pa.dictionary(pa.int32(), pa.string())
+CURVE_SCHEMA = pa.schema(
+    [
+        ("suite", _NAME),
+        ("family", _NAME),  # the cell's name in the suite
+        ("algorithm", _NAME),  # the algorithm's (or reference policy's) name in the suite
+        ("kind", _NAME),  # algorithm | reference
+        ("seed", pa.int32()),
+        ("split", _NAME),
+        ("group", _NAME),  # the class of the task, in benchmarks with several
+        ("task", _NAME),  # Task.id
+        ("k", pa.int32()),  # evidence consumed before this episode: episodes of this task, or demonstrations
+        ("adaptation_episodes", pa.int32()),  # own episodes consumed (0 for demonstration-fed learners)
+        ("adaptation_updates", pa.int32()),  # calls of adapt so far: gradient steps for gradient learners
+        ("adaptation_steps", pa.int64()),  # environment steps in that evidence
+        ("episode", pa.int32()),  # index within this task, k and action mode
+        ("mode", _NAME),  # sampled | mean
+        ("env_steps", pa.int32()),  # length of this episode
+        ("return", pa.float64()),
+        ("success_any", pa.bool_()),
+        ("success_last", pa.bool_()),
+        ("first_success", pa.int32()),  # steps to the first success, -1 for never
+        ("status", _NAME),  # ok | diverged
+        ("config_hash", _NAME),
+    ]
+)
+STATUSES = ("ok", "diverged")
+
+
+class RecordError(ValueError):
+    """A results file is missing, damaged or of another shape; the message names the file and the remedy."""
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a whole file or nothing: a reader never sees half of it, a failure leaves the old one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)  # mkstemp's 0600 would hide results from colleagues on a shared disk
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """``write_bytes`` for UTF-8 text."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Sorted, indented JSON with a final newline, written atomically."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object. Raises RecordError naming the file when it is missing or damaged."""
+    try:
+        value = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise RecordError(f"{path}: no such file; the step that writes it has not run") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise RecordError(f"{path}: not readable as JSON ({error}); delete it and run its step again") from None
+    if not isinstance(value, dict):
+        raise RecordError(f"{path}: holds a {type(value).__name__}, expected a JSON object")
+    return value
+
+
+def write_table(path: Path, frame: pd.DataFrame, schema: pa.Schema) -> None:
+    """Write ``frame`` as parquet with exactly ``schema``; same rows, same bytes.
+
+    Raises:
+        RecordError: columns are missing, extra, or do not convert.
+    """
+    if list(frame.columns) != schema.names:
+        raise RecordError(f"{path}: columns {list(frame.columns)} differ from the schema's {schema.names}")
+    try:
+        table = pa.Table.from_pandas(frame, schema=schema, preserve_index=False).replace_schema_metadata(None)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise RecordError(f"{path}: a value does not fit the schema: {error}") from None
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    write_bytes(path, sink.getvalue().to_pybytes())
+
+
+def read_table(path: Path, schema: pa.Schema) -> pd.DataFrame:
+    """Read what ``write_table`` wrote.
+
+    Raises:
+        RecordError: the file is missing, truncated or has other columns.
+    """
+    if not path.is_file():
+        raise RecordError(f"{path}: no such file; the step that writes it has not run")
+    try:
+        table = pq.ParquetFile(path).read()
+    except (pa.ArrowInvalid, OSError) as error:
+        detail = str(error).splitlines()[0]
+        raise RecordError(f"{path}: not a complete parquet file ({detail}); delete it and run its step again") from None
+    if table.schema.names != schema.names:
+        different = sorted(set(table.schema.names) ^ set(schema.names))
+        raise RecordError(f"{path}: columns differ from this version's schema in {different}; run its step again")
+    return table.to_pandas()

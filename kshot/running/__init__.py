@@ -1,0 +1,1 @@
+"""Running experiments: rollouts, training, evaluation, checkpoints, provenance."""

@@ -1,0 +1,45 @@
+"""From the names and settings of a run to its family and learner."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, cast
+
+from kshot import registry, seeding
+from kshot.run_config import RunConfig
+from kshot.types import Evidence, FamilySpec, MetaLearner, TaskFamily
+
+Headline = Literal["return", "success_last", "trial_return"]
+
+
+def _settings(module: Any, values: dict[str, Any]) -> Any:
+    # JSON has no tuples; settings are hashable dataclasses that use nothing else for sequences.
+    return module.Settings(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+def family(run: RunConfig) -> TaskFamily:
+    """The run's task family."""
+    module = registry.load("envs", run.family_module)
+    return cast(TaskFamily, module.build(_settings(module, dict(run.family_settings))))
+
+
+def headline(run: RunConfig) -> Headline:
+    """The figure that comes first in this family's reports."""
+    module = registry.load("envs", run.family_module)
+    chosen = getattr(module, "headline", None)
+    return "return" if chosen is None else chosen(_settings(module, dict(run.family_settings)))
+
+
+def evidence(run: RunConfig) -> Evidence:
+    """What the run's algorithm adapts on."""
+    return cast(Evidence, registry.load("algorithms", str(run.algorithm_module)).EVIDENCE)
+
+
+def learner(run: RunConfig, spec: FamilySpec) -> MetaLearner:
+    """The run's algorithm at its initial parameters. Raises ValueError for a reference policy, which has none."""
+    if run.algorithm_module is None:
+        raise ValueError(f"{run.algorithm!r} is a reference policy of {run.family!r}: there is nothing to train")
+    module = registry.load("algorithms", run.algorithm_module)
+    settings = _settings(module, dict(run.algorithm_settings))
+    # The algorithm's module is part of the key, the row's name is not: renaming a row changes no number.
+    seed = seeding.key(run.seed, "learner", run.algorithm_module)
+    return cast(MetaLearner, module.build(spec, settings, seed, run.device))

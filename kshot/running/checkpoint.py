@@ -1,0 +1,88 @@
+"""Saving and loading learners: whole files or nothing, one process per run, and no file mistaken for another's."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+
+from kshot.records import RecordError, write_bytes
+from kshot.run_config import RunConfig
+
+CHECKPOINT = "checkpoint.pt"
+MODEL = "model.pt"
+FORMAT = 1
+
+
+class Busy(RuntimeError):
+    """Another process works on the same run."""
+
+
+@contextmanager
+def exclusive(directory: Path) -> Iterator[None]:
+    """Hold the run's lock; the system releases it when the process ends, however it ends. Raises Busy."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Busy(f"{directory}: another process is working on this run; wait for it or stop it first") from None
+        yield
+
+
+class StopRequest:
+    """Turns SIGTERM and SIGINT into a flag, so that a run ends between two iterations with everything saved."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def __enter__(self) -> StopRequest:
+        self._previous = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        self.signal = number
+
+
+def save(path: Path, value: Mapping[str, Any]) -> None:
+    """Write tensors and plain values atomically; equal values give equal bytes."""
+    buffer = io.BytesIO()  # torch.save names the archive after the file it is given: a buffer keeps the bytes the same
+    torch.save({"format": FORMAT, **value}, buffer)
+    write_bytes(path, buffer.getvalue())
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read what ``save`` wrote. Raises RecordError when the file is missing, damaged or of another format."""
+    try:
+        value = torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise RecordError(f"{path}: no such file; train this run first") from None
+    except Exception as error:  # torch raises several unrelated types for damaged archives
+        detail = (str(error).splitlines() or [type(error).__name__])[0]
+        raise RecordError(f"{path}: not a readable model file ({detail}); delete it and train again") from None
+    if not isinstance(value, dict) or value.get("format") != FORMAT:
+        raise RecordError(f"{path}: not a model file of this version; delete it and train again")
+    return value
+
+
+def load_model(path: Path, run: RunConfig) -> dict[str, Any]:
+    """The trained model of a run. Raises RecordError when it belongs to another algorithm or other settings."""
+    model = load(path)
+    if model["algorithm"] != run.algorithm_module:
+        raise RecordError(f"{path}: a model of {model['algorithm']!r}, but {run.algorithm_module!r} is to be evaluated")
+    if model["train_hash"] != run.train_hash:
+        raise RecordError(
+            f"{path}: trained with settings {model['train_hash']}, but the suite now says {run.train_hash}; train again"
+        )
+    return model

@@ -1,0 +1,211 @@
+"""Evaluating one run on unseen tasks: how good is it after k episodes of evidence, for growing k?
+
+For every frozen test task: score the current policy with its mean action; play a block of sampled episodes, which both
+scores the policy as it really acts and is the evidence; adapt; repeat. Every task plays the same number of episodes,
+full length: counting "the first n episodes to finish" instead would favour those that end early by succeeding.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from kshot import records, seeding
+from kshot.run_config import RunConfig
+from kshot.running import build, checkpoint, provenance
+from kshot.running.heartbeat import Heartbeat
+from kshot.running.rollout import rollout
+from kshot.types import Array, Episodes, MetaLearner, Mode, Policy, Task, TaskFamily
+
+TASK_CHUNK = 1000
+"""Tasks evaluated side by side at most. It bounds memory; results do not depend on who shares a chunk."""
+
+
+def evidence_points(learner: MetaLearner, points: Sequence[int]) -> list[int]:
+    """The evidence points of a suite that a learner can be scored at: multiples of its block, up to its limit."""
+    limit = float("inf") if learner.max_evidence is None else learner.max_evidence
+    return [k for k in points if k % learner.adaptation_episodes == 0 and k <= limit]
+
+
+def evaluate(run: RunConfig, root: Path) -> None:
+    """Evaluate a run from its model file alone and write ``curve.parquet`` and ``evaluate.json``.
+
+    Raises:
+        records.RecordError: the model file is missing, damaged or belongs to another run.
+        checkpoint.Busy: another process works on this run.
+    """
+    directory = run.directory(root)
+    with checkpoint.exclusive(directory):
+        begun = time.monotonic()
+        family = build.family(run)
+        tasks = family.tasks(run.evaluation.split, run.evaluation.tasks, run.task_seed)
+        recorder = _Recorder(run, tasks)
+        if run.kind == "reference":
+            status, reason = "ok", ""
+            _evaluate_reference(run, family, tasks, recorder, directory)
+        else:
+            model = checkpoint.load_model(directory / checkpoint.MODEL, run)
+            status, reason = model["status"], model["reason"]
+            if status == "ok":
+                learner = build.learner(run, family.spec)
+                learner.load_state_dict(model["learner"])
+                _evaluate_learner(run, family, learner, tasks, recorder, directory)
+            else:
+                recorder.diverged()
+        records.write_table(directory / "curve.parquet", recorder.frame(), records.CURVE_SCHEMA)
+        spec = family.spec
+        information = {
+            "horizon": spec.horizon,
+            "episodes_per_trial": spec.episodes_per_trial,
+            "headline": build.headline(run),
+            "action_kind": spec.action_kind,
+            "references": _known_values(family, tasks),
+        }
+        provenance_record = provenance.collect(
+            run,
+            status=status,
+            reason=reason,
+            env_steps=recorder.env_steps,
+            wall_seconds=time.monotonic() - begun,
+            family=information,
+        )
+        records.write_json(directory / "evaluate.json", provenance_record)
+        episodes = recorder.episodes
+        Heartbeat(directory, "evaluate", episodes, "episodes").beat(
+            "diverged" if status == "diverged" else "done", episodes, reason, force=True
+        )
+
+
+def _evaluate_learner(
+    run: RunConfig,
+    family: TaskFamily,
+    learner: MetaLearner,
+    tasks: Sequence[Task],
+    recorder: _Recorder,
+    directory: Path,
+) -> None:
+    points = evidence_points(learner, run.evaluation.k)
+    block = learner.adaptation_episodes
+    blocks = points[-1] // block + 1
+    total = len(tasks) * (blocks * block + len(points) * run.evaluation.mean_episodes)
+    heartbeat = Heartbeat(directory, "evaluate", total, "episodes")
+    for first, chunk in _chunks(tasks, family, max(block, run.evaluation.mean_episodes)):
+        policy: Policy = learner.policy()
+        consumed = np.zeros(len(chunk), dtype=np.int64)
+        for update in range(blocks):
+            k = update * block
+            heartbeat.beat("evaluating", recorder.episodes)
+            play = _player(run, family, chunk, first, k)
+            if k in points:
+                recorder.add(play(policy, run.evaluation.mean_episodes, "mean"), first, k, update, consumed, "mean")
+            evidence = play(policy, block, "sampled")
+            recorder.add(evidence, first, k, update, consumed, "sampled")
+            if update < blocks - 1:
+                policy = learner.adapt(policy, evidence)
+                consumed = consumed + evidence.lengths.sum(axis=1)
+
+
+def _evaluate_reference(
+    run: RunConfig, family: TaskFamily, tasks: Sequence[Task], recorder: _Recorder, directory: Path
+) -> None:
+    """Scripted policies do not adapt; where the trial is what counts they play whole trials, memory and all."""
+    trial = family.spec.episodes_per_trial if build.headline(run) == "trial_return" else 1
+    copies = run.evaluation.sampled_episodes
+    heartbeat = Heartbeat(directory, "evaluate", len(tasks) * copies * trial, "episodes")
+    for first, chunk in _chunks(tasks, family, copies):
+        heartbeat.beat("evaluating", recorder.episodes)
+        policy = family.references[run.algorithm](chunk)
+        keys = _keys(run, len(chunk), first, 0, "sampled")
+        played = rollout(family, policy, chunk, keys, copies, trial)
+        for k in range(trial):
+            episodes = played.select(slice(None), np.arange(copies) * trial + k)
+            recorder.add(episodes, first, k, 0, np.zeros(len(chunk), dtype=np.int64), "sampled")
+
+
+def _chunks(tasks: Sequence[Task], family: TaskFamily, copies: int) -> list[tuple[int, Sequence[Task]]]:
+    size = max(1, min(TASK_CHUNK, family.spec.max_sub_envs // copies))
+    return [(first, tasks[first : first + size]) for first in range(0, len(tasks), size)]
+
+
+def _keys(run: RunConfig, n_tasks: int, first: int, k: int, mode: Mode) -> seeding.Keys:
+    """Keyed by seed, evidence and the task's position in the frozen test set; algorithms share their luck."""
+    return seeding.split(seeding.key(run.seed, "evaluation", k, mode), first + np.arange(n_tasks))
+
+
+def _player(
+    run: RunConfig, family: TaskFamily, tasks: Sequence[Task], first: int, k: int
+) -> Callable[[Policy, int, Mode], Episodes]:
+    def play(policy: Policy, copies: int, mode: Mode) -> Episodes:
+        return rollout(family, policy, tasks, _keys(run, len(tasks), first, k, mode), copies, mode=mode)
+
+    return play
+
+
+def _known_values(family: TaskFamily, tasks: Sequence[Task]) -> dict[str, float]:
+    """Mean over the test tasks of the reference values the family knows."""
+    values = [family.reference(task) for task in tasks]
+    return {name: float(np.mean([value[name] for value in values])) for name in (values[0] if values else {})}
+
+
+class _Recorder:
+    """Collects blocks of episodes as columns of the curve table, one row per episode."""
+
+    def __init__(self, run: RunConfig, tasks: Sequence[Task]) -> None:
+        self._run = run
+        self._ids = np.array([task.id for task in tasks], dtype=object)
+        self._groups = np.array([task.group or task.family for task in tasks], dtype=object)
+        self._blocks: list[dict[str, Array]] = []
+        self.episodes = 0
+        self.env_steps = 0
+
+    def add(self, episodes: Episodes, first: int, k: int, updates: int, consumed: Array, mode: Mode) -> None:
+        """Rows for episodes of tasks ``first``, ``first + 1``, ...; ``consumed`` [T] counts steps of evidence."""
+        n_tasks, n_episodes = episodes.n_tasks, episodes.n_episodes
+        positions = np.repeat(np.arange(first, first + n_tasks), n_episodes)
+        self._blocks.append(
+            {
+                "group": self._groups[positions],
+                "task": self._ids[positions],
+                "k": np.full(len(positions), k),
+                "adaptation_updates": np.full(len(positions), updates),
+                "adaptation_steps": np.repeat(consumed, n_episodes),
+                "episode": np.tile(np.arange(n_episodes), n_tasks),
+                "mode": np.full(len(positions), mode, dtype=object),
+                "env_steps": episodes.lengths.reshape(-1),
+                "return": episodes.returns.reshape(-1).astype(np.float64),
+                "success_any": episodes.success_any.reshape(-1),
+                "success_last": episodes.success_last.reshape(-1),
+                "first_success": episodes.first_success.reshape(-1),
+            }
+        )
+        self.episodes += n_tasks * n_episodes
+        self.env_steps += episodes.steps
+
+    def diverged(self) -> None:
+        """The one row of a run that has no result: it keeps the cell visible and counts in no average."""
+        row: dict[str, Any] = {"group": "", "task": "", "mode": "mean", "return": np.nan}
+        row |= dict.fromkeys(("k", "adaptation_updates", "adaptation_steps", "episode", "env_steps"), 0)
+        row |= {"success_any": False, "success_last": False, "first_success": -1}
+        self._blocks.append({name: np.array([value], dtype=object) for name, value in row.items()})
+
+    def frame(self) -> pd.DataFrame:
+        run = self._run
+        columns = {name: np.concatenate([block[name] for block in self._blocks]) for name in self._blocks[0]}
+        own_episodes = run.algorithm_module is None or build.evidence(run) == "rollouts"
+        constant: dict[str, Any] = {
+            "suite": run.suite,
+            "family": run.family,
+            "algorithm": run.algorithm,
+            "kind": run.kind,
+            "seed": run.seed,
+            "split": run.evaluation.split,
+            "status": "diverged" if (columns["task"] == "").any() else "ok",
+            "config_hash": run.config_hash,
+            "adaptation_episodes": columns["k"] if own_episodes else 0,
+        }
+        return pd.DataFrame({**columns, **constant})[records.CURVE_SCHEMA.names]

@@ -1,0 +1,103 @@
+"""Playing episodes: one policy call per time step for all tasks and copies, and a fixed quota of episodes per task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from kshot import seeding
+from kshot.types import Array, Episodes, Memory, Mode, Policy, Task, TaskFamily
+
+
+def rollout(
+    family: TaskFamily,
+    policy: Policy,
+    tasks: Sequence[Task],
+    keys: seeding.Keys,
+    copies: int,
+    episodes: int = 1,
+    mode: Mode = "sampled",
+) -> Episodes:
+    """Play ``copies`` trials of ``episodes`` consecutive episodes on every task.
+
+    Args:
+        family: provides the environments.
+        policy: its memory starts once per trial and is carried over the trial's episodes.
+        tasks: T tasks.
+        keys: [T] one random key per task; action noise and the environments' own randomness derive from it, so a
+            task's episodes are the same whichever other tasks are played beside it.
+        copies: trials per task, played side by side.
+        episodes: episodes per trial, played one after the other.
+        mode: "sampled" or "mean" actions.
+
+    Returns:
+        Episodes with E = copies * episodes, trial by trial; observations and rewards in single precision.
+    """
+    spec = family.spec
+    n_tasks, horizon = len(tasks), spec.horizon
+    lead = (n_tasks, copies)
+    discrete = spec.action_kind == "discrete"
+    shape = (n_tasks, copies, episodes, horizon)
+    obs_buffer = np.zeros((*shape, spec.observation_dim), dtype=np.float32)
+    action_buffer = np.zeros(shape if discrete else (*shape, spec.action_dim), np.int64 if discrete else np.float32)
+    reward_buffer, log_prob_buffer = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    flags = {name: np.zeros(shape, dtype=bool) for name in ("terminated", "truncated", "mask", "success")}
+    final_obs = np.zeros((n_tasks, copies, episodes, spec.observation_dim), dtype=np.float32)
+
+    trial_keys = seeding.split(np.asarray(keys, dtype=np.uint64)[:, None], np.arange(copies)[None, :])  # [T, C]
+    noise_keys = seeding.split(trial_keys, 0)
+    # Gymnasium's vector environments take one seed per sub-environment, though the base class is typed for one alone.
+    env_seeds: Any = [int(value) for value in seeding.split(trial_keys, 1).reshape(-1) >> np.uint64(1)]
+    env = family.vector_env(tasks, copies)
+    memory = policy.start(n_tasks, copies)
+    for episode in range(episodes):
+        raw_obs, _ = env.reset(seed=env_seeds if episode == 0 else None)
+        obs = np.asarray(raw_obs).reshape(*lead, -1)
+        active = np.ones(lead, dtype=bool)
+        final_obs[:, :, episode] = obs
+        for t in range(horizon):
+            step_noise = None
+            if mode == "sampled":
+                step_noise = seeding.noise(noise_keys, episode * horizon + t, spec.action_dim, spec.action_kind)
+            action, log_prob, acted = policy.act(obs, memory, step_noise)
+            raw_obs, reward, terminated, truncated, info = env.step(action.reshape(n_tasks * copies, *action.shape[2:]))
+            reward, terminated, truncated = (np.asarray(x).reshape(lead) for x in (reward, terminated, truncated))
+            done = terminated | truncated
+            observed = policy.observe(acted, action, reward, done)
+            memory = observed if active.all() else _where(active, observed, memory)
+
+            obs_buffer[:, :, episode, t] = obs
+            action_buffer[:, :, episode, t] = action
+            reward_buffer[:, :, episode, t] = np.where(active, reward, 0.0)
+            log_prob_buffer[:, :, episode, t] = log_prob
+            flags["mask"][:, :, episode, t] = active
+            success = np.asarray(info["success"]).reshape(lead)
+            for name, value in (("terminated", terminated), ("truncated", truncated), ("success", success)):
+                flags[name][:, :, episode, t] = value & active
+            obs = np.asarray(raw_obs).reshape(*lead, -1)
+            final_obs[:, :, episode] = np.where(active[..., None], obs, final_obs[:, :, episode])
+            active = active & ~done
+            if not active.any():
+                break
+
+    def merged(array: Array) -> Array:
+        return array.reshape(n_tasks, copies * episodes, *array.shape[3:])
+
+    return Episodes(
+        obs=merged(obs_buffer),
+        action=merged(action_buffer),
+        reward=merged(reward_buffer),
+        log_prob=merged(log_prob_buffer),
+        final_obs=merged(final_obs),
+        **{name: merged(value) for name, value in flags.items()},
+    )
+
+
+def _where(active: Array, new: Memory, old: Memory) -> Memory:
+    """``new`` memory where the trial's episode is still going on, ``old`` where it waits for the others to end."""
+    return {
+        name: np.where(active.reshape(*active.shape, *(1,) * (value.ndim - 2)), value, old[name])
+        for name, value in new.items()
+    }

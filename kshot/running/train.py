@@ -1,0 +1,150 @@
+"""Training one run: draw tasks, let the learner take a meta-step, record, checkpoint, until the budget is used."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from kshot import records, seeding
+from kshot.run_config import RunConfig
+from kshot.running import build, checkpoint, provenance
+from kshot.running.heartbeat import Heartbeat
+from kshot.running.rollout import rollout
+from kshot.types import Episodes, Policy, Task, TaskFamily
+
+CHECKPOINT_SECONDS = 30.0
+INTERRUPTED = 143  # 128 + SIGTERM, what a shell reports for a terminated process
+
+
+class Collector:
+    """The ``Collect`` of one meta-step: plays episodes, counts their steps, keys their randomness."""
+
+    def __init__(self, family: TaskFamily, seed: int, iteration: int) -> None:
+        self._family, self._seed, self._iteration = family, seed, iteration
+        self._calls = 0
+        self.steps = 0
+
+    def __call__(self, policy: Policy, tasks: Sequence[Task], copies: int, episodes: int = 1) -> Episodes:
+        base = seeding.key(self._seed, "training episodes", self._iteration, self._calls)
+        self._calls += 1
+        keys = seeding.split(base, np.arange(len(tasks)))
+        result = rollout(self._family, policy, tasks, keys, copies, episodes)
+        self.steps += result.steps
+        if not np.isfinite(result.reward).all():
+            raise FloatingPointError("a reward is not finite")
+        return result
+
+    def demonstrations(self, tasks: Sequence[Task], n: int) -> Episodes:
+        raise ValueError(f"family {self._family.spec.name!r} offers no demonstrations")
+
+
+def train(run: RunConfig, root: Path) -> None:
+    """Train a run to its budget, from its checkpoint if there is one that fits, and write its model and curves.
+
+    A run that was killed and is started again ends with the same bytes in ``model.pt`` and ``train.parquet`` as one
+    that was not. Divergence is a result: it is recorded and the function returns normally.
+
+    Raises:
+        checkpoint.Busy: another process trains this run.
+        SystemExit: with status 143 after SIGTERM or SIGINT, once the checkpoint is safe.
+    """
+    directory = run.directory(root)
+    with checkpoint.exclusive(directory), checkpoint.StopRequest() as stop:
+        _train(run, directory, stop)
+
+
+def _train(run: RunConfig, directory: Path, stop: checkpoint.StopRequest) -> None:
+    family = build.family(run)
+    learner = build.learner(run, family.spec)
+    fingerprint = f"{run.train_hash}-{provenance.source_digest(run)}"
+    iteration, steps, earlier_seconds, rows = 0, 0, 0.0, list[tuple[int, int, str, float]]()
+    saved = _resumable(directory / checkpoint.CHECKPOINT, fingerprint)
+    if saved is not None:
+        learner.load_state_dict(saved["learner"])
+        iteration, steps, earlier_seconds = saved["iteration"], saved["env_steps"], saved["wall_seconds"]
+        rows = [tuple(row) for row in saved["rows"]]
+
+    budget = run.steps if learner.trains else 0
+    heartbeat = Heartbeat(directory, "train", budget, "steps", done=steps)
+    heartbeat.beat("training", steps, force=True)
+    begun = last_saved = time.monotonic()
+    status, reason = "ok", ""
+
+    def save_checkpoint() -> None:
+        checkpoint.save(
+            directory / checkpoint.CHECKPOINT,
+            {
+                "fingerprint": fingerprint,
+                "iteration": iteration,
+                "env_steps": steps,
+                "wall_seconds": earlier_seconds + time.monotonic() - begun,
+                "rows": rows,
+                "learner": learner.state_dict(),
+            },
+        )
+
+    while steps < budget:
+        tasks = family.tasks("train", learner.tasks_per_step, seeding.key(run.seed, "training tasks", iteration))
+        collect = Collector(family, run.seed, iteration)
+        try:
+            metrics = learner.meta_step(tasks, collect, min(steps / budget, 1.0))
+        except FloatingPointError as error:
+            status, reason = "diverged", f"iteration {iteration}: {error}"
+            steps += collect.steps
+            break
+        if collect.steps == 0:
+            raise RuntimeError(f"{run.algorithm}: a meta-step took no environment step, so training would never end")
+        steps += collect.steps
+        rows += [(iteration, steps, name, float(value)) for name, value in metrics.items()]
+        iteration += 1
+        heartbeat.beat("training", steps)
+        if stop.signal is not None:
+            save_checkpoint()
+            heartbeat.beat("interrupted", steps, f"stopped by signal {stop.signal}; starts again from here", force=True)
+            raise SystemExit(INTERRUPTED)
+        if time.monotonic() - last_saved > CHECKPOINT_SECONDS:
+            save_checkpoint()
+            last_saved = time.monotonic()
+
+    frame = pd.DataFrame(rows, columns=records.TRAIN_SCHEMA.names)
+    records.write_table(directory / "train.parquet", frame, records.TRAIN_SCHEMA)
+    records.write_json(
+        directory / "run.json",
+        provenance.collect(
+            run,
+            status=status,
+            reason=reason,
+            env_steps=steps,
+            wall_seconds=earlier_seconds + time.monotonic() - begun,
+            iterations=iteration,
+            evidence=build.evidence(run),
+        ),
+    )
+    checkpoint.save(
+        directory / checkpoint.MODEL,
+        {
+            "algorithm": run.algorithm_module,
+            "train_hash": run.train_hash,
+            "status": status,
+            "reason": reason,
+            "learner": learner.state_dict(),
+        },
+    )
+    (directory / checkpoint.CHECKPOINT).unlink(missing_ok=True)
+    heartbeat.beat("diverged" if status == "diverged" else "trained", steps, reason, force=True)
+
+
+def _resumable(path: Path, fingerprint: str) -> dict[str, Any] | None:
+    """The checkpoint, if it was written by the same settings and the same code; else training starts afresh."""
+    if not path.is_file():
+        return None
+    try:
+        saved = checkpoint.load(path)
+    except records.RecordError:
+        return None  # a checkpoint is only ever a saving of time: a damaged one costs a fresh start, not an error
+    return saved if saved.get("fingerprint") == fingerprint else None

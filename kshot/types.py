@@ -1,0 +1,344 @@
+"""The data that flows through kshot: tasks, episodes, and the three protocols around them.
+
+Everything that can be batched has a leading task axis ``T``; ``C`` is the number of copies of a task
+that run side by side, ``E`` of episodes, ``H`` the horizon in environment steps.
+Nothing here imports torch: environments, records and reports must work without it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Evidence = Literal["rollouts", "demonstrations"]
+"""What a learner adapts on: its own episodes with rewards, or an expert's without."""
+ActionKind = Literal["discrete", "continuous"]
+Mode = Literal["sampled", "mean"]
+"""How actions are chosen: drawn from the policy, or its mean (continuous) or most probable (discrete) action."""
+Split = Literal["train", "validation", "test"]
+Memory = dict[str, Array]
+"""What a policy carries from step to step: named arrays with leading axes [T, C]. Empty for a memoryless policy."""
+Metrics = dict[str, float]
+
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task as plain, hashable data; never an environment.
+
+    ``index`` numbers the task within its split (or within one draw of an unbounded split);
+    ``params`` holds (name, value) pairs that fully define the task together with the family's settings;
+    ``group`` is the class a task belongs to in benchmarks with several (the Meta-World task name), else the family.
+    """
+
+    family: str
+    split: Split
+    index: int
+    params: tuple[tuple[str, Hashable], ...]
+    group: str = ""
+
+    def __getitem__(self, name: str) -> Any:
+        """The parameter called ``name``. Raises KeyError with the known names."""
+        for key, value in self.params:
+            if key == name:
+                return value
+        raise KeyError(f"task {self.id} has no parameter {name!r}; it has {[key for key, _ in self.params]}")
+
+    @cached_property
+    def id(self) -> str:
+        """Stable identifier: same family, split and parameters give the same id in every process and version."""
+        text = repr((self.family, self.group, self.params))
+        return f"{self.split}-{self.index:05d}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+
+
+@dataclass(frozen=True)
+class FamilySpec:
+    """What a learner may know about a family before it sees a task.
+
+    ``observation_center`` and ``observation_scale`` are fixed constants of the family (estimated on training tasks
+    or known by construction), shape [observation_dim]; learners feed (obs - center) / scale to their networks.
+    ``episodes_per_trial`` is the length of a trial, in episodes, for learners that carry memory over episodes.
+    ``max_sub_envs`` bounds how many sub-environments one vector environment should hold (memory).
+    """
+
+    name: str
+    observation_dim: int
+    action_space: spaces.Box | spaces.Discrete
+    horizon: int
+    episodes_per_trial: int
+    evidence: frozenset[Evidence] = frozenset({"rollouts"})
+    max_sub_envs: int = 100_000
+    observation_center: Array = field(default_factory=lambda: np.zeros(0))
+    observation_scale: Array = field(default_factory=lambda: np.ones(0))
+
+    def __post_init__(self) -> None:
+        for name, fill in (("observation_center", 0.0), ("observation_scale", 1.0)):
+            value = np.asarray(getattr(self, name), dtype=np.float64)
+            if value.size == 0:
+                value = np.full(self.observation_dim, fill)
+            if value.shape != (self.observation_dim,):
+                raise ValueError(f"{self.name}: {name} has shape {value.shape}, expected ({self.observation_dim},)")
+            value.setflags(write=False)
+            object.__setattr__(self, name, value)
+
+    @property
+    def action_kind(self) -> ActionKind:
+        return "discrete" if isinstance(self.action_space, spaces.Discrete) else "continuous"
+
+    @property
+    def action_dim(self) -> int:
+        """Number of actions (discrete) or of action coordinates (continuous); the size of one step's noise."""
+        if isinstance(self.action_space, spaces.Discrete):
+            return int(self.action_space.n)
+        return int(np.prod(self.action_space.shape))
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """A batch of episodes, padded to the horizon; arrays are made read-only.
+
+    Attributes (T tasks, E episodes per task, H steps, D observation size):
+        obs: [T, E, H, D] observation before each step.
+        action: [T, E, H, A] float for continuous, [T, E, H] int64 for discrete actions.
+        reward: [T, E, H] float.
+        terminated: [T, E, H] bool, the task itself ended at this step.
+        truncated: [T, E, H] bool, the time limit ended the episode at this step.
+        mask: [T, E, H] bool, True where the step was really taken; always a prefix of the episode.
+        log_prob: [T, E, H] log-probability of the action under the policy that took it (0 for scripted ones).
+        success: [T, E, H] bool, the family's success flag after the step.
+        final_obs: [T, E, D] observation after the last step taken.
+
+    Episodes of one task that share a memory (a trial) are adjacent and in order.
+
+    Raises:
+        ValueError: when a shape does not fit, or a mask is not a prefix.
+    """
+
+    obs: Array
+    action: Array
+    reward: Array
+    terminated: Array
+    truncated: Array
+    mask: Array
+    log_prob: Array
+    success: Array
+    final_obs: Array
+
+    def __post_init__(self) -> None:
+        if self.obs.ndim != 4:
+            raise ValueError(f"obs has shape {self.obs.shape}, expected [task, episode, time, obs_dim]")
+        steps = self.obs.shape[:3]
+        for name in ("reward", "terminated", "truncated", "mask", "log_prob", "success"):
+            if getattr(self, name).shape != steps:
+                raise ValueError(f"{name} has shape {getattr(self, name).shape}, expected {steps}")
+        if self.action.shape[:3] != steps:
+            raise ValueError(f"action has shape {self.action.shape}, expected {steps} first")
+        if self.final_obs.shape != (steps[0], steps[1], self.obs.shape[3]):
+            raise ValueError(f"final_obs has shape {self.final_obs.shape}, expected [task, episode, obs_dim]")
+        if (self.mask[:, :, 1:] & ~self.mask[:, :, :-1]).any():
+            raise ValueError("mask is not a prefix of each episode: a step was taken after the episode had ended")
+        for item in fields(self):
+            getattr(self, item.name).setflags(write=False)
+
+    @property
+    def n_tasks(self) -> int:
+        return int(self.obs.shape[0])
+
+    @property
+    def n_episodes(self) -> int:
+        """Episodes per task."""
+        return int(self.obs.shape[1])
+
+    @property
+    def lengths(self) -> Array:
+        """[T, E] steps taken in each episode."""
+        return self.mask.sum(axis=2)
+
+    @property
+    def steps(self) -> int:
+        """Environment steps taken in all episodes together."""
+        return int(self.mask.sum())
+
+    @property
+    def returns(self) -> Array:
+        """[T, E] undiscounted sum of rewards."""
+        return (self.reward * self.mask).sum(axis=2)
+
+    @property
+    def success_any(self) -> Array:
+        """[T, E] the success flag was up at some step (Meta-World's own rule)."""
+        flags: Array = self.success & self.mask
+        return np.asarray(flags.any(axis=2))
+
+    @property
+    def success_last(self) -> Array:
+        """[T, E] the success flag was up at the last step taken."""
+        last = np.maximum(self.lengths - 1, 0)[:, :, None]
+        flag: Array = np.take_along_axis(self.success, last, axis=2)[:, :, 0]
+        return flag & (self.lengths > 0)
+
+    @property
+    def first_success(self) -> Array:
+        """[T, E] number of steps up to and including the first success, or -1."""
+        flags = self.success & self.mask
+        return np.where(flags.any(axis=2), flags.argmax(axis=2) + 1, -1)
+
+    def select(self, tasks: slice | Array, episodes: slice | Array = slice(None)) -> Episodes:
+        """The same batch restricted to some tasks and episodes (copies the arrays)."""
+        return replace(self, **{f.name: getattr(self, f.name)[tasks][:, episodes].copy() for f in fields(self)})
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """A policy as a value: it never changes; memory goes in and comes out. One policy serves T tasks at once."""
+
+    def start(self, n_tasks: int, n_copies: int) -> Memory:
+        """Memory at the beginning of a trial, every array with leading axes [n_tasks, n_copies]."""
+        ...
+
+    def act(self, obs: Array, memory: Memory, noise: Array | None) -> tuple[Array, Array, Memory]:
+        """Choose one action per task and copy.
+
+        Args:
+            obs: [T, C, D].
+            memory: as returned by ``start``, ``act`` or ``observe``.
+            noise: [T, C, action_dim]; standard normal for continuous, standard Gumbel for discrete actions.
+                None asks for the mean (continuous) or most probable (discrete) action.
+
+        Returns:
+            action [T, C, A] (continuous; environments clip) or [T, C] int64, its log_prob [T, C], the new memory.
+        """
+        ...
+
+    def observe(self, memory: Memory, action: Array, reward: Array, done: Array) -> Memory:
+        """Take in what the step gave: action as returned by ``act``, reward [T, C], done [T, C] (episode ended)."""
+        ...
+
+
+class Collect(Protocol):
+    """How a learner obtains experience; handed to it by the runner, which counts every step."""
+
+    def __call__(self, policy: Policy, tasks: Sequence[Task], copies: int, episodes: int = 1) -> Episodes:
+        """Run ``copies`` trials of ``episodes`` consecutive episodes per task with sampled actions.
+
+        Memory starts once per trial and is carried over its episodes.
+        The result has E = copies * episodes, trial by trial.
+        """
+        ...
+
+    def demonstrations(self, tasks: Sequence[Task], n: int) -> Episodes:
+        """``n`` expert episodes per task. Raises ValueError where the family has none."""
+        ...
+
+
+class MetaLearner(Protocol):
+    """An algorithm. It never builds environments, loops over steps, evaluates itself, logs or writes files.
+
+    A module ``algorithms/<name>.py`` provides
+
+    - ``EVIDENCE: Evidence`` and ``ACTIONS: frozenset[ActionKind]``, what it needs and can handle;
+    - ``Settings``, a frozen dataclass with every hyper-parameter and its default;
+    - ``build(spec: FamilySpec, settings: Settings, seed: int, device: str) -> MetaLearner``.
+    """
+
+    @property
+    def tasks_per_step(self) -> int:
+        """How many training tasks one ``meta_step`` wants."""
+        ...
+
+    @property
+    def adaptation_episodes(self) -> int:
+        """How many episodes (or demonstrations) per task one call of ``adapt`` takes."""
+        ...
+
+    @property
+    def max_evidence(self) -> int | None:
+        """The most evidence the learner can use on one task, or None when there is no limit."""
+        ...
+
+    @property
+    def trains(self) -> bool:
+        """False for baselines whose parameters stay as they were initialised."""
+        ...
+
+    def policy(self) -> Policy:
+        """The policy before any evidence; it serves any number of tasks."""
+        ...
+
+    def meta_step(self, tasks: Sequence[Task], collect: Collect, progress: float) -> Metrics:
+        """One update of the meta-parameters; ``progress`` in [0, 1) is the share of the budget already used.
+
+        Raises:
+            FloatingPointError: a loss, gradient or parameter is not finite; the run counts as diverged.
+        """
+        ...
+
+    def adapt(self, policy: Policy, evidence: Episodes) -> Policy:
+        """A new policy that has taken in more evidence, one block of it per task; neither argument changes.
+
+        ``policy`` is this learner's own ``policy()`` or an earlier result of ``adapt`` for the same tasks.
+        """
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything training needs to go on exactly as if never interrupted (tensors, numbers, nested dicts)."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+
+ReferencePolicy = Callable[[Sequence[Task]], Policy]
+
+
+class TaskFamily(Protocol):
+    """A distribution over tasks and the environments that play them.
+
+    A module ``envs/<name>.py`` (or package) provides
+
+    - ``ACTIONS: ActionKind`` and ``EVIDENCE: frozenset[Evidence]``;
+    - ``Settings``, a frozen dataclass with every parameter of the family and its default;
+    - ``build(settings: Settings) -> TaskFamily``;
+    - optionally ``headline(settings) -> Literal["return", "success_last", "trial_return"]``, the figure that comes
+      first in reports (default "return").
+    """
+
+    @property
+    def spec(self) -> FamilySpec: ...
+
+    @property
+    def references(self) -> Mapping[str, ReferencePolicy]:
+        """Scripted policies to compare with, by name: always "random" and "oracle" (knows the task), usually
+        "task_blind" (the best found without knowing the task), and others a family wants shown."""
+        ...
+
+    def tasks(self, split: Split, n: int, seed: int) -> list[Task]:
+        """``n`` distinct tasks of a split; same arguments, same tasks. Splits are disjoint.
+
+        Raises:
+            ValueError: the split is finite and has fewer than ``n`` tasks.
+        """
+        ...
+
+    def vector_env(self, tasks: Sequence[Task], copies: int) -> VectorEnv[Array, Array, Array]:
+        """``len(tasks) * copies`` sub-environments, task-major, with autoreset disabled.
+
+        ``reset(seed=list)`` takes one integer per sub-environment for the environment's own randomness; ``reset()``
+        starts the next episode of the same tasks. ``info["success"]`` of ``step`` is a bool array. Out-of-range
+        actions are clipped. Stepping a sub-environment that has ended is allowed and meaningless.
+        """
+        ...
+
+    def reference(self, task: Task) -> dict[str, float]:
+        """Known values of the undiscounted episode return: some of "random", "oracle", "bayes_optimal_trial"
+        (the last is the total over a trial of ``spec.episodes_per_trial`` episodes). Empty where nothing is known."""
+        ...

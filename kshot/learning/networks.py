@@ -5,11 +5,11 @@ A parameter is either shared, e.g. a weight [in, out], or stacked over tasks, [T
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
-import itertools
 
 Params = dict[str, Tensor]
 

@@ -79,12 +79,13 @@ def init_policy(
 class Batch:
     """Episodes as flat samples, N = E * H per task: what a policy-gradient loss reads.
 
-    obs [T, N, D] normalised; action [T, N, A] or [T, N]; advantage and weight [T, N]; the weights of a task sum to 1
-    over its taken steps, so every sum over N is a mean and padding counts nothing.
+    obs [T, N, D] normalised; action [T, N, A] or [T, N]; log_prob of the action when it was taken, advantage and weight
+    [T, N]; the weights of a task sum to 1 over its taken steps, so every sum over N is a mean and padding counts nothing.
     """
 
     obs: Tensor
     action: Tensor
+    log_prob: Tensor
     advantage: Tensor
     weight: Tensor
 
@@ -94,7 +95,8 @@ class Batch:
             return self
         weight = self.weight[:, ::stride]
         weight = weight / weight.sum(dim=1, keepdim=True).clamp(min=1e-12)
-        return Batch(self.obs[:, ::stride], self.action[:, ::stride], self.advantage[:, ::stride], weight)
+        obs, action, log_prob = (x[:, ::stride] for x in (self.obs, self.action, self.log_prob))
+        return Batch(obs, action, log_prob, self.advantage[:, ::stride], weight)
 
 
 def make_batch(policy: MLPPolicy, episodes: Episodes, discount: float, gae_lambda: float) -> Batch:
@@ -115,18 +117,19 @@ def make_batch(policy: MLPPolicy, episodes: Episodes, discount: float, gae_lambd
         tensor = tensor.to(obs.dtype) if tensor.is_floating_point() else tensor
         return tensor.flatten(1, 2)
 
-    return Batch(obs.flatten(1, 2), flat(episodes.action), flat(advantage), flat(weight))
+    return Batch(obs.flatten(1, 2), flat(episodes.action), flat(episodes.log_prob), flat(advantage), flat(weight))
 
 
 def surrogate_loss(distribution: Distribution, batch: Batch, surrogate: Surrogate) -> Tensor:
     """[T] negative policy-gradient objective whose gradient is the vanilla policy gradient.
 
-    ``ratio`` weights the advantage with exp(log_prob - stop_gradient(log_prob)), which is 1: it has the same first
-    derivative as the plain log-likelihood, and the right second derivative for differentiating through the step
+    ``ratio`` weights the advantage with the probability of the action relative to the policy that took it. Where the
+    samples come from that is 1, with the gradient of the log-likelihood; its second derivative also holds the term by
+    which the parameters shift the samples, which plain log-likelihood leaves out and second-order MAML needs
     (Rothfuss et al. 2019, ProMP, arXiv 1810.06784, section 4: the low-variance-curvature estimator).
     """
     log_prob = distributions.log_prob(distribution, batch.action)
-    score = (log_prob - log_prob.detach()).exp() if surrogate == "ratio" else log_prob
+    score = (log_prob - batch.log_prob).exp() if surrogate == "ratio" else log_prob
     return -(batch.weight * score * batch.advantage).sum(dim=1)
 
 

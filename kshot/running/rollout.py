@@ -81,6 +81,7 @@ def rollout(
             active = active & ~done
             if not active.any():
                 break
+    env.close()
 
     def merged(array: Array) -> Array:
         return array.reshape(n_tasks, copies * episodes, *array.shape[3:])

@@ -1,0 +1,225 @@
+"""Meta-gradients of the MAML family against finite differences, and what separates its members."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+from algorithms import anil, fomaml, maml, reptile
+from kshot.learning import networks, policy_gradient
+from kshot.learning.distributions import log_prob
+from kshot.learning.networks import flatten, unflatten
+from kshot.learning.policy_gradient import Batch
+from kshot.types import Episodes, FamilySpec
+
+T, N, D, A = 3, 40, 3, 2
+
+
+def make_spec(discrete: bool) -> FamilySpec:
+    space = spaces.Discrete(A) if discrete else spaces.Box(-1, 1, (A,))
+    return FamilySpec("probe", D, space, horizon=5, episodes_per_trial=1)
+
+
+def make_learner(discrete: bool, **settings: object) -> maml.MAML:
+    """A MAML learner in float64."""
+    learner = maml.build(make_spec(discrete), maml.Settings(hidden=(6,), inner_lr=0.3, **settings), seed=0, device="cpu")
+    params = {name: value.double() for name, value in learner.policy().params.items()}
+    learner._policy = replace(learner._policy, params=params)
+    return learner
+
+
+def make_batches(learner: maml.MAML, discrete: bool, n: int) -> list[Batch]:
+    """Random samples; log-probabilities are those of the policies that MAML would have sampled them with."""
+    rng = torch.Generator().manual_seed(5)
+    params = networks.stack(learner.policy().params, T)
+    batches = []
+    for _ in range(n):
+        obs = torch.randn(T, N, D, generator=rng, dtype=torch.float64)
+        distribution = learner.policy().distribution(obs, params)
+        if discrete:
+            action = torch.randint(A, (T, N), generator=rng)
+        else:
+            action = distribution[0] + torch.randn(T, N, A, generator=rng, dtype=torch.float64)
+        advantage = torch.randn(T, N, generator=rng, dtype=torch.float64)
+        weight = torch.rand(T, N, generator=rng, dtype=torch.float64)
+        weight = weight / weight.sum(dim=1, keepdim=True)
+        batch = Batch(obs, action.detach(), log_prob(distribution, action).detach(), advantage, weight)
+        batches.append(batch)
+        params = policy_gradient.detached(learner._inner_step(params, batch, create_graph=False))
+    return batches
+
+
+def objective(learner: maml.MAML, theta: networks.Params, batches: list[Batch], create_graph: bool) -> torch.Tensor:
+    """The outer surrogate as a function of theta; the last batch is the one collected after adaptation."""
+    outputs = learner.adapted_distribution(theta, batches[:-1], batches[-1].obs, create_graph)
+    return learner._surrogate(outputs, batches[-1].log_prob, batches[-1])
+
+
+def meta_gradient(learner: maml.MAML, batches: list[Batch]) -> torch.Tensor:
+    theta = {name: value.clone().requires_grad_() for name, value in learner.policy().params.items()}
+    return flatten(torch.autograd.grad(objective(learner, theta, batches, True), list(theta.values())))
+
+
+def finite_differences(learner: maml.MAML, batches: list[Batch], eps: float = 1e-5) -> torch.Tensor:
+    params = learner.policy().params
+    center = flatten(list(params.values()))
+    result = torch.zeros_like(center)
+    for i in range(len(center)):
+        offset = torch.zeros_like(center)
+        offset[i] = eps
+        up, down = (objective(learner, unflatten(center + s * offset, params), batches, False) for s in (1, -1))
+        result[i] = (up - down).detach() / (2 * eps)
+    return result
+
+
+def relative_error(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float((a - b).norm() / b.norm())
+
+
+@pytest.mark.parametrize("discrete", [False, True])
+@pytest.mark.parametrize("inner_steps", [1, 2])
+@pytest.mark.parametrize("settings", [{}, {"surrogate": "log_prob"}, {"adapt": "head"}])
+def test_meta_gradient_equals_finite_differences(discrete: bool, inner_steps: int, settings: dict[str, str]) -> None:
+    learner = make_learner(discrete, **settings)
+    batches = make_batches(learner, discrete, inner_steps + 1)
+    assert relative_error(meta_gradient(learner, batches), finite_differences(learner, batches)) < 1e-5
+
+
+@pytest.mark.parametrize("discrete", [False, True])
+def test_first_order_is_maml_with_the_inner_gradient_detached(discrete: bool) -> None:
+    second, first = make_learner(discrete), make_learner(discrete, order="first")
+    batches = make_batches(second, discrete, 2)
+    theta = {name: value.clone().requires_grad_() for name, value in second.policy().params.items()}
+    # By hand: the step is computed, frozen, and added to a theta that still carries gradients.
+    stacked = networks.stack(theta, T)
+    stepped = policy_gradient.detached(second._inner_step(stacked, batches[0], create_graph=False))
+    step = {name: stepped[name] - stacked[name].detach() for name in stacked}
+    outputs = second.policy().distribution(batches[1].obs, {name: stacked[name] + step[name] for name in stacked})
+    expected = torch.autograd.grad(second._surrogate(outputs, batches[1].log_prob, batches[1]), list(theta.values()))
+
+    torch.testing.assert_close(meta_gradient(first, batches), flatten(expected), rtol=1e-12, atol=1e-14)
+    assert relative_error(meta_gradient(first, batches), meta_gradient(second, batches)) > 1e-2
+
+
+def test_fomaml_and_anil_are_maml_with_one_setting_changed() -> None:
+    assert fomaml.Settings() == fomaml.Settings(**{**vars(maml.Settings()), "order": "first"})
+    assert anil.Settings() == anil.Settings(**{**vars(maml.Settings()), "adapt": "head"})
+    learner = fomaml.build(make_spec(False), fomaml.Settings(), 0, "cpu")
+    assert type(learner) is maml.MAML
+    for wrong in (lambda: fomaml.Settings(order="second"), lambda: anil.Settings(adapt="all")):
+        with pytest.raises(ValueError, match="use maml"):
+            wrong()
+
+
+def test_anil_moves_only_the_last_layer() -> None:
+    learner = make_learner(False, adapt="head")
+    (batch,) = make_batches(learner, False, 1)
+    before = networks.stack(learner.policy().params, T)
+    after = learner._inner_step(before, batch, create_graph=False)
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {"weight_1", "bias_1"}
+
+
+def test_inner_step_of_a_task_depends_on_its_own_samples_only() -> None:
+    learner = make_learner(False)
+    (batch,) = make_batches(learner, False, 1)
+    stacked = networks.stack(learner.policy().params, T)
+    together = learner._inner_step(stacked, batch, create_graph=False)
+    other = batch.advantage.clone()
+    other[0] *= -3
+    changed = learner._inner_step(stacked, replace(batch, advantage=other), create_graph=False)
+    for name in together:
+        assert torch.equal(together[name][1:], changed[name][1:])
+        assert not torch.equal(together[name][0], changed[name][0])
+
+
+def fake_episodes(spec: FamilySpec, seed: int) -> Episodes:
+    rng = np.random.default_rng(seed)
+    shape = (T, 4, spec.horizon)
+    mask = np.arange(spec.horizon) < rng.integers(2, spec.horizon + 1, size=shape[:2])[..., None]
+    flags = np.zeros(shape, dtype=bool)
+    return Episodes(
+        obs=rng.normal(size=(*shape, D)),
+        action=rng.normal(size=(*shape, A)),
+        reward=rng.normal(size=shape) * mask,
+        terminated=flags.copy(),
+        truncated=flags.copy(),
+        mask=mask,
+        log_prob=np.zeros(shape),
+        success=flags.copy(),
+        final_obs=rng.normal(size=(T, 4, D)),
+    )
+
+
+class FixedCollect:
+    """Gives prepared episodes, call by call, with the log-probabilities of the policy that asks."""
+
+    def __init__(self, spec: FamilySpec) -> None:
+        self.spec, self.calls = spec, 0
+
+    def __call__(self, policy: object, tasks: object, copies: int, episodes: int = 1) -> Episodes:
+        self.calls += 1
+        batch = fake_episodes(self.spec, self.calls)
+        obs = policy.normalise(batch.obs).flatten(1, 2)  # type: ignore[attr-defined]
+        params = policy.params  # type: ignore[attr-defined]
+        stacked = params if params["weight_0"].ndim == 3 else networks.stack(params, T)
+        action = torch.as_tensor(batch.action.copy()).to(obs).flatten(1, 2)
+        taken = log_prob(policy.distribution(obs, stacked), action)  # type: ignore[attr-defined]
+        return replace(batch, log_prob=taken.detach().numpy().reshape(batch.reward.shape))
+
+    def demonstrations(self, tasks: object, n: int) -> Episodes:
+        raise AssertionError("not asked for")
+
+
+def reptile_learner(inner_steps: int) -> reptile.Reptile:
+    settings = reptile.Settings(hidden=(6,), inner_steps=inner_steps, inner_lr=0.2, outer_lr=0.7, outer_lr_end=0.7)
+    learner = reptile.build(make_spec(False), settings, seed=1, device="cpu")
+    params = {name: value.double() for name, value in learner.policy().params.items()}
+    learner._policy = replace(learner._policy, params=params)
+    return learner
+
+
+def joint_gradient_step(learner: reptile.Reptile) -> torch.Tensor:
+    """theta - outer_lr * inner_lr * gradient of the mean loss of all tasks, all at the shared theta."""
+    collect = FixedCollect(make_spec(False))
+    policy = learner.policy()
+    batch = policy_gradient.make_batch(policy, collect(policy, [], 4), 0.99, 1.0)
+    theta = {name: value.clone().requires_grad_() for name, value in policy.params.items()}
+    outputs = policy.distribution(batch.obs, networks.stack(theta, T))
+    loss = policy_gradient.surrogate_loss(outputs, batch, "log_prob").mean()
+    gradient = flatten(torch.autograd.grad(loss, list(theta.values())))
+    return flatten(list(policy.params.values())) - 0.7 * 0.2 * gradient
+
+
+def test_reptile_with_one_inner_step_is_the_joint_gradient() -> None:
+    learner = reptile_learner(1)
+    expected = joint_gradient_step(learner)
+    learner.meta_step([None] * T, FixedCollect(make_spec(False)), 0.0)  # type: ignore[list-item]
+    torch.testing.assert_close(flatten(list(learner.policy().params.values())), expected, rtol=1e-6, atol=1e-9)
+
+
+def test_reptile_with_more_steps_is_not() -> None:
+    learner = reptile_learner(3)
+    expected = joint_gradient_step(learner)
+    learner.meta_step([None] * T, FixedCollect(make_spec(False)), 0.0)  # type: ignore[list-item]
+    assert relative_error(flatten(list(learner.policy().params.values())), expected) > 1e-3
+
+
+def test_maml_keeps_its_parameters_when_the_line_search_fails() -> None:
+    """With a bound on the KL that no step satisfies, theta must come out of the meta-step bit for bit as it went in."""
+    settings = maml.Settings(hidden=(6,), line_search_steps=1, max_kl=1e-30)
+    learner = maml.build(make_spec(False), settings, seed=0, device="cpu")
+    before = {name: value.clone() for name, value in learner.policy().params.items()}
+    metrics = learner.meta_step([None] * T, FixedCollect(make_spec(False)), 0.0)  # type: ignore[list-item]
+    assert metrics["accepted"] == 0.0
+    assert all(torch.equal(before[name], value) for name, value in learner.policy().params.items())
+
+
+def test_maml_moves_within_the_bound_when_it_succeeds() -> None:
+    learner = maml.build(make_spec(False), maml.Settings(hidden=(6,)), seed=0, device="cpu")
+    before = flatten(list(learner.policy().params.values()))
+    metrics = learner.meta_step([None] * T, FixedCollect(make_spec(False)), 0.0)  # type: ignore[list-item]
+    assert metrics["accepted"] == 1.0 and 0 < metrics["kl"] <= 0.01
+    assert not torch.equal(before, flatten(list(learner.policy().params.values())))

@@ -1,0 +1,68 @@
+"""Tiny versions of every algorithm and family, found by folder: a new file is tested without editing a test."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from kshot import registry
+from kshot.run_config import Evaluation, RunConfig
+
+# What to shrink wherever an algorithm or family has a setting of that name; everything else keeps its default.
+_SMALL_ALGORITHM = {
+    "meta_batch": 2,
+    "episodes": 2,
+    "trials": 2,
+    "minibatches": 2,
+    "epochs": 2,
+    "hidden": {int: 8, tuple: (8,)},
+    "cg_iterations": 3,
+}
+_SMALL_FAMILY = {"arms": 3, "pulls": 3, "horizon": 6, "episodes_per_trial": 3}
+
+
+def _shrink(settings: Any, small: dict[str, Any]) -> dict[str, Any]:
+    result = {}
+    for item in fields(settings):
+        value = small.get(item.name)
+        if value is not None:
+            result[item.name] = value[type(item.default)] if isinstance(value, dict) else value
+    return result
+
+
+def compatible() -> list[Any]:
+    """Every (algorithm, family) whose evidence and action kinds fit."""
+    pairs = []
+    for family in registry.names("envs"):
+        envs = registry.load("envs", family)
+        for algorithm in registry.names("algorithms"):
+            module = registry.load("algorithms", algorithm)
+            if module.EVIDENCE in envs.EVIDENCE and envs.ACTIONS in module.ACTIONS:
+                pairs.append(pytest.param(algorithm, family, id=f"{algorithm}-{family}"))
+    return pairs
+
+
+def run(algorithm: str, family: str, *, seed: int = 0, iterations: int = 3) -> RunConfig:
+    """A run of about ``iterations`` meta-steps and an evaluation on two test tasks."""
+    envs, module = registry.load("envs", family), registry.load("algorithms", algorithm)
+    family_settings = _shrink(envs.Settings(), _SMALL_FAMILY)
+    algorithm_settings = _shrink(module.Settings(), _SMALL_ALGORITHM)
+    horizon = family_settings.get("horizon", 1)
+    # At least two tasks x two episodes per call of collect, so this many steps take at least two meta-steps.
+    steps = iterations * 2 * 2 * horizon
+    return RunConfig(
+        suite="contract",
+        family=family,
+        family_module=family,
+        algorithm=algorithm,
+        algorithm_module=algorithm,
+        seed=seed,
+        steps=steps * family_settings.get("pulls", family_settings.get("episodes_per_trial", 1)) * 2,
+        evaluation=Evaluation(tasks=2, k=(0, 1, 2)),
+        family_settings=family_settings,
+        algorithm_settings=algorithm_settings,
+    )
+
+

@@ -1,0 +1,68 @@
+"""Do the learners learn? On families whose optimum is known, with statistics instead of a look at a curve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kshot import records
+from kshot.run_config import Evaluation, RunConfig
+from kshot.running import build
+from kshot.running.evaluate import evaluate
+from kshot.running.train import train
+
+NAV2D = {
+    "maml": {"curvature_stride": 5},
+    "fomaml": {"curvature_stride": 5},
+    "anil": {"curvature_stride": 5},
+    "reptile": {"inner_lr": 0.5, "inner_steps": 5},
+}
+
+
+def curve(tmp_path: Path, algorithm: str, family: str, steps: int, evaluation: Evaluation, **settings: Any) -> pd.DataFrame:
+    """Train one run and return its evaluation, one row per episode."""
+    family_settings = settings.pop("family_settings", {})
+    run = RunConfig("learning", family, family, algorithm, algorithm, 0, steps, evaluation, family_settings, settings)
+    train(run, tmp_path)
+    evaluate(run, tmp_path)
+    return records.read_table(run.directory(tmp_path) / "curve.parquet", records.CURVE_SCHEMA)
+
+
+def test_rl2_comes_close_to_the_bayes_optimal_bandit_value_and_never_beats_it(tmp_path: Path) -> None:
+    """Two arms, four pulls: chance is 2.0, the exact optimum (dynamic programming) about 2.37."""
+    family_settings = {"arms": 2, "pulls": 4}
+    evaluation = Evaluation(tasks=20_000, k=(0, 1, 2, 3))
+    settings = {"hidden": 16, "meta_batch": 500, "family_settings": family_settings}
+    rows = curve(tmp_path, "rl2", "bandit", 300_000, evaluation, **settings)
+    run = RunConfig("x", "bandit", "bandit", "rl2", "rl2", 0, 1, evaluation, family_settings)
+    family = build.family(run)
+    optimum = family.reference(family.tasks("test", 1, 0)[0])["bayes_optimal_trial"]
+    totals = rows[rows["mode"] == "sampled"].groupby("task", observed=True)["return"].sum()
+    assert len(totals) == 20_000
+    mean, error = totals.mean(), totals.std() / np.sqrt(len(totals))
+    assert mean > 2.0 + 0.8 * (optimum - 2.0)
+    assert mean < optimum + 4 * error, "better than the best possible: the evaluation leaks"
+
+
+@pytest.mark.parametrize("algorithm", sorted(NAV2D))
+def test_one_gradient_step_helps_after_meta_training_and_hardly_before(algorithm: str, tmp_path: Path) -> None:
+    """Point navigation: a sign-flip permutation test over unseen goals, trained against untrained."""
+    evaluation = Evaluation(tasks=40, k=(0, 20))
+    common = {"test_episodes": 20}
+    trained = curve(tmp_path, algorithm, "nav2d", 400_000, evaluation, **common, **NAV2D[algorithm])
+    untrained = curve(tmp_path, "untrained", "nav2d", 1, evaluation, **common)
+
+    def gains(rows: pd.DataFrame) -> np.ndarray:
+        sampled = rows[rows["mode"] == "sampled"]
+        by_task = sampled.pivot_table(index="task", columns="k", values="return", aggfunc="mean", observed=True)
+        return (by_task[20] - by_task[0]).to_numpy()
+
+    difference = gains(trained) - gains(untrained)
+    signs = np.random.default_rng(0).choice([-1, 1], size=(2000, len(difference)))
+    p_value = float(((signs * difference).mean(axis=1) >= difference.mean()).mean())
+    assert p_value < 0.01
+    assert gains(trained).mean() > 8.0

@@ -1,0 +1,282 @@
+"""Meta-World: bit-equality with freshly built official environments, and the integrity of goals and splits."""
+
+from __future__ import annotations
+
+import pickle
+from itertools import product
+from typing import Any
+
+import metaworld
+import numpy as np
+import pytest
+from metaworld.env_dict import ALL_V3_ENVIRONMENTS, ML25_V3
+
+from envs import metaworld as family_module
+from envs.metaworld import MetaWorldFamily, Settings, _goals, _references
+from envs.metaworld._goals import official_task
+from kshot.types import Array, Split, Task
+
+ML1: Any = metaworld.ML1  # untyped upstream
+FAKE_SEED = 1_000_003
+"""Goals are cached by seed: a seed of their own keeps the stand-ins below away from the other tests."""
+
+
+@pytest.fixture(scope="module")
+def reach() -> MetaWorldFamily:
+    return family_module.build(Settings(horizon=100))
+
+
+def play(family: MetaWorldFamily, name: str, tasks: list[Task]) -> tuple[Array, Array, Array]:
+    """Returns [T], success at some step [T] and success at the last step [T] of a scripted policy without noise."""
+    policy = family.references[name](tasks)
+    env = family.vector_env(tasks, 1)
+    obs, _ = env.reset()
+    memory = policy.start(len(tasks), 1)
+    returns, ever = np.zeros(len(tasks)), np.zeros(len(tasks), dtype=bool)
+    for _ in range(family.spec.horizon):
+        action, _, memory = policy.act(obs[:, None], memory, None)
+        obs, reward, terminated, truncated, info = env.step(action[:, 0])
+        memory = policy.observe(memory, action, reward[:, None], (terminated | truncated)[:, None])
+        returns += reward
+        ever |= info["success"]
+    env.close()
+    return returns, ever, info["success"]
+
+
+@pytest.mark.parametrize("name", ["reach-v3", "push-v3"])
+def test_equal_to_freshly_built_official_environments(name: str) -> None:
+    """Observation, reward, success and truncation of 100 steps, in environment objects that were used before."""
+    family = family_module.build(Settings(task=name, horizon=100))
+    tasks = family.tasks("test", 2, 0)
+    used = family.vector_env(family.tasks("train", 4, 1), 1)
+    used.reset()
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        used.step(rng.uniform(-1, 1, (4, 4)))
+    used.close()
+
+    env = family.vector_env(tasks, 2)
+    actions = rng.uniform(-1, 1, (100, 4, 4)).astype(np.float32)
+    # The expert's hand goes to the object, so that the contact terms of push's reward are reached as well.
+    expert = family.references["oracle"](tasks)
+    obs, _ = env.reset()
+    trace: list[tuple[Any, ...]] = [(obs,)]
+    memory = expert.start(2, 2)
+    for t in range(100):
+        guided = expert.act(obs.reshape(2, 2, -1), memory, None)[0].reshape(4, 4).astype(np.float32)
+        actions[t, ::2] = np.clip(guided[::2], -1, 1)
+        obs, reward, terminated, truncated, info = env.step(actions[t])
+        assert not terminated.any()
+        trace.append((obs, reward, info["success"], truncated))
+    env.close()
+
+    official = {goal: task for task in ML1(name, seed=0).test_tasks for goal in _goals._read([task])}
+    for i in range(4):
+        fresh = ALL_V3_ENVIRONMENTS[name]()
+        fresh.set_task(official[(name, tasks[i // 2]["rand_vec"])])
+        first, _ = fresh.reset()
+        assert np.array_equal(trace[0][0][i], first)
+        for t in range(100):
+            obs, reward, _, _, info = fresh.step(actions[t, i])
+            ours = trace[t + 1]
+            assert np.array_equal(ours[0][i], obs)
+            assert ours[1][i] == reward
+            assert ours[2][i] == (info["success"] == 1.0)
+    assert trace[100][3].all() and not trace[99][3].any()
+
+
+def test_an_episode_can_be_repeated_in_place(reach: MetaWorldFamily) -> None:
+    env = reach.vector_env(reach.tasks("train", 2, 0), 1)
+    actions = np.random.default_rng(1).uniform(-1, 1, (20, 2, 4))
+    runs = []
+    for _ in range(2):
+        first, _ = env.reset()
+        runs.append([first, *(env.step(a)[0] for a in actions)])
+    env.close()
+    assert np.array_equal(runs[0], runs[1])
+
+
+def test_the_type_of_the_action_does_not_change_the_result(reach: MetaWorldFamily) -> None:
+    tasks = reach.tasks("train", 1, 0)
+    actions = np.random.default_rng(1).uniform(-2, 2, (20, 1, 4)).astype(np.float32)
+    results = []
+    for cast in (np.float32, np.float64):
+        env = reach.vector_env(tasks, 1)
+        env.reset()
+        results.append([(obs.tobytes(), reward.tobytes()) for obs, reward, *_ in map(env.step, actions.astype(cast))])
+        env.close()
+    assert results[0] == results[1]
+
+
+def test_a_bad_action_is_refused(reach: MetaWorldFamily) -> None:
+    env = reach.vector_env(reach.tasks("train", 1, 0), 1)
+    env.reset()
+    with pytest.raises(FloatingPointError, match="not finite"):
+        env.step(np.full((1, 4), np.nan))
+    env.close()
+
+
+def test_the_pool_reuses_what_was_closed_and_shares_nothing_open(reach: MetaWorldFamily) -> None:
+    tasks = reach.tasks("train", 2, 0)
+    first, second = reach.vector_env(tasks, 1), reach.vector_env(tasks, 1)
+    mine, yours = set(map(id, first._envs)), set(map(id, second._envs))
+    assert len(mine) == len(yours) == 2 and not mine & yours
+    first.close()
+    third = reach.vector_env(tasks, 1)
+    assert set(map(id, third._envs)) == mine
+    second.close()
+    third.close()
+
+
+def test_goals_are_the_benchmarks_own(reach: MetaWorldFamily) -> None:
+    source = ML1("reach-v3", seed=0)
+    splits: tuple[tuple[Split, Any], ...] = (("train", source.train_tasks), ("test", source.test_tasks))
+    for split, official in splits:
+        ours = sorted(reach.tasks(split, 50, 9), key=lambda task: task.index)
+        for task, theirs in zip(ours, official, strict=True):
+            rebuilt = official_task((task["env_name"], task["rand_vec"]))
+            mine, data = pickle.loads(rebuilt.data), pickle.loads(theirs.data)
+            assert rebuilt.env_name == theirs.env_name and mine.keys() == data.keys()
+            assert mine["env_cls"] is data["env_cls"] and mine["partially_observable"] is data["partially_observable"]
+            assert np.array_equal(mine["rand_vec"], data["rand_vec"])
+
+
+def test_goals_depend_on_the_goal_seed_alone(reach: MetaWorldFamily) -> None:
+    other = family_module.build(Settings(horizon=100, goal_seed=7))
+    own = {task["rand_vec"] for task in reach.tasks("test", 50, 0)}
+    assert own == {task["rand_vec"] for task in reach.tasks("test", 50, 1)}
+    assert not own & {task["rand_vec"] for task in other.tasks("test", 50, 0)}
+
+
+def test_the_goal_is_hidden(reach: MetaWorldFamily) -> None:
+    env = reach.vector_env(reach.tasks("test", 4, 0), 1)
+    obs, _ = env.reset()
+    after = env.step(np.ones((4, 4)))[0]
+    env.close()
+    assert not obs[:, -3:].any() and not after[:, -3:].any()
+
+
+def test_every_split_has_50_goals_per_class_and_no_more(reach: MetaWorldFamily) -> None:
+    for split in ("train", "validation", "test"):
+        assert len(reach.tasks(split, 50, 0)) == 50
+    with pytest.raises(ValueError, match="51 test tasks asked for, ML1 has 50"):
+        reach.tasks("test", 51, 0)
+
+
+class FakeML25:
+    """Stands in for ML25, whose 30 classes take 20 s to draw: two training classes, of which one is tested on too."""
+
+    def __init__(self, seed: int) -> None:
+        self.train_tasks = fake_tasks(["basketball-v3", "reach-v3"], 100 * seed)
+        self.test_tasks = fake_tasks(["basketball-v3", "sweep-v3", "door-close-v3"], 100 * seed + 50)
+
+
+class LeakingML1:
+    """One test goal is a training goal."""
+
+    def __init__(self, name: str, seed: int) -> None:
+        self.train_tasks = fake_tasks([name], 100 * seed)
+        self.test_tasks = fake_tasks([name], 100 * seed + 49)
+
+
+def fake_tasks(names: list[str], first: int) -> list[Any]:
+    return [official_task((name, (float(first + i),))) for name in names for i in range(50)]
+
+
+def test_a_leak_between_splits_stops_the_build(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metaworld, "ML1", LeakingML1)
+    with pytest.raises(RuntimeError, match="1 goals are in two splits"):
+        family_module.build(Settings(goal_seed=FAKE_SEED))
+
+
+def test_classes_trained_on_leave_the_test_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert set(ML25_V3["train"]) & set(ML25_V3["test"]) == {"basketball-v3"}
+    monkeypatch.setattr(metaworld, "ML25", FakeML25)
+    family = family_module.build(Settings(benchmark="ML25", horizon=10, goal_seed=FAKE_SEED))
+    test = family.tasks("test", 100, 0)
+    assert {task.group for task in test} == {"sweep-v3", "door-close-v3"}
+    # A smaller draw is spread over the classes, whatever the seed.
+    for seed in range(5):
+        groups = [task.group for task in family.tasks("test", 7, seed)]
+        assert sorted(map(groups.count, set(groups))) == [3, 4]
+    assert {task.group for task in family.tasks("validation", 100, 0)} == {"basketball-v3", "reach-v3"}
+
+
+def test_the_observation_centre_is_the_mean_at_reset(reach: MetaWorldFamily) -> None:
+    every = sorted(reach.tasks("train", 50, 0), key=lambda task: task.index)
+    env = reach.vector_env(every[:10], 1)
+    obs, _ = env.reset()
+    env.close()
+    np.testing.assert_allclose(reach.spec.observation_center, obs.mean(axis=0), atol=1e-12)
+    assert np.array_equal(
+        family_module.build(Settings(horizon=100)).spec.observation_center, reach.spec.observation_center
+    )
+
+
+def test_the_sweep_covers_the_goal_box() -> None:
+    env = ALL_V3_ENVIRONMENTS["reach-v3"]()
+    assert env.goal_space is not None
+    np.testing.assert_array_equal(_references.REACH_GOAL_BOX, (env.goal_space.low, env.goal_space.high))
+    control = _references.reach_sweep(horizon=500)
+    # A hand exactly at the point it is sent to answers with a zero action: recover the points from the controller.
+    start = np.zeros(39)
+    start[:3] = (0.0, 0.85, 0.2)
+    points = []
+    for step in range(500):
+        hand = start.copy()
+        for _ in range(200):
+            hand[:3] += 0.01 * control(hand, step)[:3]
+        points.append(hand[:3] - (0, 0, 0.045))
+    low, high = env.goal_space.low, env.goal_space.high
+    places = [low + (high - low) * np.array(share) for share in product(np.linspace(0, 1, 7), repeat=3)]
+    distances = [np.linalg.norm(np.array(points) - place, axis=1).min() for place in places]
+    assert max(distances) < 0.05
+
+
+def test_the_sweep_begins_again_with_every_episode(reach: MetaWorldFamily) -> None:
+    policy = reach.references["task_blind"](reach.tasks("test", 1, 0))
+    obs, done = np.tile(reach.spec.observation_center, (1, 2, 1)), np.array([[True, False]])
+    memory = policy.start(1, 2)
+    first = policy.act(obs, memory, None)[0]
+    for _ in range(60):
+        memory = policy.observe(memory, first, np.zeros((1, 2)), np.zeros((1, 2), dtype=bool))
+    later = policy.act(obs, memory, None)[0]
+    again = policy.act(obs, policy.observe(memory, later, np.zeros((1, 2)), done), None)[0]
+    assert not np.array_equal(first, later)
+    assert np.array_equal(again[0, 0], first[0, 0]) and not np.array_equal(again[0, 1], first[0, 1])
+
+
+def test_reference_policies_on_reach() -> None:
+    """The expert solves every unseen goal; the sweep passes most of them and stays at none; both beat doing nothing."""
+    family = family_module.build(Settings(horizon=200))
+    tasks = family.tasks("test", 10, 0)
+    oracle, blind, mean = (play(family, name, tasks) for name in ("oracle", "task_blind", "mean_goal"))
+    assert oracle[2].all() and 1800 < oracle[0].mean() < 1900
+    assert blind[1].mean() >= 0.7 and blind[2].mean() <= 0.2
+    assert oracle[0].mean() > mean[0].mean() > blind[0].mean()
+
+
+def test_expert_is_told_the_goal_on_a_private_copy(reach: MetaWorldFamily) -> None:
+    tasks = reach.tasks("test", 2, 0)
+    obs = np.tile(reach.spec.observation_center, (2, 1, 1))
+    before = obs.copy()
+    policy = reach.references["oracle"](tasks)
+    action = policy.act(obs, policy.start(2, 1), None)[0]
+    assert np.array_equal(obs, before)
+    goals = np.array([task["rand_vec"][-3:] for task in tasks])
+    np.testing.assert_allclose(action[:, 0, :3], 5.0 * (goals - obs[:, 0, :3]), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"task": "raech-v3"}, r"unknown task 'raech-v3' \(did you mean 'reach-v3'\?\)"),
+        ({"benchmark": "ML11"}, r"unknown benchmark 'ML11' \(did you mean 'ML1'\?\)"),
+        ({"horizon": 501}, "horizon must be between 1 and 500, got 501"),
+        ({"episodes_per_trial": 0}, "episodes_per_trial must be at least 1"),
+        ({"goal_seed": -1}, "goal_seed must not be negative"),
+    ],
+)
+def test_settings_are_checked(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Settings(**values)

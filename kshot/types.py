@@ -339,6 +339,7 @@ class TaskFamily(Protocol):
         ...
 
     def reference(self, task: Task) -> dict[str, float]:
-        """Known values of the undiscounted episode return: some of "random", "oracle", "bayes_optimal_trial"
-        (the last is the total over a trial of ``spec.episodes_per_trial`` episodes). Empty where nothing is known."""
+        """Known values of the undiscounted episode return: some of "random", "task_blind", "oracle",
+        "bayes_optimal_trial" (the last is the total over a trial of ``spec.episodes_per_trial`` episodes). Empty where
+        nothing is known."""
         ...

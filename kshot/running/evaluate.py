@@ -27,9 +27,19 @@ TASK_CHUNK = 1000
 
 
 def evidence_points(learner: MetaLearner, points: Sequence[int]) -> list[int]:
-    """The evidence points of a suite that a learner can be scored at: multiples of its block, up to its limit."""
+    """The evidence points of a suite that a learner can be scored at: multiples of its block, up to its limit.
+
+    Raises:
+        RecordError: none but 0 is left, so the run could not show any adaptation.
+    """
+    block = learner.adaptation_episodes
     limit = float("inf") if learner.max_evidence is None else learner.max_evidence
-    return [k for k in points if k % learner.adaptation_episodes == 0 and k <= limit]
+    chosen = [k for k in points if k % block == 0 and k <= limit]
+    if chosen == [0] and limit >= block:
+        raise records.RecordError(
+            f"the learner adapts on {block} episodes at a time, but evaluation.k is {list(points)}; list a multiple"
+        )
+    return chosen
 
 
 def evaluate(run: RunConfig, root: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -50,38 +51,39 @@ def rollout(
     noise_keys = seeding.split(trial_keys, 0)
     # Gymnasium's vector environments take one seed per sub-environment, though the base class is typed for one alone.
     env_seeds: Any = [int(value) for value in seeding.split(trial_keys, 1).reshape(-1) >> np.uint64(1)]
-    env = family.vector_env(tasks, copies)
     memory = policy.start(n_tasks, copies)
-    for episode in range(episodes):
-        raw_obs, _ = env.reset(seed=env_seeds if episode == 0 else None)
-        obs = np.asarray(raw_obs).reshape(*lead, -1)
-        active = np.ones(lead, dtype=bool)
-        final_obs[:, :, episode] = obs
-        for t in range(horizon):
-            step_noise = None
-            if mode == "sampled":
-                step_noise = seeding.noise(noise_keys, episode * horizon + t, spec.action_dim, spec.action_kind)
-            action, log_prob, acted = policy.act(obs, memory, step_noise)
-            raw_obs, reward, terminated, truncated, info = env.step(action.reshape(n_tasks * copies, *action.shape[2:]))
-            reward, terminated, truncated = (np.asarray(x).reshape(lead) for x in (reward, terminated, truncated))
-            done = terminated | truncated
-            observed = policy.observe(acted, action, reward, done)
-            memory = observed if active.all() else _where(active, observed, memory)
-
-            obs_buffer[:, :, episode, t] = obs
-            action_buffer[:, :, episode, t] = action
-            reward_buffer[:, :, episode, t] = np.where(active, reward, 0.0)
-            log_prob_buffer[:, :, episode, t] = log_prob
-            flags["mask"][:, :, episode, t] = active
-            success = np.asarray(info["success"]).reshape(lead)
-            for name, value in (("terminated", terminated), ("truncated", truncated), ("success", success)):
-                flags[name][:, :, episode, t] = value & active
+    with contextlib.closing(family.vector_env(tasks, copies)) as env:
+        for episode in range(episodes):
+            raw_obs, _ = env.reset(seed=env_seeds if episode == 0 else None)
             obs = np.asarray(raw_obs).reshape(*lead, -1)
-            final_obs[:, :, episode] = np.where(active[..., None], obs, final_obs[:, :, episode])
-            active = active & ~done
-            if not active.any():
-                break
-    env.close()
+            active = np.ones(lead, dtype=bool)
+            final_obs[:, :, episode] = obs
+            for t in range(horizon):
+                step_noise = None
+                if mode == "sampled":
+                    step_noise = seeding.noise(noise_keys, episode * horizon + t, spec.action_dim, spec.action_kind)
+                action, log_prob, acted = policy.act(obs, memory, step_noise)
+                raw_obs, reward, terminated, truncated, info = env.step(
+                    action.reshape(n_tasks * copies, *action.shape[2:])
+                )
+                reward, terminated, truncated = (np.asarray(x).reshape(lead) for x in (reward, terminated, truncated))
+                done = terminated | truncated
+                observed = policy.observe(acted, action, reward, done)
+                memory = observed if active.all() else _where(active, observed, memory)
+
+                obs_buffer[:, :, episode, t] = obs
+                action_buffer[:, :, episode, t] = action
+                reward_buffer[:, :, episode, t] = np.where(active, reward, 0.0)
+                log_prob_buffer[:, :, episode, t] = log_prob
+                flags["mask"][:, :, episode, t] = active
+                success = np.asarray(info["success"]).reshape(lead)
+                for name, value in (("terminated", terminated), ("truncated", truncated), ("success", success)):
+                    flags[name][:, :, episode, t] = value & active
+                obs = np.asarray(raw_obs).reshape(*lead, -1)
+                final_obs[:, :, episode] = np.where(active[..., None], obs, final_obs[:, :, episode])
+                active = active & ~done
+                if not active.any():
+                    break
 
     def merged(array: Array) -> Array:
         return array.reshape(n_tasks, copies * episodes, *array.shape[3:])

@@ -13,6 +13,7 @@ import pandas as pd
 from kshot import records, seeding
 from kshot.run_config import RunConfig
 from kshot.running import build, checkpoint, provenance
+from kshot.running.evaluate import evidence_points
 from kshot.running.heartbeat import Heartbeat
 from kshot.running.rollout import rollout
 from kshot.types import Episodes, Policy, Task, TaskFamily
@@ -61,6 +62,7 @@ def train(run: RunConfig, root: Path) -> None:
 def _train(run: RunConfig, directory: Path, stop: checkpoint.StopRequest) -> None:
     family = build.family(run)
     learner = build.learner(run, family.spec)
+    evidence_points(learner, run.evaluation.k)  # a run that could not be evaluated ends here, not after its training
     fingerprint = f"{run.train_hash}-{provenance.source_digest(run)}"
     iteration, steps, earlier_seconds, rows = 0, 0, 0.0, list[tuple[int, int, str, float]]()
     saved = _resumable(directory / checkpoint.CHECKPOINT, fingerprint)

@@ -1,0 +1,263 @@
+"""The front door: every step of a benchmark as a command. The workflow runs these same commands.
+
+Heavy imports stand inside the commands that need them, so that help, list and status answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kshot import registry
+    from kshot.run_config import RunConfig
+    from kshot.suite import Suite
+
+USER_ERROR = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status: 0 done, 2 something the user can mend (one line each on stderr)."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.command(options) or 0)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader of a pipe, say `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if not _is_user_error(error):
+            raise
+        for line in (str(error) or type(error).__name__).splitlines():
+            print(f"kshot: {line}", file=sys.stderr)
+        return USER_ERROR
+
+
+def _is_user_error(error: Exception) -> bool:
+    from kshot.config_errors import ConfigError
+    from kshot.records import RecordError
+    from kshot.registry import RegistryError
+
+    kinds: tuple[type[Exception], ...] = (ConfigError, RecordError, RegistryError, OSError)
+    checkpoint = sys.modules.get("kshot.running.checkpoint")  # its errors exist only once it is imported
+    if checkpoint is not None:
+        kinds = (*kinds, checkpoint.Busy)
+    return isinstance(error, kinds)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kshot", description="Success after K episodes on unseen tasks: meta-reinforcement learning, benchmarked."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable[[argparse.Namespace], int | None], text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(command=run)
+        return sub
+
+    command("list", _list, "Show the algorithms, task families and suites that can be named.")
+    check = command("check-config", _check_config, "Check suites and count their runs; nothing is run or written.")
+    check.add_argument("suites", nargs="+", metavar="SUITE", help=_SUITE_HELP)
+    for name, run, text in (
+        ("train", _train, "Train one run to its budget; goes on from its checkpoint if there is one."),
+        ("evaluate", _evaluate, "Evaluate one trained run, or a reference policy, on unseen tasks."),
+    ):
+        job = _with_suite(command(name, run, text))
+        job.add_argument("--family", required=True, help="the family's name in the suite")
+        job.add_argument("--algorithm", required=True, help="the algorithm's (or reference policy's) name in the suite")
+        job.add_argument("--seed", required=True, type=int, help="one of the suite's seeds; 0 for a reference policy")
+        job.add_argument("--threads", type=_positive, help="threads for computing (default: $OMP_NUM_THREADS or 1)")
+    summing = _with_suite(command("aggregate", _aggregate, "Check all results of a suite and compute its numbers."))
+    page = _with_suite(command("report", _report, "Write the report page from the numbers, figures and tables."))
+    for sub in (summing, page):
+        sub.add_argument("--partial", action="store_true", help="work with the runs that are there, listing the others")
+    drawing = _with_suite(command("figures", _figures, "Draw the figures of a suite from its numbers."))
+    tabling = _with_suite(command("tables", _tables, "Write the tables of a suite (CSV, LaTeX, Markdown)."))
+    for sub in (page, drawing, tabling):
+        sub.add_argument("--out", type=Path, help="where to write (default: reports/<suite>)")
+    status = _with_suite(command("status", _status, "Show what every run of a suite is doing, until all are finished."))
+    status.add_argument("--once", action="store_true", help="print once instead of following")
+    _with_suite(command("audit", _audit, "List results that other code or other settings made than are here now."))
+    return parser
+
+
+_SUITE_HELP = "a suite file, or the name of one in config/suites/ or of a folder in the results folder"
+
+
+def _with_suite(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser.add_argument("suite", metavar="SUITE", help=_SUITE_HELP)
+    parser.add_argument("--root", type=Path, default=Path("results"), help="the results folder (default: results)")
+    return parser
+
+
+def _positive(text: str) -> int:
+    value = int(text) if text.isdigit() else 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return value
+
+
+def _load(options: argparse.Namespace) -> Suite:
+    from kshot.config import find_suite, load_suite
+
+    return load_suite(find_suite(options.suite, options.root))
+
+
+def _train(options: argparse.Namespace) -> None:
+    run = _prepare(options)
+    if run.kind == "reference":
+        from kshot.config_errors import ConfigError
+
+        raise ConfigError([f"{run.algorithm!r} is a reference policy: it is not trained; evaluate it"])
+    from kshot.running.train import train
+
+    _reporting_failure(train, run, options.root)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    run = _prepare(options)
+    from kshot.running.evaluate import evaluate
+
+    _reporting_failure(evaluate, run, options.root)
+
+
+def _prepare(options: argparse.Namespace) -> RunConfig:
+    """The run that was asked for, in a process that is set up to compute it."""
+    threads = options.threads or _positive(os.environ.get("OMP_NUM_THREADS") or "1")
+    for library in ("OMP", "OPENBLAS", "MKL"):  # read when these libraries load, hence before any import of them
+        os.environ[f"{library}_NUM_THREADS"] = str(threads)
+    run = _load(options).find(options.family, options.algorithm, options.seed)
+
+    import torch
+
+    from kshot.config_errors import ConfigError
+    from kshot.running import provenance
+
+    torch.set_num_threads(threads)
+    if run.device.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError([f"suite {run.suite!r} asks for device {run.device}, but PyTorch finds no GPU here"])
+    provenance.source_digest(run)  # pins the digest of the code as it is now, before the long part
+    return run
+
+
+def _reporting_failure(step: Callable[[RunConfig, Path], None], run: RunConfig, root: Path) -> None:
+    """Run a step; if it fails, leave a note for ``kshot status``."""
+    from kshot.running import status
+
+    try:
+        step(run, root)
+    except Exception as error:
+        checkpoint: Any = sys.modules["kshot.running.checkpoint"]
+        if not isinstance(error, checkpoint.Busy):  # the note belongs to the process that is at work
+            status.note_failure(run.directory(root), f"{type(error).__name__}: {error}")
+        raise
+
+
+def _aggregate(options: argparse.Namespace) -> None:
+    from kshot.reporting.aggregate import aggregate
+
+    aggregate(_load(options).runs(), options.root, options.partial)
+
+
+def _figures(options: argparse.Namespace) -> None:
+    suite = _load(options)
+    from kshot.reporting.figures import render_all
+
+    render_all(suite.runs(), options.root, _out(options, suite) / "figures")
+
+
+def _tables(options: argparse.Namespace) -> None:
+    suite = _load(options)
+    from kshot.reporting.tables import write_tables
+
+    write_tables(suite.runs(), options.root, _out(options, suite) / "tables")
+
+
+def _report(options: argparse.Namespace) -> None:
+    suite = _load(options)
+    from kshot.reporting.page import write_page
+
+    write_page(suite.resolved(), suite.runs(), options.root, _out(options, suite), options.partial)
+
+
+def _out(options: argparse.Namespace, suite: Suite) -> Path:
+    return options.out or Path("reports") / suite.name
+
+
+def _status(options: argparse.Namespace) -> None:
+    from kshot.config import find_suite, load_suite
+    from kshot.running.status import show
+
+    # Which runs there are can be told without importing any algorithm, so the picture appears at once.
+    suite = load_suite(find_suite(options.suite, options.root, prefer_results=True), modules=False)
+    show(suite.runs(), options.root, options.once)
+
+
+def _audit(options: argparse.Namespace) -> None:
+    from kshot.running.audit import audit
+
+    found = audit(_load(options).runs(), options.root)
+    for line in found.findings:
+        print(line)
+    verdict = f"{len(found.findings)} findings" if found.findings else "all made by this code and these settings"
+    print(f"{found.checked} result files checked: {verdict}; {found.missing} runs not finished")
+
+
+def _list(options: argparse.Namespace) -> None:
+    from kshot import registry
+    from kshot.config import suite_files
+
+    kinds: dict[registry.Kind, str] = {"algorithms": "Algorithms", "envs": "Task families"}
+    for kind, title in kinds.items():
+        print(f"{title}:")
+        for name in registry.names(kind):
+            print(_line(name, *_description(kind, name)))
+    print("Suites:")
+    for path in suite_files():
+        print(_line(path.stem, str(path), ""))
+
+
+def _joined(value: str | frozenset[str]) -> str:
+    return value if isinstance(value, str) else "/".join(sorted(value))
+
+
+def _line(name: str, facts: str, text: str) -> str:
+    return f"  {name:<14} {facts:<40} {text}".rstrip()
+
+
+def _description(kind: registry.Kind, name: str) -> tuple[str, str]:
+    """What a module can do, and the beginning of its docstring; or why it cannot be used."""
+    from kshot import registry
+
+    try:
+        module = registry.load(kind, name)
+    except Exception as error:  # one broken file must not hide the others
+        return "cannot be used", f"{type(error).__name__}: {error}"
+    facts = f"{_joined(module.EVIDENCE)}; {_joined(module.ACTIONS)} actions"
+    return facts, textwrap.shorten((module.__doc__ or "").split("\n\n")[0], 110, placeholder=" ...")
+
+
+def _check_config(options: argparse.Namespace) -> int:
+    from kshot.config import find_suite, load_suite
+    from kshot.config_errors import ConfigError
+
+    status = 0
+    for name in options.suites:
+        try:
+            suite = load_suite(find_suite(name))
+        except ConfigError as error:
+            status = USER_ERROR
+            for line in error.problems:
+                print(f"kshot: {line}", file=sys.stderr)
+            continue
+        runs = suite.runs()
+        trained = sum(run.kind == "algorithm" for run in runs)
+        print(f"{name}: {trained} training runs and {len(runs) - trained} reference evaluations, all valid")
+    return status

@@ -1,0 +1,334 @@
+"""From the runs of a suite to its numbers: ``summary.csv`` and the finer files it is made from.
+
+Written into ``<root>/<suite>/``, coarsest first:
+
+- ``summary.csv``   one row per (family, algorithm, group, mode, k, metric), with intervals;
+- ``scores.csv``    the same per run: the matrix that the statistics work on;
+- ``tasks.parquet`` the outcome on every test task, averaged over seeds, at the first and last k;
+- ``cells.csv``     every run the suite expects, with its state and provenance.
+
+Runs are read one at a time and reduced to one value per task, so memory does not grow with the number of runs.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from kshot import records, seeding
+from kshot.records import RecordError
+from kshot.reporting import stats
+from kshot.reporting.cells import CELL_COLUMNS, Array, Outcomes, curve_path, read_cell
+from kshot.run_config import RunConfig
+
+METRICS = ("return", "success_any", "success_last", "first_success", "trial_return")
+ALL = "all"
+"""The group that stands for every class of a family together."""
+
+SCORE_COLUMNS = (
+    "family",
+    "algorithm",
+    "kind",
+    "evidence",
+    "group",
+    "mode",
+    "k",
+    "metric",
+    "seed",
+    "score",
+    "n_tasks",
+    "n_episodes",
+    "adaptation_updates",
+    "adaptation_steps",
+)
+SUMMARY_KEY = ("family", "algorithm", "kind", "evidence", "group", "mode", "k", "metric")
+SUMMARY_COLUMNS = (
+    *SUMMARY_KEY,
+    "mean",
+    "mean_lo",
+    "mean_hi",
+    "iqm",
+    "iqm_lo",
+    "iqm_hi",
+    "task_se",
+    "n_seeds",
+    "n_seeds_expected",
+    "n_tasks",
+    "n_episodes",
+    "adaptation_updates",
+    "adaptation_steps",
+)
+_NAME = pa.dictionary(pa.int32(), pa.string())
+TASKS_SCHEMA = pa.schema(
+    [
+        ("family", _NAME),
+        ("algorithm", _NAME),
+        ("kind", _NAME),
+        ("group", _NAME),
+        ("task", _NAME),
+        ("mode", _NAME),
+        ("k", pa.int32()),
+        ("n_seeds", pa.int32()),
+        ("return", pa.float64()),
+        ("success_any", pa.float64()),
+        ("success_last", pa.float64()),
+        ("trial_return", pa.float64()),  # NaN but in the row of the trial: mode sampled, k = episodes of the trial
+    ]
+)
+_log = logging.getLogger(__name__)
+
+
+def aggregate(runs: Sequence[RunConfig], root: Path, partial: bool = False) -> Path:
+    """Check every run of a suite and write its numbers; nothing is written unless everything could be read.
+
+    Args:
+        runs: the complete grid that the suite expects.
+        root: folder of all results; the suite's is ``root/<suite>``.
+        partial: go on without the runs that are missing, listing them in ``cells.csv``.
+
+    Returns:
+        The path of ``summary.csv``.
+
+    Raises:
+        RecordError: runs are missing (all are listed), or a file is damaged, belongs to another run, was made from
+            other settings, or used other test tasks than the rest of its family.
+    """
+    suite = suite_name(runs)
+    missing = [curve_path(run, root) for run in runs if not curve_path(run, root).is_file()]
+    if missing and not partial:
+        lines = "".join(f"\n  {path}" for path in missing)
+        raise RecordError(f"{len(missing)} of {len(runs)} runs of suite {suite!r} have no curve.parquet yet:{lines}")
+
+    cells: list[dict[str, Any]] = []
+    scores: list[pd.DataFrame] = []
+    tasks: list[pd.DataFrame] = []
+    summary: list[dict[str, Any]] = []
+    test_tasks: dict[str, tuple[Path, tuple[str, ...]]] = {}
+    for members in _by_algorithm(runs):
+        outcomes: dict[int, Outcomes] = {}
+        for run in members:
+            cell, outcome = read_cell(run, root)
+            cells.append(cell)
+            if outcome is not None:
+                _check_same_tasks(run, root, outcome, test_tasks)
+                outcomes[run.seed] = outcome
+        if outcomes:
+            first = next(cell for cell in cells[-len(members) :] if cell["state"] == "ok")
+            identity = {key: first[key] for key in SUMMARY_KEY[:4]}
+            _check_same_points(members[0], root, outcomes)
+            scores.append(_scores(identity, outcomes))
+            tasks.append(_tasks(identity, outcomes))
+            summary.extend(_summary(suite, identity, outcomes, scores[-1], len(members)))
+    if not summary:
+        raise RecordError(f"suite {suite!r}: no run under {root / suite} can be averaged (all are missing or diverged)")
+
+    folder = root / suite
+    cell_frame = _finish(pd.DataFrame(cells, columns=list(CELL_COLUMNS)), runs)
+    records.write_table(folder / "tasks.parquet", pd.concat(tasks, ignore_index=True), TASKS_SCHEMA)
+    write_csv(folder / "scores.csv", pd.concat(scores, ignore_index=True))
+    write_csv(folder / "cells.csv", cell_frame)
+    write_csv(folder / "summary.csv", pd.DataFrame(summary, columns=list(SUMMARY_COLUMNS)))
+    return folder / "summary.csv"
+
+
+def suite_name(runs: Sequence[RunConfig]) -> str:
+    """The suite that all ``runs`` belong to. Raises RecordError when there is none, or more than one."""
+    names = sorted({run.suite for run in runs})
+    if len(names) != 1:
+        raise RecordError(f"expected the runs of one suite, got {len(runs)} runs of {names or 'none'}")
+    return names[0]
+
+
+def _by_algorithm(runs: Sequence[RunConfig]) -> list[list[RunConfig]]:
+    """The runs of each (family, algorithm), in the order in which they first occur."""
+    cells: dict[tuple[str, str], list[RunConfig]] = {}
+    for run in runs:
+        cells.setdefault((run.family, run.algorithm), []).append(run)
+    return list(cells.values())
+
+
+def write_csv(path: Path, frame: pd.DataFrame) -> None:
+    """CSV with shortest exact floats and empty cells for NaN; written whole or not at all."""
+    records.write_text(path, frame.to_csv(index=False, lineterminator="\n"))
+
+
+def _check_same_tasks(
+    run: RunConfig, root: Path, outcome: Outcomes, seen: dict[str, tuple[Path, tuple[str, ...]]]
+) -> None:
+    path = curve_path(run, root)
+    first, tasks = seen.setdefault(run.family, (path, outcome.tasks))
+    if tasks != outcome.tasks:
+        different = sorted(set(tasks) ^ set(outcome.tasks))
+        raise RecordError(
+            f"{path}: its test tasks are not those of {first} ({len(different)} differ, such as {different[0]}); "
+            "all runs of a family must be evaluated on the same tasks"
+        )
+
+
+def _check_same_points(run: RunConfig, root: Path, outcomes: dict[int, Outcomes]) -> None:
+    if len({(o.points, tuple(o.episodes)) for o in outcomes.values()}) > 1:
+        folder = run.directory(root).parent
+        raise RecordError(f"{folder}: its seeds were evaluated at different k or with different numbers of episodes")
+
+
+def _metric_points(outcome: Outcomes) -> Iterable[tuple[str, int, str, int]]:
+    """(mode, k, metric, index of the point or -1 for the trial) of every number a run has."""
+    for p, (mode, k) in enumerate(outcome.points):
+        for metric in METRICS[:4]:
+            yield mode, k, metric, p
+    if outcome.trial_return is not None:
+        yield "sampled", outcome.trial_episodes, "trial_return", -1
+
+
+def _columns(outcome: Outcomes, group: str, metric: str) -> list[Array]:
+    """The tasks behind each column of the score matrix of ``group``.
+
+    All classes together are one column each, so that they count equally whatever their number of tasks. Steps to the
+    first success are pooled over every success instead: a class without one has no mean that could be averaged.
+    """
+    if group != ALL:
+        return [members for name, members in outcome.classes if name == group]
+    if metric == "first_success":
+        return [np.arange(len(outcome.tasks))]
+    return [members for _, members in outcome.classes]
+
+
+def _column_scores(outcome: Outcomes, columns: Sequence[Array], metric: str, p: int) -> Array:
+    """[columns] score of a run at point ``p``; NaN for steps to success where nothing succeeded."""
+    if metric == "first_success":
+        totals = [(outcome.first_success[p, c].sum(), outcome.successes[p, c].sum()) for c in columns]
+        return np.array([steps / n if n else np.nan for steps, n in totals])
+    values = outcome.trial_return if metric == "trial_return" else outcome.values[metric][p]
+    assert values is not None
+    return np.array([values[c].mean() for c in columns])
+
+
+def _n_episodes(outcome: Outcomes, tasks: Array, metric: str, p: int) -> int:
+    """Number of episodes that a score averages."""
+    if metric == "first_success":
+        return int(outcome.successes[p, tasks].sum())
+    return len(tasks) * (outcome.trial_episodes if metric == "trial_return" else int(outcome.episodes[p]))
+
+
+def _scores(identity: dict[str, Any], outcomes: dict[int, Outcomes]) -> pd.DataFrame:
+    """Rows of scores.csv of one algorithm on one family: all classes together, then each where there are several."""
+    rows = []
+    for seed, outcome in outcomes.items():
+        classes = outcome.classes
+        groups = [ALL, *(name for name, _ in classes if len(classes) > 1)]
+        for (mode, k, metric, p), group in product(_metric_points(outcome), groups):
+            columns = _columns(outcome, group, metric)
+            tasks = np.concatenate(columns)
+            evidence = (outcome.updates[p], outcome.steps[p]) if p >= 0 else (np.nan, np.nan)
+            score = _column_scores(outcome, columns, metric, p).mean()
+            n = _n_episodes(outcome, tasks, metric, p)
+            rows.append((*identity.values(), group, mode, k, metric, seed, score, len(tasks), n, *evidence))
+    return pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
+
+
+def _tasks(identity: dict[str, Any], outcomes: dict[int, Outcomes]) -> pd.DataFrame:
+    """Rows of tasks.parquet of one algorithm on one family."""
+    first = next(iter(outcomes.values()))
+    frames = []
+    for mode in dict.fromkeys(mode for mode, _ in first.points):
+        ks = [k for point_mode, k in first.points if point_mode == mode]
+        for k in sorted({min(ks), max(ks)}):
+            p = first.points.index((mode, k))
+            columns = {m: np.mean([o.values[m][p] for o in outcomes.values()], axis=0) for m in METRICS[:3]}
+            frames.append(pd.DataFrame({"mode": mode, "k": k, "trial_return": np.nan, "group": first.groups} | columns))
+            frames[-1]["task"] = first.tasks
+    trials = [o.trial_return for o in outcomes.values() if o.trial_return is not None]
+    if trials:
+        columns = {m: np.full(len(first.tasks), np.nan) for m in METRICS[:3]} | {
+            "trial_return": np.mean(trials, axis=0)
+        }
+        frame = pd.DataFrame({"mode": "sampled", "k": first.trial_episodes, "group": first.groups} | columns)
+        frames.append(frame.assign(task=first.tasks))
+    named = pd.concat(frames, ignore_index=True)
+    named = named.assign(**{key: identity[key] for key in SUMMARY_KEY[:3]}, n_seeds=len(outcomes))
+    return pd.DataFrame(named, columns=TASKS_SCHEMA.names)
+
+
+def _summary(
+    suite: str, identity: dict[str, Any], outcomes: dict[int, Outcomes], scores: pd.DataFrame, expected: int
+) -> Iterable[dict[str, Any]]:
+    """Rows of summary.csv of one algorithm on one family."""
+    first = next(iter(outcomes.values()))
+    points = {(mode, k, metric): p for mode, k, metric, p in _metric_points(first)}
+    for _, rows in scores.groupby(["group", "mode", "k", "metric"], sort=False):
+        key = rows.iloc[0]
+        group, metric = str(key["group"]), str(key["metric"])
+        p = points[str(key["mode"]), int(key["k"]), metric]
+        columns = _columns(first, group, metric)
+        matrix = np.array([_column_scores(outcome, columns, metric, p) for outcome in outcomes.values()])
+        matrix = matrix[np.isfinite(matrix).all(axis=1)]  # a run without a success has no steps to success
+        # Keyed by the cell alone: points of one curve are resampled alike, so their intervals can be compared.
+        generator = seeding.generator("bootstrap", suite, identity["family"], identity["algorithm"])
+        centre = spread = stats.Estimate(np.nan, np.nan, np.nan)
+        if matrix.size:
+            state = generator.bit_generator.state
+            centre = stats.estimate([matrix], stats.mean, generator)
+            generator.bit_generator.state = state
+            spread = stats.estimate([matrix], stats.trimmed, generator)
+        yield {name: key[name] for name in SUMMARY_KEY} | {
+            "mean": centre.value,
+            "mean_lo": centre.lo,
+            "mean_hi": centre.hi,
+            "iqm": spread.value,
+            "iqm_lo": spread.lo,
+            "iqm_hi": spread.hi,
+            "task_se": _task_se(outcomes, columns, metric, p),
+            "n_seeds": len(matrix),
+            "n_seeds_expected": expected,
+            "n_tasks": int(rows["n_tasks"].iloc[0]),
+            "n_episodes": int(rows["n_episodes"].sum()),
+            "adaptation_updates": rows["adaptation_updates"].mean(),
+            "adaptation_steps": rows["adaptation_steps"].mean(),
+        }
+
+
+def _task_se(outcomes: dict[int, Outcomes], columns: Sequence[Array], metric: str, p: int) -> float:
+    """Standard error over test tasks of the seed-averaged outcome.
+
+    NaN for steps to success, where the tasks that count depend on the learner.
+    """
+    if metric == "first_success":
+        return np.nan
+    values = [o.trial_return if metric == "trial_return" else o.values[metric][p] for o in outcomes.values()]
+    average = np.mean(np.stack([value for value in values if value is not None]), axis=0)
+    return stats.stratified_standard_error([average[members] for members in columns])
+
+
+def _finish(cells: pd.DataFrame, runs: Sequence[RunConfig]) -> pd.DataFrame:
+    """What only shows when all runs are seen: mixed source code, and the evidence of algorithms with runs missing.
+
+    The digest covers the shared code and the modules of one algorithm and one family, so it is compared among the runs
+    that use the same two modules.
+    """
+    modules = {(run.family, run.algorithm): (run.algorithm_module, run.family_module) for run in runs}
+    digests: dict[tuple[str | None, str], set[str]] = {}
+    evidence: dict[str, str] = {}
+    for _, cell in cells.iterrows():
+        seen = digests.setdefault(modules[cell["family"], cell["algorithm"]], set())
+        seen |= {cell["source_digest"], cell["train_source_digest"]} - {""}
+        if cell["state"] != "missing":
+            evidence[cell["algorithm"]] = cell["evidence"]
+    keys = list(zip(cells["family"], cells["algorithm"], strict=True))
+    mixed = [len(digests[modules[key]]) > 1 for key in keys]
+    if any(mixed):
+        _log.warning(
+            "%d runs share their modules with runs that other source code made (source_flag in cells.csv); "
+            "do not compare them before running the older ones again",
+            sum(mixed),
+        )
+    return cells.assign(
+        source_flag=["mixed" if flag else "" for flag in mixed],
+        evidence=[evidence.get(algorithm, "rollouts") for _, algorithm in keys],
+    )

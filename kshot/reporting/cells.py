@@ -1,0 +1,282 @@
+"""One run's files, checked and reduced to its outcome on every test task."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from kshot import records
+from kshot.records import RecordError
+from kshot.run_config import RunConfig
+
+Array = NDArray[Any]
+State = Literal["ok", "diverged", "missing"]
+Point = tuple[str, int]
+"""(mode, k)."""
+
+CELL_COLUMNS = (
+    "suite",
+    "family",
+    "algorithm",
+    "kind",
+    "evidence",
+    "seed",
+    "state",
+    "reason",
+    "config_hash",
+    "source_digest",
+    "train_source_digest",
+    "source_flag",
+    "git_commit",
+    "git_dirty",
+    "train_env_steps",
+    "train_seconds",
+    "evaluate_env_steps",
+    "evaluate_seconds",
+    "wall_seconds",
+    "curve_sha256",
+)
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What one run achieved on each of T test tasks at each of P points (mode, k).
+
+    Attributes:
+        points: the P points, mean mode first, k increasing.
+        tasks: the T task ids, sorted.
+        groups: [T] class of each task.
+        values: "return", "success_any", "success_last" -> [P, T] mean over the point's episodes.
+        first_success: [P, T] steps to the first success, summed over the episodes that succeeded.
+        successes: [P, T] number of those episodes.
+        episodes: [P] episodes per task.
+        updates: [P] mean number of adaptations so far.
+        steps: [P] mean number of environment steps in the evidence.
+        trial_return: [T] return summed over a trial, or None where the episodes played do not make up a trial.
+        trial_episodes: number of episodes in a trial.
+    """
+
+    points: tuple[Point, ...]
+    tasks: tuple[str, ...]
+    groups: Array
+    values: Mapping[str, Array]
+    first_success: Array
+    successes: Array
+    episodes: Array
+    updates: Array
+    steps: Array
+    trial_return: Array | None
+    trial_episodes: int
+
+    @cached_property
+    def classes(self) -> list[tuple[str, Array]]:
+        """(name, indices of its tasks) of each class."""
+        return [(str(name), np.flatnonzero(self.groups == name)) for name in sorted(set(self.groups))]
+
+
+def curve_path(run: RunConfig, root: Path) -> Path:
+    return run.directory(root) / "curve.parquet"
+
+
+def missing_reason(run: RunConfig, root: Path) -> str:
+    """Why there is no curve yet, from what the run left behind."""
+    progress = run.directory(root) / "progress.json"
+    if not progress.is_file():
+        return "not started"
+    value = records.read_json(progress)
+    message = str(value.get("message", "")).strip()
+    return f"{value.get('state', 'unknown')}{': ' if message else ''}{message}"
+
+
+def read_cell(run: RunConfig, root: Path) -> tuple[dict[str, Any], Outcomes | None]:
+    """One row of cells.csv and, for a run that is ok, its outcomes.
+
+    Raises:
+        RecordError: a file is damaged, belongs to another run, was made from other settings, or is incomplete.
+    """
+    folder = run.directory(root)
+    path = curve_path(run, root)
+    row: dict[str, Any] = dict.fromkeys(CELL_COLUMNS, "")
+    row |= {"suite": run.suite, "family": run.family, "algorithm": run.algorithm, "kind": run.kind, "seed": run.seed}
+    row |= {"evidence": "rollouts", "config_hash": run.config_hash}
+    if not path.is_file():
+        return row | {"state": "missing", "reason": missing_reason(run, root)}, None
+
+    evaluated = records.read_json(folder / "evaluate.json")
+    _same_hash(folder / "evaluate.json", str(evaluated.get("config_hash")), run.config_hash)
+    trained: dict[str, Any] = {}
+    if run.kind == "algorithm":
+        trained = records.read_json(folder / "run.json")
+        _same_hash(folder / "run.json", str(trained.get("train_hash")), run.train_hash)
+    frame = records.read_table(path, records.CURVE_SCHEMA)
+    _check_identity(path, frame, run)
+
+    diverged = (frame["status"] == "diverged").any() or "diverged" in (evaluated.get("status"), trained.get("status"))
+    train_seconds, evaluate_seconds = (float(part.get("wall_seconds", 0.0)) for part in (trained, evaluated))
+    row |= {
+        "evidence": trained.get("evidence", evaluated.get("evidence", "rollouts")),
+        "state": "diverged" if diverged else "ok",
+        "reason": str(trained.get("reason") or evaluated.get("reason") or "") if diverged else "",
+        "source_digest": str(evaluated.get("source_digest", "")),
+        "train_source_digest": str(trained.get("source_digest", "")),
+        "git_commit": str(evaluated.get("git_commit", "")),
+        "git_dirty": bool(evaluated.get("git_dirty", False) or trained.get("git_dirty", False)),
+        "train_env_steps": int(trained.get("env_steps", 0)),
+        "train_seconds": train_seconds,
+        "evaluate_env_steps": int(evaluated.get("env_steps", 0)),
+        "evaluate_seconds": evaluate_seconds,
+        "wall_seconds": train_seconds + evaluate_seconds,
+        "curve_sha256": hashlib.sha256(path.read_bytes()).hexdigest()[:16],
+    }
+    if diverged:
+        return row, None
+    trial = int(evaluated.get("family", {}).get("episodes_per_trial", 1))
+    return row, reduce_curve(path, frame, run.evaluation.tasks, trial)
+
+
+def _same_hash(path: Path, found: str, expected: str) -> None:
+    if found != expected:
+        raise RecordError(
+            f"{path}: made from other settings (hash {found}) than the suite now asks for ({expected}); run it again"
+        )
+
+
+def _check_identity(path: Path, frame: pd.DataFrame, run: RunConfig) -> None:
+    """Every row belongs to this run: names equal the folder's, settings equal the suite's."""
+    expected = {
+        "suite": run.suite,
+        "family": run.family,
+        "algorithm": run.algorithm,
+        "kind": run.kind,
+        "seed": run.seed,
+        "split": run.evaluation.split,
+    }
+    for column, value in expected.items():
+        wrong = [found for found in frame[column].unique() if found != value]
+        if wrong:
+            raise RecordError(
+                f"{path}: has rows of {column} {wrong[0]!r}, but the folder belongs to {column} {value!r}"
+            )
+    for found in frame["config_hash"].unique():
+        _same_hash(path, str(found), run.config_hash)
+    unknown = sorted(set(frame["status"].unique()) - set(records.STATUSES), key=str)
+    if unknown:
+        raise RecordError(f"{path}: status {unknown[0]!r} is none of {', '.join(records.STATUSES)}")
+
+
+def reduce_curve(path: Path, frame: pd.DataFrame, n_tasks: int, trial_episodes: int) -> Outcomes:
+    """Sum a curve's rows up to one value per point and task.
+
+    Raises:
+        RecordError: there are no rows; the number of tasks is not ``n_tasks``; a return is not finite; a task is in two
+            classes; a row occurs twice; or the tasks have other numbers of episodes, which would weight them unequally.
+    """
+    if frame.empty:
+        raise RecordError(f"{path}: has no rows, although its run is ok; run its evaluation again")
+    if not np.isfinite(frame["return"].to_numpy()).all():
+        raise RecordError(f"{path}: holds a return that is not finite in a run that is ok; run its evaluation again")
+    task_ids, task = _codes(frame["task"])
+    if len(task_ids) != n_tasks:
+        raise RecordError(f"{path}: holds {len(task_ids)} test tasks, the suite asks for {n_tasks}")
+    groups = _task_groups(path, frame, task, len(task_ids))
+
+    modes, mode = _codes(frame["mode"])  # sorted: mean before sampled
+    k, ks = pd.factorize(frame["k"].to_numpy(), sort=True)
+    point, flat = pd.factorize(mode * len(ks) + k, sort=True)
+    shape = (len(flat), len(task_ids))
+    cell = point * shape[1] + task
+
+    def total(weights: Array | None = None) -> Array:
+        return np.bincount(cell, weights=weights, minlength=shape[0] * shape[1]).reshape(shape)
+
+    count = total()
+    episodes = count.max(axis=1)
+    points = tuple((modes[code // len(ks)], int(ks[code % len(ks)])) for code in flat)
+    if (count != episodes[:, None]).any():
+        p, t = np.argwhere(count != episodes[:, None])[0]
+        raise RecordError(
+            f"{path}: task {task_ids[t]} has {count[p, t]} episodes at k={points[p][1]} ({points[p][0]}), other tasks "
+            f"{episodes[p]}; every task must have the same number. Run its evaluation again"
+        )
+    episode = frame["episode"].to_numpy()
+    if not pd.Index(cell * (int(episode.max()) + 1) + episode).is_unique:
+        raise RecordError(f"{path}: the same episode occurs twice; run its evaluation again")
+
+    def per_task(column: str) -> Array:
+        return total(frame[column].to_numpy(dtype=np.float64)) / count
+
+    values = {column: per_task(column) for column in ("return", "success_any", "success_last")}
+    first = frame["first_success"].to_numpy(dtype=np.float64)
+    return Outcomes(
+        points=points,
+        tasks=tuple(task_ids),
+        groups=groups,
+        values=values,
+        first_success=total(np.where(first >= 0, first, 0.0)),
+        successes=total((first >= 0).astype(np.float64)).astype(np.int64),
+        episodes=episodes,
+        updates=per_task("adaptation_updates").mean(axis=1),
+        steps=per_task("adaptation_steps").mean(axis=1),
+        trial_return=trial_return(points, values["return"], episodes, trial_episodes),
+        trial_episodes=trial_episodes,
+    )
+
+
+def trial_return(points: Sequence[Point], returns: Array, episodes: Array, n: int) -> Array | None:
+    """[T] return that sampled actions collect over the first ``n`` episodes on a task.
+
+    Episode j is played by the policy that has taken in the most evidence not exceeding j. For a learner that adapts
+    after every episode this is the plain sum over k = 0..n-1; for one that adapts on blocks it is the sum over blocks;
+    for a policy that never adapts (sampled rows at k=0 only) it is n times its mean return.
+
+    Args:
+        points: P points (mode, k).
+        returns: [P, T] mean return of the point's episodes.
+        episodes: [P] episodes per task at the point.
+        n: length of a trial.
+
+    Returns:
+        None where a trial is a single episode, or the episodes played leave a gap in it.
+    """
+    sampled = sorted((k, p) for p, (mode, k) in enumerate(points) if mode == "sampled")
+    if n < 2 or not sampled or sampled[0][0] != 0:
+        return None
+    ends = [k for k, _ in sampled[1:]] + [n]
+    total = np.zeros(returns.shape[1])
+    for (k, p), end in zip(sampled, ends, strict=True):
+        played = min(end, n) - k
+        if played <= 0:
+            break
+        if len(sampled) > 1 and episodes[p] < played:
+            return None
+        total += played * returns[p]
+    return total
+
+
+def _codes(column: pd.Series[Any]) -> tuple[list[str], Array]:
+    """Sorted distinct values that occur, and the index of each row's value among them."""
+    categories = column.astype("category").cat.remove_unused_categories()
+    names = np.asarray(categories.cat.categories, dtype=object)
+    order = np.argsort(names)
+    rank = np.empty(len(names), dtype=np.int64)
+    rank[order] = np.arange(len(names))
+    return [str(name) for name in names[order]], rank[categories.cat.codes.to_numpy()]
+
+
+def _task_groups(path: Path, frame: pd.DataFrame, task: Array, n_tasks: int) -> Array:
+    """[T] class name of each task."""
+    names, group = _codes(frame["group"])
+    of_task = np.zeros(n_tasks, dtype=np.int64)
+    of_task[task] = group
+    wrong = np.flatnonzero(of_task[task] != group)
+    if len(wrong):
+        raise RecordError(f"{path}: task {frame['task'].iloc[wrong[0]]} is in more than one group")
+    return np.asarray(names, dtype=object)[of_task]

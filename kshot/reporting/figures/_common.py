@@ -1,0 +1,124 @@
+"""What several figures share: panels by family and evidence, names, the lines of scripted policies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from kshot.reporting import style
+from kshot.reporting.data import BAYES, METRIC_NAMES, Data, Section
+from kshot.reporting.layout import title
+
+
+def sections(data: Data) -> list[Section]:
+    """The sections in which a learner has results."""
+    return [(family, evidence) for family, evidence, _ in data.sections if data.algorithms(family, evidence)]
+
+
+def sections_with_success(data: Data) -> list[Section]:
+    """Sections of the families in which something, be it the oracle, ever succeeds: others define no success."""
+    rows = data.summary[data.summary["metric"] == "success_any"]
+    defined = set(rows.loc[rows["mean"] > 0, "family"])
+    return [section for section in sections(data) if section[0] in defined]
+
+
+def heading(data: Data, section: Section) -> str:
+    """``ml10 (5 seeds)``, with the evidence where it is not the usual one."""
+    family, evidence = section
+    suffix = ", from demonstrations" if evidence == "demonstrations" else ""
+    return f"{family}{suffix} ({seeds(data, section)})"
+
+
+def seeds(data: Data, section: Section) -> str:
+    """``5 seeds``; ``3 to 5 of 5 seeds`` where some runs did not make it."""
+    family, evidence = section
+    rows = data.summary
+    rows = rows[(rows["family"] == family) & (rows["kind"] == "algorithm") & (rows["evidence"] == evidence)]
+    rows = rows[rows["metric"] == "return"]
+    low, high, expected = rows["n_seeds"].min(), rows["n_seeds"].max(), rows["n_seeds_expected"].max()
+    plural = "" if expected == 1 else "s"
+    if low == high == expected:
+        return f"{expected} seed{plural}"
+    return f"{low if low == high else f'{low} to {high}'} of {expected} seed{plural}"
+
+
+def evidence_label(evidence: str) -> str:
+    return "demonstrations seen, K" if evidence == "demonstrations" else "episodes of experience, K"
+
+
+def learner_handles(data: Data) -> list[Line2D]:
+    """Legend entries of every learner."""
+    looks = style.looks(data.algorithms())
+    return [
+        Line2D([], [], color=look.color, marker=look.marker, linestyle=look.dashes, label=title(name))
+        for name, look in ((name, looks[name]) for name in data.algorithms())
+    ]
+
+
+def draw_curve(axes: Axes, data: Data, section: Section, metric: str) -> None:
+    """Mean-action curves of the learners over K with their intervals, sampled actions as thin lines."""
+    family, evidence = section
+    looks = style.looks(data.algorithms())
+    for name in data.algorithms(family, evidence):
+        look = looks[name]
+        sampled = data.curve(family, name, metric, "sampled")
+        if len(sampled) > 1:
+            axes.plot(sampled["k"], sampled["mean"], color=look.color, linewidth=0.9, alpha=0.45, linestyle=look.dashes)
+        rows = data.curve(family, name, metric)
+        axes.plot(rows["k"], rows["mean"], color=look.color, marker=look.marker, linestyle=look.dashes)
+        axes.fill_between(rows["k"], rows["mean_lo"], rows["mean_hi"], color=look.color, alpha=0.15, linewidth=0)
+        if len(rows) == 1:  # a learner that was scored only before any evidence
+            axes.axhline(rows["mean"].iloc[0], color=look.color, linewidth=0.9, linestyle=look.dashes, alpha=0.6)
+    last = max(data.families[family].k)
+    axes.set_xlim(-0.02 * last, 1.02 * last)
+    axes.set_xticks(_ticks(data.families[family].k))
+    axes.set_xlabel(evidence_label(evidence))
+
+
+def draw_references(axes: Axes, data: Data, family: str, metric: str) -> None:
+    """Scripted policies: a level each, or a curve where they play a whole trial; named at the right edge."""
+    labels = []
+    for name in data.references(family):
+        color, dashes = style.reference_line(name)
+        rows = data.curve(family, name, metric, data.mode(family, name, metric))
+        if rows.empty:
+            continue
+        if len(rows) == 1:
+            axes.axhline(rows["mean"].iloc[0], color=color, linestyle=dashes, linewidth=1.2, zorder=1.5)
+        elif is_flat(rows["mean"], rows["task_se"]):
+            axes.axhline(rows["mean"].mean(), color=color, linestyle=dashes, linewidth=1.2, zorder=1.5)
+        else:
+            axes.plot(rows["k"], rows["mean"], color=color, linestyle=dashes, linewidth=1.2, zorder=1.5)
+        end = rows["mean"].mean() if is_flat(rows["mean"], rows["task_se"]) else rows["mean"].iloc[-1]
+        labels.append((float(end), title(name), color))
+    style.end_labels(axes, labels)
+
+
+def is_flat(means: Any, errors: Any) -> bool:
+    """Whether a scripted policy's episodes differ by no more than the test tasks' noise: it does not learn."""
+    spread = np.ptp(np.asarray(means, dtype=np.float64))
+    return bool(spread <= 4 * np.nanmax(np.append(np.asarray(errors, dtype=np.float64), 0.0)))
+
+
+def known_value(data: Data, family: str) -> tuple[str, float] | None:
+    """The closed-form value of the best possible trial, where the family knows it."""
+    value = data.families[family].known.get(BAYES)
+    return None if value is None else (BAYES, value)
+
+
+def metric_label(metric: str) -> str:
+    return METRIC_NAMES[metric]
+
+
+def _ticks(ks: Iterable[int]) -> list[int]:
+    """All evidence points, thinned to those that do not touch."""
+    ordered = sorted(ks)
+    kept = [ordered[0]]
+    for k in ordered[1:]:
+        if k - kept[-1] >= 0.045 * ordered[-1]:
+            kept.append(k)
+    return kept

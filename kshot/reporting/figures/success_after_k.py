@@ -1,0 +1,37 @@
+"""Success after K episodes on unseen tasks, by both readings of success."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+
+from kshot.reporting import style
+from kshot.reporting.data import Data
+from kshot.reporting.figures import _common
+
+NAME = "success_after_k"
+ORDER = 10
+BY_SECTION = True
+CAPTION = (
+    "Share of episodes on unseen tasks that end in success (last step) and that succeed at any step, against the "
+    "evidence consumed. Thick: mean actions, mean over runs with 95 % bootstrap interval; thin: sampled actions, as "
+    "the evidence was gathered. A learner is only shown to know its task where it is above task-blind by the last step."
+)
+_PANELS = (("success_last", "success at the last step"), ("success_any", "success at any step"))
+
+
+def draw(data: Data) -> Figure:
+    sections = _common.sections_with_success(data)
+    if not sections:
+        return style.empty("no family here defines success")
+    alone = len(sections) == 1  # stacked, so that each stays as wide as a phone
+    figure, axes = style.panels(2, 1) if alone else style.panels(len(sections), 2)
+    for row, section in enumerate(sections):
+        for column, (metric, label) in enumerate(_PANELS):
+            panel = axes[column][0] if alone else axes[row][column]
+            _common.draw_curve(panel, data, section, metric)
+            panel.set_ylim(-0.04, 1.04)
+            panel.set_ylabel(label)
+            panel.set_title(_common.heading(data, section))
+            _common.draw_references(panel, data, section[0], metric)
+    style.legend(figure, _common.learner_handles(data))
+    return figure

@@ -1,0 +1,91 @@
+"""Tables as text: number formats, Markdown, LaTeX."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table.
+
+    Attributes:
+        name: stem of its files.
+        title: a few words.
+        caption: how to read it, in sentences.
+        numbers: one row per entry, plain numbers.
+        parts: the same laid out for reading: (title, text) of each family, or of each kind of evidence. The first
+            column names the row.
+        sources: files under ``<root>/<suite>/`` that its numbers come from.
+    """
+
+    name: str
+    title: str
+    caption: str
+    numbers: pd.DataFrame
+    parts: tuple[tuple[str, pd.DataFrame], ...]
+    sources: tuple[str, ...]
+
+
+def title(name: str) -> str:
+    """``task_blind`` -> ``task-blind``: a policy's name as it is shown."""
+    return {"bayes_optimal_trial": "Bayes-optimal"}.get(name, name.replace("_", "-"))
+
+
+def number(value: float, digits: int) -> str:
+    """Fixed decimals, never "-0.00"; empty for NaN."""
+    if not np.isfinite(value):
+        return ""
+    text = f"{value:.{digits}f}"
+    return text.lstrip("-") if float(text) == 0 else text
+
+
+def interval(row: Any, key: str, digits: int) -> str:
+    """``0.80 [0.76, 0.86]``, without brackets where there is no interval."""
+    value, low, high = (float(row[name]) for name in (key, f"{key}_lo", f"{key}_hi"))
+    if not np.isfinite(low):
+        return number(value, digits)
+    return f"{number(value, digits)} [{number(low, digits)}, {number(high, digits)}]"
+
+
+def markdown(table: Table) -> str:
+    """Pipe tables with title, caption and sources."""
+    blocks = [f"# {table.title}"]
+    for part, text in table.parts:
+        rows = [list(text.columns), ["---"] * len(text.columns), *text.to_numpy(dtype=object).tolist()]
+        lines = ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
+        blocks += [f"## {part}"] * bool(part) + ["\n".join(lines)]
+    return "\n\n".join([*blocks, table.caption, f"From {', '.join(table.sources)}."]) + "\n"
+
+
+def latex(table: Table, suite: str) -> str:
+    """A booktabs ``tabular`` for each part, to be put into a table environment."""
+    lines = [f"% {line}" for line in (f"{table.title}, suite {suite}. Needs \\usepackage{{booktabs}}.", table.caption)]
+    lines.append(f"% From {', '.join(table.sources)}.")
+    for part, text in table.parts:
+        head, *body = [list(text.columns), *text.to_numpy(dtype=object).tolist()]
+        lines += [f"% {part}"] * bool(part)
+        lines += [rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}", r"\toprule", _latex_row(head), r"\midrule"]
+        lines += [*(_latex_row(row) for row in body), r"\bottomrule", r"\end{tabular}"]
+    return "\n".join(lines) + "\n"
+
+
+def _latex_row(cells: Sequence[object]) -> str:
+    return " & ".join(_escape(str(cell)) for cell in cells) + r" \\"
+
+
+def _escape(text: str) -> str:
+    escaped = re.sub(r"([&%$#_{}])", r"\\\1", text.replace("\\", r"\textbackslash "))
+    return re.sub(r"(?<![\w.])-(?=\d)", "$-$", escaped)
+
+
+def digits_for(values: Sequence[float]) -> int:
+    """Decimals that show about three figures of the largest value."""
+    largest = max([abs(value) for value in values if np.isfinite(value)], default=0.0)
+    return 0 if largest >= 1000 else 1 if largest >= 10 else 2

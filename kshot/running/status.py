@@ -1,0 +1,218 @@
+"""What is every run doing? Read from the ``progress.json`` beside each, so it works with any scheduler or none."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from kshot.records import RecordError, read_json, write_json
+from kshot.run_config import RunConfig
+from kshot.running.heartbeat import FILE
+
+SILENT_SECONDS = 120.0
+"""A process of another machine that has not reported for this long counts as gone."""
+REFRESH_SECONDS = 1.5
+PLAIN_WIDTH = 160
+_RUNNING = ("training", "evaluating")
+_FINISHED = ("done", "diverged")
+_STYLES = {
+    "waiting": "dim",
+    "training": "cyan",
+    "trained": "blue",
+    "evaluating": "cyan",
+    "done": "green",
+    "diverged": "magenta",
+    "stopped": "yellow",
+    "failed": "bold red",
+}
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """One run as its files show it.
+
+    Attributes:
+        run: which.
+        state: waiting (nothing yet), training, trained, evaluating, done, diverged (finished, without a result),
+            stopped (will go on from its checkpoint when started again) or failed.
+        done: work done in the current phase.
+        total: all of it; 0 when unknown.
+        unit: steps or episodes.
+        rate: work per second, 0 when unknown.
+        seconds_left: of the current phase, None when unknown.
+        message: why it failed, stopped or diverged.
+    """
+
+    run: RunConfig
+    state: str
+    done: int = 0
+    total: int = 0
+    unit: str = "steps"
+    rate: float = 0.0
+    seconds_left: float | None = None
+    message: str = ""
+
+
+def read(run: RunConfig, root: Path, now: float) -> RunStatus:
+    """The status of one run; ``now`` is in seconds since the epoch. A half-written or damaged file counts as none."""
+    try:
+        beat = read_json(run.directory(root) / FILE)
+        state, updated = str(beat["state"]), float(beat["updated"])
+        message = str(beat["message"])
+        if state == "interrupted" or (state in _RUNNING and not _alive(beat, now - updated)):
+            state, message = "stopped", message or "its process is gone; it goes on from its checkpoint"
+        elif state in _RUNNING and now - updated > SILENT_SECONDS:
+            message = f"last report {_duration(now - updated)} ago"
+        return RunStatus(
+            run,
+            state,
+            int(beat["done"]),
+            int(beat["total"]),
+            str(beat["unit"]),
+            float(beat["rate"]),
+            None if beat["eta_seconds"] is None else float(beat["eta_seconds"]),
+            message,
+        )
+    except (RecordError, KeyError, TypeError, ValueError):
+        return RunStatus(run, "waiting", total=run.steps)
+
+
+def note_failure(directory: Path, message: str) -> None:
+    """Mark a run as failed, keeping what its last report said about how far it got."""
+    path = directory / FILE
+    try:
+        beat = read_json(path)
+    except RecordError:
+        beat = {"phase": "train", "done": 0, "total": 0, "unit": "steps", "rate": 0.0, "eta_seconds": None}
+    here = {"updated": time.time(), "pid": os.getpid(), "host": socket.gethostname()}
+    write_json(path, beat | here | {"state": "failed", "message": " ".join(message.split())})
+
+
+def show(runs: Sequence[RunConfig], root: Path, once: bool, console: Console | None = None) -> None:
+    """Print the status of ``runs``; on a terminal keep it up to date until every run is finished or Ctrl-C."""
+    console = console or Console()
+    if not console.is_terminal:
+        console = Console(file=console.file, width=PLAIN_WIDTH)  # a file or pipe has no width of its own
+
+    def picture() -> tuple[Group, bool]:
+        statuses = [read(run, root, time.time()) for run in runs]
+        room = max(console.height - 8, 10) if console.is_terminal and not once else len(statuses)
+        return render(statuses, room), all(status.state in _FINISHED for status in statuses)
+
+    first, finished = picture()
+    if once or finished or not console.is_terminal:
+        console.print(first)
+        return
+    _follow(picture, console)
+
+
+def _follow(picture: Callable[[], tuple[Group, bool]], console: Console) -> None:
+    finished = False
+    try:
+        with Live(console=console, auto_refresh=False) as live:
+            while not finished:
+                shown, finished = picture()
+                live.update(shown, refresh=True)
+                if not finished:
+                    time.sleep(REFRESH_SECONDS)
+    except KeyboardInterrupt:
+        return  # the usual way to leave
+
+
+def render(statuses: Sequence[RunStatus], room: int) -> Group:
+    """A table of the runs and their totals; where not all fit into ``room`` rows, those at work or in trouble."""
+    shown = statuses
+    if len(statuses) > room:
+        order = ("failed", "training", "evaluating", "stopped", "trained", "waiting", "diverged", "done")
+        shown = sorted(statuses, key=lambda status: order.index(status.state) if status.state in order else 0)[:room]
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for title in ("family", "algorithm", "seed", "state", "progress", "rate", "left"):
+        right = title in ("seed", "progress", "rate", "left")
+        table.add_column(title, justify="right" if right else "left", no_wrap=True)
+    table.add_column("note", overflow="ellipsis", no_wrap=True)
+    for status in shown:
+        busy = status.state in _RUNNING
+        table.add_row(
+            status.run.family,
+            status.run.algorithm,
+            str(status.run.seed),
+            Text(status.state + (" (resumes)" if status.state == "stopped" else ""), _STYLES.get(status.state, "")),
+            _progress(status),
+            f"{_short(status.rate)} {status.unit}/s" if busy and status.rate > 0 else "",
+            _duration(status.seconds_left) if busy else "",
+            status.message,
+        )
+    lines = [Text(_totals(statuses))]
+    if len(shown) < len(statuses):
+        lines.append(
+            Text(f"{len(statuses) - len(shown)} more runs do not fit; `kshot status --once` prints all", "dim")
+        )
+    return Group(table, Text(""), *lines)
+
+
+def _totals(statuses: Sequence[RunStatus]) -> str:
+    counts = Counter(status.state for status in statuses)
+    parts = [f"{counts[state]} {state}" for state in _STYLES if counts[state]]
+    steps = sum(_steps_done(status) for status in statuses)
+    budget = sum(status.run.steps for status in statuses)
+    text = f"{sum(counts[state] for state in _FINISHED)} of {len(statuses)} runs finished ({', '.join(parts)})"
+    if budget:
+        text += f"; training {steps / budget:.0%} of {_short(budget)} steps"
+    left = _seconds_left(statuses)
+    return text + (f"; about {_duration(left)} of training left at this pace" if left else "")
+
+
+def _steps_done(status: RunStatus) -> int:
+    if status.state in ("trained", "evaluating", *_FINISHED):
+        return status.run.steps
+    return min(status.done, status.run.steps) if status.unit == "steps" else status.run.steps
+
+
+def _seconds_left(statuses: Iterable[RunStatus]) -> float | None:
+    """Remaining training steps over the pace of those who train now; None while nobody does."""
+    statuses = list(statuses)
+    pace = sum(status.rate for status in statuses if status.state == "training")
+    remaining = sum(status.run.steps - _steps_done(status) for status in statuses)
+    return remaining / pace if pace > 0 else None
+
+
+def _alive(beat: dict[str, Any], silent: float) -> bool:
+    if beat["host"] != socket.gethostname():
+        return silent <= SILENT_SECONDS
+    try:
+        return psutil.Process(int(beat["pid"])).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _progress(status: RunStatus) -> str:
+    if status.total <= 0:
+        return ""
+    return f"{_short(status.done)}/{_short(status.total)} {status.unit} {min(status.done / status.total, 1):>4.0%}"
+
+
+def _short(value: float) -> str:
+    for size, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g}{suffix}"
+    return f"{value:.3g}"
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "?"
+    minutes, whole = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {whole:02d} s" if minutes else f"{whole} s"

@@ -1,0 +1,164 @@
+"""What a suite is: algorithms x task families x seeds, as data. Reading and checking it is ``kshot.config``'s work."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from kshot.config_errors import Document, Problems
+from kshot.registry import suggest
+from kshot.run_config import Evaluation, RunConfig
+
+DEFAULT_REFERENCES = ("random", "task_blind", "oracle")
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+"""Names become folder names and table rows: lower-case letters, digits, '-' and '_'."""
+Count = Annotated[int, Field(gt=0)]
+Index = Annotated[int, Field(ge=0)]
+Values = dict[str, Any]
+_NAMED: Any = Field(min_length=1, json_schema_extra={"additionalProperties": False})  # no names but those of Name
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class EvaluationSpec(_Model):
+    """How the runs of one family are evaluated."""
+
+    tasks: Count
+    """Number of unseen tasks, the same for every algorithm and seed."""
+    k: Annotated[tuple[Index, ...], Field(min_length=1)]
+    """Evidence points at which mean actions are scored: episodes of the task consumed so far, increasing, from 0."""
+    mean_episodes: Count = 1
+    """Mean-action episodes per task at each point."""
+    sampled_episodes: Count = 1
+    """Sampled-action episodes per task for policies that do not adapt."""
+    split: Literal["test", "validation"] = "test"
+    """Which tasks: "validation" while settings are being chosen, "test" for results."""
+
+
+class FamilyCell(_Model):
+    """A task family as this suite uses it."""
+
+    family: str | None = None
+    """Module in envs/ that implements it; the cell's own name if left out."""
+    settings: Values = {}
+    """Settings of the family that differ from its defaults."""
+    steps: Count
+    """Training budget of every run, in environment steps."""
+    evaluation: EvaluationSpec
+    """How runs are evaluated."""
+    references: tuple[str, ...] = DEFAULT_REFERENCES
+    """Scripted policies of the family shown beside the algorithms."""
+
+
+class FamilyOverride(_Model):
+    """What one algorithm does differently on one family."""
+
+    settings: Values = {}
+    """Settings of the algorithm for this family alone."""
+    steps: Count | None = None
+    """Training budget for this family alone, in environment steps."""
+
+
+class AlgorithmRow(_Model):
+    """An algorithm as this suite uses it."""
+
+    algorithm: str | None = None
+    """Module in algorithms/ that implements it; the row's own name if left out."""
+    settings: Values = {}
+    """Settings that differ from the defaults, on every family."""
+    families: dict[str, FamilyOverride] = {}
+    """What differs on single families, by the family's name in this suite."""
+
+
+class Exclude(_Model):
+    """A pair that is left out on purpose."""
+
+    algorithm: str
+    """Row name."""
+    family: str
+    """Name of the family in this suite."""
+    reason: Annotated[str, Field(min_length=1)]
+    """Shown in the report where the result would stand."""
+
+
+class Suite(_Model):
+    """A benchmark: every algorithm on every family with every seed."""
+
+    name: Name
+    """Results are filed under results/<name>/."""
+    description: str = ""
+    """One or two sentences for the report."""
+    seeds: Annotated[tuple[Index, ...], Field(min_length=1)]
+    """Seeds of the training runs."""
+    task_seed: Index = 0
+    """Chooses the test tasks, which all runs share."""
+    device: Annotated[str, StringConstraints(pattern=r"^(cpu|cuda(:[0-9]+)?|mps)$")] = "cpu"
+    """Where networks are trained: cpu, cuda, cuda:<n> or mps."""
+    rerun_on_code_change: bool = False
+    """Whether results count as outdated when the code that made them changes (`kshot audit` tells in any case)."""
+    families: Annotated[dict[Name, FamilyCell], _NAMED]
+    """Task families, by the names that paths and tables show."""
+    algorithms: Annotated[dict[Name, AlgorithmRow], _NAMED]
+    """Algorithms, by the names that paths and tables show."""
+    exclude: tuple[Exclude, ...] = ()
+    """Pairs that are left out, with the reason."""
+
+    def excluded(self, algorithm: str, family: str) -> bool:
+        """Whether the suite leaves this pair of row and cell out."""
+        return any((item.algorithm, item.family) == (algorithm, family) for item in self.exclude)
+
+    def runs(self) -> list[RunConfig]:
+        """Every run: algorithms x families x seeds without the excluded, then the reference policies (seed 0)."""
+        runs = [
+            self._run(cell_name, row_name, seed)
+            for cell_name in self.families
+            for row_name in self.algorithms
+            if not self.excluded(row_name, cell_name)
+            for seed in self.seeds
+        ]
+        return runs + [self._run(cell, name, 0) for cell in self.families for name in self.families[cell].references]
+
+    def find(self, family: str, algorithm: str, seed: int) -> RunConfig:
+        """One run by its names. Raises ConfigError with the nearest name when the suite does not have it."""
+        document, problems = Document(None, f"suite {self.name!r}"), Problems()
+        if family not in self.families:
+            problems.add(document, (), f"no family {family!r}{suggest(family, self.families)}")
+        else:
+            rows = [*self.algorithms, *self.families[family].references]
+            if algorithm not in rows:
+                problems.add(document, (), f"no algorithm {algorithm!r}{suggest(algorithm, rows)}")
+            elif self.excluded(algorithm, family):
+                problems.add(document, (), f"{algorithm!r} on {family!r} is excluded by this suite")
+            else:
+                seeds = self.seeds if algorithm in self.algorithms else (0,)
+                if seed not in seeds:
+                    problems.add(document, (), f"no seed {seed} for {algorithm!r}; it has {', '.join(map(str, seeds))}")
+        problems.check()
+        return self._run(family, algorithm, seed)
+
+    def resolved(self) -> dict[str, Any]:
+        """Plain data that ``load_suite`` reads back to an equal suite."""
+        return self.model_dump(mode="json")
+
+    def _run(self, cell_name: str, row_name: str, seed: int) -> RunConfig:
+        cell, row = self.families[cell_name], self.algorithms.get(row_name)
+        override = FamilyOverride() if row is None else row.families.get(cell_name, FamilyOverride())
+        spec = cell.evaluation
+        return RunConfig(
+            suite=self.name,
+            family=cell_name,
+            family_module=cell.family or cell_name,
+            algorithm=row_name,
+            algorithm_module=None if row is None else row.algorithm or row_name,
+            seed=seed,
+            steps=0 if row is None else override.steps or cell.steps,
+            evaluation=Evaluation(spec.tasks, spec.k, spec.mean_episodes, spec.sampled_episodes, spec.split),
+            family_settings=cell.settings,
+            algorithm_settings={} if row is None else row.settings | override.settings,
+            task_seed=self.task_seed,
+            device=self.device,
+        )

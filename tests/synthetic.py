@@ -1,0 +1,212 @@
+"""Run directories filled with made-up outcomes, written with the same functions as real ones.
+
+The learning curves have known shapes (a rise from ``start`` to ``end`` over the evidence) so that reports can be
+checked against what went in; nothing here is a result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from kshot import records
+from kshot.run_config import Evaluation, RunConfig
+from kshot.seeding import generator
+
+DIGEST = "5d41402abc4b2a76"
+
+
+@dataclass(frozen=True)
+class Family:
+    """A made-up family: its evaluation, and how high policies score on it."""
+
+    name: str
+    headline: str
+    k: tuple[int, ...]
+    n_tasks: int
+    classes: tuple[str, ...] = ()
+    episodes_per_trial: int = 1
+    horizon: int = 100
+    low: float = 0.0
+    high: float = 1.0
+    binary: bool = False
+    known: Mapping[str, float] = field(default_factory=dict)
+
+
+BANDIT = Family(
+    "bandit", "trial_return", (0, 1, 2, 5, 10), 60, episodes_per_trial=10, horizon=1, low=0.5, high=0.85, binary=True,
+    known={"random": 0.5, "oracle": 0.833, "bayes_optimal_trial": 6.66},
+)  # fmt: skip
+POINT = Family("point", "return", (0, 10, 20), 40, low=-40.0, high=-2.0, episodes_per_trial=10)
+ML10 = Family(
+    "ml10", "success_last", (0, 1, 2, 3, 5, 10), 50, horizon=500, low=50.0, high=4000.0, episodes_per_trial=10,
+    classes=("door-close-v3", "drawer-open-v3", "lever-pull-v3", "shelf-place-v3", "sweep-into-v3"),
+)  # fmt: skip
+
+# Share of the way from low to high: before any evidence, with much of it, and its spread over seeds.
+LEARNERS = {
+    "maml": (0.15, 0.75, 0.05),
+    "fomaml": (0.13, 0.68, 0.06),
+    "reptile": (0.25, 0.45, 0.04),
+    "rl2": (0.10, 0.86, 0.07),
+    "pearl": (0.12, 0.80, 0.09),
+    "untrained": (0.02, 0.02, 0.01),
+}
+REFERENCES = {"random": 0.0, "task_blind": 0.35, "oracle": 1.0}
+
+
+def runs_of(
+    families: Sequence[Family],
+    learners: Sequence[str] = tuple(LEARNERS),
+    references: Sequence[str] = tuple(REFERENCES),
+    seeds: int = 5,
+    suite: str = "made-up",
+) -> list[RunConfig]:
+    """The complete grid: every learner with every seed, every reference once, on every family."""
+    runs = []
+    for family in families:
+        evaluation = Evaluation(tasks=family.n_tasks, k=family.k)
+        for name in learners:
+            for seed in range(seeds):
+                runs.append(RunConfig(suite, family.name, family.name, name, name, seed, 1_000_000, evaluation))
+        for name in references:
+            runs.append(RunConfig(suite, family.name, family.name, name, None, 0, 0, evaluation))
+    return runs
+
+
+def write_suite(families: Sequence[Family], runs: Sequence[RunConfig], root: Path) -> None:
+    """Fill the directories of all ``runs``."""
+    by_name = {family.name: family for family in families}
+    for run in runs:
+        write_run(by_name[run.family], run, root)
+
+
+def write_run(
+    family: Family,
+    run: RunConfig,
+    root: Path,
+    frame: pd.DataFrame | None = None,
+    status: str = "ok",
+    digest: str = DIGEST,
+    **extra: Any,
+) -> Path:
+    """All files of one finished run; ``frame`` replaces its curve, ``extra`` goes into its run.json."""
+    folder = run.directory(root)
+    if frame is None:
+        frame = curve(family, run)
+    if status != "ok":
+        frame = frame.head(1).assign(status=status, **{"return": np.nan})
+    records.write_table(folder / "curve.parquet", frame, records.CURVE_SCHEMA)
+    common = {
+        "run": run.to_dict(),
+        "config_hash": run.config_hash,
+        "train_hash": run.train_hash,
+        "status": status,
+        "reason": "" if status == "ok" else "loss is not finite at iteration 12",
+        "wall_seconds": 60.0 + run.seed,
+        "git_commit": "0123456789abcdef0123456789abcdef01234567",
+        "git_dirty": False,
+        "source_digest": digest,
+        "versions": {"python": "3.11.2", "numpy": "2.4.6", "torch": "2.9.0"},
+        "hardware": {"cpu": "Example CPU", "cores": 2, "threads": 1, "memory_gb": 8.0},
+    }
+    info = {
+        "horizon": family.horizon,
+        "episodes_per_trial": family.episodes_per_trial,
+        "headline": family.headline,
+        "action_kind": "continuous",
+        "references": dict(family.known),
+    }
+    records.write_json(folder / "evaluate.json", common | {"env_steps": 5_000, "family": info})
+    if run.kind == "algorithm":
+        records.write_json(folder / "run.json", common | {"env_steps": run.steps, "iterations": 50} | extra)
+        records.write_table(folder / "train.parquet", training(family, run), records.TRAIN_SCHEMA)
+    return folder
+
+
+def curve(family: Family, run: RunConfig) -> pd.DataFrame:
+    """A run's episodes: rows as an evaluation writes them."""
+    rng = generator("synthetic", run.family, run.algorithm, run.seed)
+    groups = family.classes or (family.name,)
+    classes = [groups[i % len(groups)] for i in range(family.n_tasks)]
+    ease = generator("synthetic-tasks", family.name).uniform(-0.15, 0.15, family.n_tasks)
+    ease = ease + np.linspace(-0.25, 0.2, len(groups))[np.arange(family.n_tasks) % len(groups)]
+    if run.kind == "reference":
+        share, lift, points, played = REFERENCES[run.algorithm], 0.0, (0,), [(0, 10)]
+        ease = ease * (run.algorithm == "task_blind")
+    else:
+        start, end, spread = LEARNERS[run.algorithm]
+        shift = rng.normal(0, spread)
+        share, lift, points = start + shift / 3, end - start + shift * 2 / 3, family.k
+        block = 10 if run.algorithm in ("maml", "fomaml") else 1
+        points = tuple(k for k in points if k % block == 0)
+        played = [(k, block) for k in range(0, max(points) + 1, block)]
+
+    frames = []
+    for mode, plan in (("mean", [(k, 1) for k in points]), ("sampled", played)):
+        for k, n in plan:
+            level = np.clip(share + lift * (1 - np.exp(-k / 3.0)) + ease * (run.kind != "reference"), 0, 1)
+            level = np.clip(level + (0.0 if run.kind == "algorithm" else ease), 0, 1)
+            level = np.repeat(level - (0.04 if mode == "sampled" and run.kind == "algorithm" else 0.0), n)
+            size = family.n_tasks * n
+            outcome = family.low + (family.high - family.low) * (level + rng.normal(0, 0.05, size))
+            if family.binary:
+                chance = np.clip(family.low + (family.high - family.low) * level, 0, 1)
+                outcome = (rng.uniform(size=size) < chance).astype(float)
+            last = rng.uniform(size=size) < level * (0.15 if run.algorithm == "task_blind" else 1.0)
+            any_step = last | (rng.uniform(size=size) < (0.9 if run.algorithm == "task_blind" else 0.15))
+            frame = pd.DataFrame(
+                {
+                    "group": np.repeat(classes, n),
+                    "task": np.repeat([f"test-{i:05d}-{family.name}" for i in range(family.n_tasks)], n),
+                    "k": k,
+                    "adaptation_episodes": k,
+                    "adaptation_updates": k // (10 if run.algorithm in ("maml", "fomaml") else 1),
+                    "adaptation_steps": k * family.horizon,
+                    "episode": np.tile(np.arange(n), family.n_tasks),
+                    "mode": mode,
+                    "return": outcome,
+                    "success_any": any_step,
+                    "success_last": last,
+                    "first_success": np.where(any_step, rng.integers(1, family.horizon + 1, size), -1),
+                }
+            )
+            frames.append(frame)
+    named = {
+        "suite": run.suite,
+        "family": run.family,
+        "algorithm": run.algorithm,
+        "kind": run.kind,
+        "seed": run.seed,
+        "split": run.evaluation.split,
+        "env_steps": family.horizon,
+        "status": "ok",
+        "config_hash": run.config_hash,
+    }
+    return pd.concat(frames, ignore_index=True).assign(**named)[records.CURVE_SCHEMA.names]
+
+
+def training(family: Family, run: RunConfig, iterations: int = 50) -> pd.DataFrame:
+    """A run's training record: the mean return before and after adaptation, and a loss."""
+    rng = generator("synthetic-training", run.family, run.algorithm, run.seed)
+    start, end, _ = LEARNERS[run.algorithm]
+    progress = 1 - np.exp(-np.arange(iterations) / (iterations / 4))
+    rows = []
+    for metric, share in (("return", start * progress), ("return_adapted", end * progress)):
+        value = family.low + (family.high - family.low) * (share + rng.normal(0, 0.03, iterations))
+        rows.append(pd.DataFrame({"metric": metric, "value": value}))
+    rows.append(pd.DataFrame({"metric": "loss", "value": rng.normal(size=iterations)}))
+    steps = (np.arange(iterations) + 1) * (run.steps // iterations)
+    return pd.concat([part.assign(iteration=np.arange(iterations), env_steps=steps) for part in rows])[
+        records.TRAIN_SCHEMA.names
+    ]
+
+
+def other_seeds(runs: Sequence[RunConfig], seed: int) -> list[RunConfig]:
+    """``runs`` with every algorithm's seed replaced."""
+    return [replace(run, seed=seed) if run.kind == "algorithm" else run for run in runs]

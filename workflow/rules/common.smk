@@ -1,0 +1,94 @@
+# The suite, and what the rules need to know about its runs.
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import yaml
+
+from kshot.config import SUITES, read_suite
+from kshot.config_errors import ConfigError, read
+from kshot.records import write_text
+from kshot.running.provenance import source_digest
+
+# Jobs use the Python that runs Snakemake, whether or not its environment was activated.
+os.environ.update(
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()])
+)
+
+
+def stop(*lines):
+    """End with one line for each thing that the user has to mend."""
+    for line in lines:
+        print(f"Error: {line}", file=sys.stderr)
+    sys.exit(2)
+
+
+def load_suite():
+    """The suite of the command line: --configfile (default: laptop) with --config key=value on top."""
+    files = workflow.overwrite_configfiles or [SUITES / "laptop.yaml"]
+    try:
+        suite = read_suite(files, workflow.config_settings.config)
+        file = Path("results", suite.name, "suite.yaml")
+        earlier = read(file).value if file.is_file() else {"name": suite.name}
+    except ConfigError as error:
+        stop(*error.problems)
+    name = earlier.get("name") if isinstance(earlier, dict) else None
+    if name != suite.name:
+        stop(
+            f"{file} belongs to suite {name!r}; move that folder away, or give this suite another name"
+        )
+    return suite
+
+
+SUITE = load_suite()
+
+
+def write_suite():
+    """Write the resolved suite, from which the jobs read their settings, to results/<suite>/suite.yaml."""
+    file = Path("results", SUITE.name, "suite.yaml")
+    try:
+        write_text(
+            file, yaml.safe_dump(SUITE.resolved(), sort_keys=False, allow_unicode=True)
+        )
+    except OSError as error:
+        stop(f"cannot write {file}: {error.strerror}")
+
+
+def any_of(names):
+    """A pattern that matches these names only."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+def run_of(wildcards):
+    """The run that a job belongs to."""
+    return SUITE.find(wildcards.family, wildcards.algorithm, int(wildcards.seed))
+
+
+def training_settings(wildcards):
+    """Everything that decides the trained model; a job is outdated when this changes."""
+    settings = run_of(wildcards).to_dict()
+    del settings["evaluation"]
+    return settings
+
+
+def evaluation_settings(wildcards):
+    """Everything that decides the result of an evaluation."""
+    return run_of(wildcards).to_dict()
+
+
+def code(wildcards):
+    """The state of the code behind a run, if the suite wants results to follow it."""
+    return (
+        source_digest(run_of(wildcards))
+        if SUITE.rerun_on_code_change
+        else "not watched"
+    )
+
+
+def files_of_runs(name, kind=None):
+    """The path of one file of every run, or of the runs of one kind: algorithm or reference."""
+    return [
+        str(run.directory() / name) for run in SUITE.runs() if kind in (None, run.kind)
+    ]

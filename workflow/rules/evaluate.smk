@@ -1,0 +1,49 @@
+rule evaluate:
+    input:
+        model=rules.train.output.model,
+    output:
+        curve="<results>/{family}/{algorithm}/seed-{seed}/curve.parquet",
+        record="<results>/{family}/{algorithm}/seed-{seed}/evaluate.json",
+    log:
+        "<logs>/{family}/{algorithm}/seed-{seed}/evaluate.log",
+    benchmark:
+        "<benchmarks>/{family}/{algorithm}/seed-{seed}/evaluate.tsv"
+    conda:
+        "../envs/kshot.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+    params:
+        suite=f"results/{SUITE.name}/suite.yaml",
+        run=evaluation_settings,
+        code=code,
+    shell:
+        "python -m kshot evaluate {params.suite} --family {wildcards.family} --algorithm {wildcards.algorithm}"
+        " --seed {wildcards.seed} --threads {threads} > {log} 2>&1"
+
+
+# Scripted policies (random, task-blind, oracle) come with the family: there is nothing to train.
+rule evaluate_reference:
+    output:
+        curve="<results>/{family}/{algorithm}/seed-{seed}/curve.parquet",
+        record="<results>/{family}/{algorithm}/seed-{seed}/evaluate.json",
+    log:
+        "<logs>/{family}/{algorithm}/seed-{seed}/evaluate.log",
+    benchmark:
+        "<benchmarks>/{family}/{algorithm}/seed-{seed}/evaluate.tsv"
+    wildcard_constraints:
+        algorithm=any_of(
+            name for cell in SUITE.families.values() for name in cell.references
+        ),
+    conda:
+        "../envs/kshot.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+    params:
+        suite=f"results/{SUITE.name}/suite.yaml",
+        run=evaluation_settings,
+        code=code,
+    shell:
+        "python -m kshot evaluate {params.suite} --family {wildcards.family} --algorithm {wildcards.algorithm}"
+        " --seed {wildcards.seed} --threads {threads} > {log} 2>&1"

@@ -1,0 +1,118 @@
+rule aggregate:
+    input:
+        curves=files_of_runs("curve.parquet"),
+        records=files_of_runs("evaluate.json"),
+        trainings=files_of_runs("run.json", kind="algorithm"),
+    output:
+        summary="<results>/summary.csv",
+        scores="<results>/scores.csv",
+        cells="<results>/cells.csv",
+        tasks="<results>/tasks.parquet",
+    log:
+        "<logs>/aggregate.log",
+    conda:
+        "../envs/kshot.yaml"
+    resources:
+        mem_mb=2000,
+    params:
+        suite=f"results/{SUITE.name}/suite.yaml",
+    shell:
+        "python -m kshot aggregate {params.suite} > {log} 2>&1"
+
+
+rule figures:
+    input:
+        numbers=rules.aggregate.output,
+        trainings=files_of_runs("train.parquet", kind="algorithm"),
+    output:
+        report(
+            directory("<reports>/figures"),
+            patterns=["{figure}.svg"],
+            caption="../report/figures.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
+    log:
+        "<logs>/figures.log",
+    conda:
+        "../envs/kshot.yaml"
+    resources:
+        mem_mb=2000,
+    params:
+        suite=f"results/{SUITE.name}/suite.yaml",
+    shell:
+        "python -m kshot figures {params.suite} > {log} 2>&1"
+
+
+rule tables:
+    input:
+        numbers=rules.aggregate.output,
+    output:
+        report(
+            directory("<reports>/tables"),
+            patterns=["{table}.csv"],
+            caption="../report/tables.rst",
+            category="Tables",
+            labels={"table": "{table}"},
+        ),
+    log:
+        "<logs>/tables.log",
+    conda:
+        "../envs/kshot.yaml"
+    resources:
+        mem_mb=2000,
+    params:
+        suite=f"results/{SUITE.name}/suite.yaml",
+    shell:
+        "python -m kshot tables {params.suite} > {log} 2>&1"
+
+
+rule report:
+    input:
+        numbers=rules.aggregate.output,
+        figures=rules.figures.output,
+        tables=rules.tables.output,
+    output:
+        page=report(
+            "<reports>/index.html",
+            caption="../report/page.rst",
+            category="Report",
+            labels={"page": "comparison"},
+        ),
+    log:
+        "<logs>/report.log",
+    conda:
+        "../envs/kshot.yaml"
+    resources:
+        mem_mb=2000,
+    params:
+        suite=f"results/{SUITE.name}/suite.yaml",
+        content=SUITE.resolved(),
+    shell:
+        "python -m kshot report {params.suite} > {log} 2>&1"
+
+
+# The report on what is there, while the rest is still running or after a job has failed. It asks for no input, so
+# that it starts nothing and waits for nothing; missing runs are listed on the page.
+rule partial_report:
+    log:
+        "<logs>/partial_report.log",
+    conda:
+        "../envs/kshot.yaml"
+    params:
+        suite=f"results/{SUITE.name}/suite.yaml",
+    shell:
+        "(python -m kshot aggregate {params.suite} --partial && python -m kshot figures {params.suite}"
+        " && python -m kshot tables {params.suite} && python -m kshot report {params.suite} --partial) > {log} 2>&1"
+
+
+# Lists the results that other code or other settings made than are here now.
+rule audit:
+    log:
+        "<logs>/audit.log",
+    conda:
+        "../envs/kshot.yaml"
+    params:
+        suite=f"results/{SUITE.name}/suite.yaml",
+    shell:
+        "python -m kshot audit {params.suite} 2>&1 | tee {log}"

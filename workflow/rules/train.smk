@@ -1,0 +1,23 @@
+rule train:
+    # The checkpoint and progress.json stand beside the outputs but are none: Snakemake deletes the outputs of a job
+    # that fails, and a killed training is to go on from where it was.
+    output:
+        model="<results>/{family}/{algorithm}/seed-{seed}/model.pt",
+        curves="<results>/{family}/{algorithm}/seed-{seed}/train.parquet",
+        record="<results>/{family}/{algorithm}/seed-{seed}/run.json",
+    log:
+        "<logs>/{family}/{algorithm}/seed-{seed}/train.log",
+    benchmark:
+        "<benchmarks>/{family}/{algorithm}/seed-{seed}/train.tsv"
+    conda:
+        "../envs/kshot.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+    params:
+        suite=f"results/{SUITE.name}/suite.yaml",
+        run=training_settings,
+        code=code,
+    shell:
+        "python -m kshot train {params.suite} --family {wildcards.family} --algorithm {wildcards.algorithm}"
+        " --seed {wildcards.seed} --threads {threads} > {log} 2>&1"

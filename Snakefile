@@ -38,10 +38,12 @@ localrules:
     audit,
 
 
-# Train, evaluate, sum up, draw, report: everything.
+# Train, evaluate, sum up, draw, report: everything. The results are targets of their own, so that one that was deleted
+# is made again: Snakemake does not miss a file from which a newer one was made.
 rule all:
     input:
         "<reports>/index.html",
+        files_of_runs("curve.parquet"),
 
 
 include: "workflow/rules/train.smk"

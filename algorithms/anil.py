@@ -1,5 +1,6 @@
-"""ANIL, "almost no inner loop" (Raghu et al. 2020, arXiv 1909.09157): MAML whose inner step adapts the last layer only,
-in training and at test. The features below it are shared by all tasks and learnt by the outer step.
+"""ANIL, "almost no inner loop" (Raghu et al. 2020, arXiv 1909.09157): MAML that adapts the last layer only.
+
+This holds in training and at test. The features below are shared by all tasks and learnt by the outer step.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
-"""First-order MAML (Finn et al. 2017, section 5.2; Nichol et al. 2018, arXiv 1803.02999): MAML whose inner gradient
-is a constant when the outer step is taken. The rest is MAML's own code, so that the two differ in this alone.
+"""First-order MAML (Finn et al. 2017, section 5.2; Nichol et al. 2018, arXiv 1803.02999).
+
+The inner gradient is a constant when the outer step is taken. The rest is MAML's own code, so that the two differ in
+this alone.
 """
 
 from __future__ import annotations

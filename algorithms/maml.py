@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from kshot.learning import distributions, networks, policy_gradient, trust_region
+from kshot.learning.checks import check_finite, require_at_least_one, require_positive
 from kshot.learning.distributions import Distribution
 from kshot.learning.networks import Params
 from kshot.learning.policy_gradient import Batch, MLPPolicy, Surrogate
-from kshot.seeding import key
 from kshot.types import ActionKind, Collect, Episodes, Evidence, FamilySpec, Metrics, Policy, Task
 
 EVIDENCE: Evidence = "rollouts"
@@ -78,12 +78,9 @@ class Settings:
     line_search_steps: int = 15
 
     def __post_init__(self) -> None:
-        for name in ("meta_batch", "episodes", "inner_steps", "cg_iterations", "curvature_stride", "line_search_steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("inner_lr", "init_std", "max_kl"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        counts = ("meta_batch", "episodes", "inner_steps", "cg_iterations", "curvature_stride", "line_search_steps")
+        require_at_least_one(self, *counts)
+        require_positive(self, "inner_lr", "init_std", "max_kl")
 
 
 class MAML:
@@ -94,15 +91,7 @@ class MAML:
 
     def __init__(self, spec: FamilySpec, settings: Settings, seed: int, device: str) -> None:
         self.settings = settings
-        self._policy = policy_gradient.init_policy(
-            spec,
-            settings.hidden,
-            settings.init_std,
-            settings.final_scale,
-            settings.observation_clip,
-            key(seed, "initial parameters"),
-            device,
-        )
+        self._policy = policy_gradient.init_policy(spec, settings, seed, device)
         self._adapted_names = networks.head_names(self._policy.params) if settings.adapt == "head" else None
 
     @property
@@ -123,12 +112,12 @@ class MAML:
         for step in range(s.inner_steps):
             episodes = collect(policy, tasks, s.episodes)
             first_return = float(episodes.returns.mean()) if step == 0 else first_return
-            batch = policy_gradient.make_batch(policy, episodes, s.discount, s.gae_lambda)
+            batch = policy_gradient.make_batch(policy, episodes, s)
             params = policy_gradient.detached(self._inner_step(params, batch, create_graph=False))
             policy = replace(policy, params=params)
             inner_batches.append(batch)
         adapted_episodes = collect(policy, tasks, s.episodes)
-        outer_batch = policy_gradient.make_batch(policy, adapted_episodes, s.discount, s.gae_lambda)
+        outer_batch = policy_gradient.make_batch(policy, adapted_episodes, s)
         step_taken = self._outer_step(inner_batches, outer_batch)
         metrics = {
             "return": first_return,
@@ -181,7 +170,7 @@ class MAML:
         gradient = networks.flatten(
             torch.autograd.grad(self._surrogate(outputs, old_log_prob, batch), leaves, retain_graph=True)
         ).detach()
-        policy_gradient.check_finite("the outer gradient", gradient)
+        check_finite("the outer gradient", gradient)
 
         thinned = batch.thin(s.curvature_stride)
         if s.curvature_stride > 1:
@@ -202,7 +191,7 @@ class MAML:
 
         start = networks.flatten(leaves).detach()
         step = trust_region.line_search(start, full_step, evaluate, s.max_kl, s.backtrack, s.line_search_steps)
-        policy_gradient.check_finite("the parameters", step.vector)
+        check_finite("the parameters", step.vector)
         self._policy = replace(self._policy, params=networks.unflatten(step.vector, self._policy.params))
         return step
 
@@ -213,21 +202,15 @@ class MAML:
         return (batch.weight * ratio * batch.advantage).sum() / batch.obs.shape[0]
 
     def adapt(self, policy: Policy, evidence: Episodes) -> MLPPolicy:
-        if not isinstance(policy, MLPPolicy):
-            raise TypeError(f"{type(self).__name__} cannot adapt a {type(policy).__name__}")
         s = self.settings
-        rates = s.test_lrs or (s.inner_lr,)
-        rate = rates[min(policy.updates, len(rates) - 1)]
-        return policy_gradient.adapt_policy(
-            policy, evidence, rate, s.discount, s.gae_lambda, self._adapted_names, s.surrogate
-        )
+        rate = policy_gradient.test_rate(policy, s)
+        return policy_gradient.adapt_policy(policy, evidence, rate, s, self._adapted_names, s.surrogate)
 
     def state_dict(self) -> dict[str, Any]:
         return {"policy": dict(self._policy.params)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        params = {name: value.to(self._policy.params[name]) for name, value in state["policy"].items()}
-        self._policy = replace(self._policy, params=params)
+        self._policy = policy_gradient.load_policy(self._policy, state["policy"])
 
 
 def build(spec: FamilySpec, settings: Settings, seed: int, device: str) -> MAML:

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kshot.learning import networks, policy_gradient
+from kshot.learning.checks import check_finite, require_at_least_one, require_positive
 from kshot.learning.policy_gradient import MLPPolicy
-from kshot.seeding import key
 from kshot.types import ActionKind, Collect, Episodes, Evidence, FamilySpec, Metrics, Policy, Task
 
 EVIDENCE: Evidence = "rollouts"
@@ -59,12 +59,8 @@ class Settings:
     gae_lambda: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("meta_batch", "episodes", "inner_steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("inner_lr", "outer_lr", "init_std"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        require_at_least_one(self, "meta_batch", "episodes", "inner_steps")
+        require_positive(self, "inner_lr", "outer_lr", "init_std")
 
 
 class Reptile:
@@ -75,15 +71,7 @@ class Reptile:
 
     def __init__(self, spec: FamilySpec, settings: Settings, seed: int, device: str) -> None:
         self.settings = settings
-        self._policy = policy_gradient.init_policy(
-            spec,
-            settings.hidden,
-            settings.init_std,
-            settings.final_scale,
-            settings.observation_clip,
-            key(seed, "initial parameters"),
-            device,
-        )
+        self._policy = policy_gradient.init_policy(spec, settings, seed, device)
 
     @property
     def tasks_per_step(self) -> int:
@@ -102,12 +90,12 @@ class Reptile:
         for step in range(s.inner_steps):
             episodes = collect(policy, tasks, s.episodes)
             metrics["return" if step == 0 else "return_adapted"] = float(episodes.returns.mean())
-            policy = policy_gradient.adapt_policy(policy, episodes, s.inner_lr, s.discount, s.gae_lambda)
+            policy = policy_gradient.adapt_policy(policy, episodes, s.inner_lr, s)
         outer_lr = s.outer_lr + (s.outer_lr_end - s.outer_lr) * progress
         theta = {}
         for name, value in self._policy.params.items():
             theta[name] = value + outer_lr * (policy.params[name] - value).mean(dim=0)
-        policy_gradient.check_finite("the parameters", *theta.values())
+        check_finite("the parameters", *theta.values())
         before, after = networks.flatten(list(self._policy.params.values())), networks.flatten(list(theta.values()))
         metrics["update_norm"] = float((after - before).norm())
         if "log_std" in theta:
@@ -116,19 +104,14 @@ class Reptile:
         return metrics
 
     def adapt(self, policy: Policy, evidence: Episodes) -> MLPPolicy:
-        if not isinstance(policy, MLPPolicy):
-            raise TypeError(f"Reptile cannot adapt a {type(policy).__name__}")
-        s = self.settings
-        rates = s.test_lrs or (s.inner_lr,)
-        rate = rates[min(policy.updates, len(rates) - 1)]
-        return policy_gradient.adapt_policy(policy, evidence, rate, s.discount, s.gae_lambda)
+        rate = policy_gradient.test_rate(policy, self.settings)
+        return policy_gradient.adapt_policy(policy, evidence, rate, self.settings)
 
     def state_dict(self) -> dict[str, Any]:
         return {"policy": dict(self._policy.params)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        params = {name: value.to(self._policy.params[name]) for name, value in state["policy"].items()}
-        self._policy = replace(self._policy, params=params)
+        self._policy = policy_gradient.load_policy(self._policy, state["policy"])
 
 
 def build(spec: FamilySpec, settings: Settings, seed: int, device: str) -> Reptile:

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from kshot.learning import distributions, networks, returns
+from kshot.learning.checks import check_finite, require_at_least_one, require_positive
 from kshot.learning.distributions import Distribution
-from kshot.learning.policy_gradient import check_finite
 from kshot.seeding import generator, key
 from kshot.types import ActionKind, Array, Collect, Episodes, Evidence, FamilySpec, Memory, Metrics, Policy, Task
 
@@ -78,12 +78,8 @@ class Settings:
     max_gradient_norm: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("hidden", "meta_batch", "trials", "epochs", "minibatches"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("lr", "init_std", "clip", "reward_scale"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        require_at_least_one(self, "hidden", "meta_batch", "trials", "epochs", "minibatches")
+        require_positive(self, "lr", "init_std", "clip", "reward_scale")
         if self.meta_batch * self.trials < self.minibatches:
             raise ValueError(f"minibatches ({self.minibatches}) exceed the trials of a batch: meta_batch * trials")
 
@@ -117,7 +113,7 @@ class ActorCritic(nn.Module):
             self.policy_head.weight.mul_(0.1)  # a nearly uniform first policy explores every action
 
     def forward(self, inputs: Tensor, hidden: Tensor) -> tuple[Distribution, Tensor, Tensor]:
-        """inputs [B, L, I], hidden [B, hidden] -> distribution over [B, L], value [B, L], last hidden."""
+        """Inputs [B, L, I], hidden [B, hidden] -> distribution over [B, L], value [B, L], last hidden."""
         encoded = inputs if self.encoder is None else torch.tanh(self.encoder(inputs))
         output, last = self.gru(encoded, hidden.unsqueeze(0).contiguous())
         head = self.policy_head(output)
@@ -375,7 +371,7 @@ class RL2:
         loss = policy_loss + s.value_weight * value_loss - entropy_weight * entropy
         check_finite("the PPO loss", loss)
         self._optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         norm = nn.utils.clip_grad_norm_(self._network.parameters(), s.max_gradient_norm)
         check_finite("the PPO gradient", norm)
         self._optimizer.step()

@@ -1,4 +1,4 @@
-"""The floor of every comparison: MAML's freshly initialised policy, adapted by the same gradient steps, never trained.
+"""The floor of every comparison: MAML's initial policy, adapted by the same gradient steps, never meta-trained.
 
 What it gains with evidence is what a policy gradient alone gives; what a meta-learner gains beyond it was meta-learnt.
 """

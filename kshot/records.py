@@ -129,4 +129,5 @@ def read_table(path: Path, schema: pa.Schema) -> pd.DataFrame:
     if table.schema.names != schema.names:
         different = sorted(set(table.schema.names) ^ set(schema.names))
         raise RecordError(f"{path}: columns differ from this version's schema in {different}; run its step again")
-    return table.to_pandas()
+    frame: pd.DataFrame = table.to_pandas()
+    return frame

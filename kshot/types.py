@@ -162,7 +162,7 @@ class Episodes:
     @property
     def lengths(self) -> Array:
         """[T, E] steps taken in each episode."""
-        return self.mask.sum(axis=2)
+        return np.asarray(self.mask.sum(axis=2))
 
     @property
     def steps(self) -> int:
@@ -172,7 +172,7 @@ class Episodes:
     @property
     def returns(self) -> Array:
         """[T, E] undiscounted sum of rewards."""
-        return (self.reward * self.mask).sum(axis=2)
+        return np.asarray((self.reward * self.mask).sum(axis=2))
 
     @property
     def success_any(self) -> Array:
@@ -317,8 +317,11 @@ class TaskFamily(Protocol):
 
     @property
     def references(self) -> Mapping[str, ReferencePolicy]:
-        """Scripted policies to compare with, by name: always "random" and "oracle" (knows the task), usually
-        "task_blind" (the best found without knowing the task), and others a family wants shown."""
+        """Scripted policies to compare with, by name.
+
+        Always "random" and "oracle" (which knows the task), usually "task_blind" (the best found without knowing the
+        task), and others a family wants shown.
+        """
         ...
 
     def tasks(self, split: Split, n: int, seed: int) -> list[Task]:
@@ -339,7 +342,9 @@ class TaskFamily(Protocol):
         ...
 
     def reference(self, task: Task) -> dict[str, float]:
-        """Known values of the undiscounted episode return: some of "random", "task_blind", "oracle",
-        "bayes_optimal_trial" (the last is the total over a trial of ``spec.episodes_per_trial`` episodes). Empty where
-        nothing is known."""
+        """Known values of the undiscounted episode return; empty where nothing is known.
+
+        Some of "random", "task_blind", "oracle", and "bayes_optimal_trial", which is the total over a trial of
+        ``spec.episodes_per_trial`` episodes.
+        """
         ...

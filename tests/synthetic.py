@@ -148,7 +148,8 @@ def curve(family: Family, run: RunConfig) -> pd.DataFrame:
         played = [(k, block) for k in range(0, max(points) + 1, block)]
 
     frames = []
-    for mode, plan in (("mean", [(k, 1) for k in points]), ("sampled", played)):
+    plans = [("mean", [(k, 1) for k in points])] if run.kind == "algorithm" else []  # scripted policies act as they are
+    for mode, plan in [*plans, ("sampled", played)]:
         for k, n in plan:
             level = np.clip(share + lift * (1 - np.exp(-k / 3.0)) + ease * (run.kind != "reference"), 0, 1)
             level = np.clip(level + (0.0 if run.kind == "algorithm" else ease), 0, 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -14,9 +14,31 @@ from kshot.learning import distributions, networks, returns
 from kshot.learning.baseline import fit_predict
 from kshot.learning.distributions import Distribution
 from kshot.learning.networks import Params
-from kshot.types import Array, Episodes, FamilySpec, Memory
+from kshot.seeding import key
+from kshot.types import Array, Episodes, FamilySpec, Memory, Policy
 
 Surrogate = Literal["ratio", "log_prob"]
+
+
+class GradientSettings(Protocol):
+    """What the settings of a learner that adapts by policy gradients have in common; documented where they stand."""
+
+    @property
+    def hidden(self) -> tuple[int, ...]: ...
+    @property
+    def init_std(self) -> float: ...
+    @property
+    def final_scale(self) -> float: ...
+    @property
+    def observation_clip(self) -> float: ...
+    @property
+    def inner_lr(self) -> float: ...
+    @property
+    def test_lrs(self) -> tuple[float, ...]: ...
+    @property
+    def discount(self) -> float: ...
+    @property
+    def gae_lambda(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -64,15 +86,19 @@ class MLPPolicy:
         return memory
 
 
-def init_policy(
-    spec: FamilySpec, hidden: tuple[int, ...], init_std: float, final_scale: float, clip: float, seed: int, device: str
-) -> MLPPolicy:
+def init_policy(spec: FamilySpec, settings: GradientSettings, seed: int, device: str) -> MLPPolicy:
     """A tanh MLP with a free log standard deviation (continuous) or logits (discrete); values keyed by ``seed``."""
-    sizes = (spec.observation_dim, *hidden, spec.action_dim)
-    params = networks.init_mlp(sizes, networks.torch_generator(seed), final_scale)
+    sizes = (spec.observation_dim, *settings.hidden, spec.action_dim)
+    generator = networks.torch_generator(key(seed, "initial parameters"))
+    params = networks.init_mlp(sizes, generator, settings.final_scale)
     if spec.action_kind == "continuous":
-        params["log_std"] = torch.full((spec.action_dim,), float(np.log(init_std)))
-    return MLPPolicy({name: value.to(device) for name, value in params.items()}, spec, clip)
+        params["log_std"] = torch.full((spec.action_dim,), float(np.log(settings.init_std)))
+    return MLPPolicy({name: value.to(device) for name, value in params.items()}, spec, settings.observation_clip)
+
+
+def load_policy(policy: MLPPolicy, params: Mapping[str, Tensor]) -> MLPPolicy:
+    """The policy with saved parameters, of its own types and on its own device."""
+    return replace(policy, params={name: value.to(policy.params[name]) for name, value in params.items()})
 
 
 @dataclass(frozen=True)
@@ -80,7 +106,7 @@ class Batch:
     """Episodes as flat samples, N = E * H per task: what a policy-gradient loss reads.
 
     obs [T, N, D] normalised; action [T, N, A] or [T, N]; log_prob of the action when it was taken, advantage and weight
-    [T, N]; the weights of a task sum to 1 over its taken steps, so every sum over N is a mean and padding counts nothing.
+    [T, N]. The weights of a task sum to 1 over its taken steps: every sum over N is a mean, and padding counts nothing.
     """
 
     obs: Tensor
@@ -99,16 +125,16 @@ class Batch:
         return Batch(obs, action, log_prob, self.advantage[:, ::stride], weight)
 
 
-def make_batch(policy: MLPPolicy, episodes: Episodes, discount: float, gae_lambda: float) -> Batch:
+def make_batch(policy: MLPPolicy, episodes: Episodes, settings: GradientSettings) -> Batch:
     """Advantages from the per-task linear baseline and GAE, normalised per task, and everything as tensors.
 
     Episodes cut off by the horizon are not bootstrapped: the objective is the finite-horizon return, as in the
     reference implementations of MAML, and the baseline sees the time step.
     """
     obs = policy.normalise(episodes.obs)
-    value_targets = returns.discounted_returns(episodes.reward, episodes.mask, discount)
+    value_targets = returns.discounted_returns(episodes.reward, episodes.mask, settings.discount)
     value = fit_predict(obs.cpu().numpy(), value_targets, episodes.mask)
-    advantage = returns.gae(episodes.reward, value, episodes.mask, discount, gae_lambda)
+    advantage = returns.gae(episodes.reward, value, episodes.mask, settings.discount, settings.gae_lambda)
     advantage = returns.normalise(advantage, episodes.mask, axes=(1, 2))
     weight = episodes.mask / np.maximum(episodes.mask.sum(axis=(1, 2), keepdims=True), 1)
 
@@ -170,26 +196,30 @@ def detached(params: Mapping[str, Tensor]) -> Params:
     return {name: value.detach() for name, value in params.items()}
 
 
+def test_rate(policy: Policy, settings: GradientSettings) -> float:
+    """The rate of the next adaptation step at test: one per step already taken, the last one repeating."""
+    rates = settings.test_lrs or (settings.inner_lr,)
+    return rates[min(getattr(policy, "updates", 0), len(rates) - 1)]
+
+
 def adapt_policy(
-    policy: MLPPolicy,
+    policy: Policy,
     evidence: Episodes,
     rate: float,
-    discount: float,
-    gae_lambda: float,
+    settings: GradientSettings,
     names: Collection[str] | None = None,
     surrogate: Surrogate = "ratio",
 ) -> MLPPolicy:
-    """A new policy one gradient step further on every task of the evidence; the given one is left as it was."""
+    """A new policy one gradient step further on every task of the evidence; the given one is left as it was.
+
+    Raises:
+        TypeError: ``policy`` does not come from a learner of this kind.
+    """
+    if not isinstance(policy, MLPPolicy):
+        raise TypeError(f"a policy gradient adapts an MLPPolicy, not a {type(policy).__name__}")
     params = dict(policy.params)
     if params["weight_0"].ndim == 2:
         params = networks.stack(params, evidence.n_tasks)
-    batch = make_batch(policy, evidence, discount, gae_lambda)
+    batch = make_batch(policy, evidence, settings)
     stepped = inner_step(policy, detached(params), batch, rate, names=names, surrogate=surrogate)
     return replace(policy, params=detached(stepped), updates=policy.updates + 1)
-
-
-def check_finite(name: str, *values: Tensor) -> None:
-    """Raise FloatingPointError naming the quantity when any value is NaN or infinite: the run has diverged."""
-    for value in values:
-        if not torch.isfinite(value).all():
-            raise FloatingPointError(f"{name} is not finite")

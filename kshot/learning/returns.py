@@ -59,4 +59,4 @@ def normalise(advantage: Array, mask: Array, axes: tuple[int, ...]) -> Array:
     mean = (advantage * mask).sum(axis=axes, keepdims=True) / count
     centred = (advantage - mean) * mask
     deviation = np.sqrt((centred**2).sum(axis=axes, keepdims=True) / count)
-    return centred / (deviation + 1e-8)
+    return np.asarray(centred / (deviation + 1e-8))

@@ -15,7 +15,7 @@ from kshot.learning.networks import flatten
 def gauss_newton_product(
     outputs: Distribution, weight: Tensor, params: Sequence[Tensor], damping: float
 ) -> Callable[[Tensor], Tensor]:
-    """v -> (J^T F J + damping I) v, where J = d outputs / d params and F is the outputs' Fisher information.
+    """The product v -> (J^T F J + damping I) v with J = d outputs / d params and F the outputs' Fisher information.
 
     At the current parameters this is the Hessian of the mean KL divergence. Unlike a double backward of the KL it
     differentiates the outputs only: J v is obtained as the derivative of u -> J^T u, which is linear in u, so its

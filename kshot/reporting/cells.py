@@ -162,9 +162,7 @@ def _check_identity(path: Path, frame: pd.DataFrame, run: RunConfig) -> None:
     for column, value in expected.items():
         wrong = [found for found in frame[column].unique() if found != value]
         if wrong:
-            raise RecordError(
-                f"{path}: has rows of {column} {wrong[0]!r}, but the folder belongs to {column} {value!r}"
-            )
+            raise RecordError(f"{path}: has rows of {column} {wrong[0]}, but this folder is for {column} {value}")
     for found in frame["config_hash"].unique():
         _same_hash(path, str(found), run.config_hash)
     unknown = sorted(set(frame["status"].unique()) - set(records.STATUSES), key=str)

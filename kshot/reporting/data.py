@@ -27,7 +27,12 @@ At = Literal["first", "last"]
 """Before any evidence, or with the most evidence an algorithm was scored with."""
 
 RANDOM, ORACLE, BAYES = "random", "oracle", "bayes_optimal_trial"
-_TEXT = {"cells.csv": ("evidence", "reason", "source_digest", "train_source_digest", "source_flag", "git_commit")}
+_NUMBERS = (
+    *("seed", "k", "score", "mean", "mean_lo", "mean_hi", "iqm", "iqm_lo", "iqm_hi", "task_se"),
+    *("n_seeds", "n_seeds_expected", "n_tasks", "n_episodes", "adaptation_updates", "adaptation_steps"),
+    *("train_env_steps", "train_seconds", "evaluate_env_steps", "evaluate_seconds", "wall_seconds"),
+)
+"""Columns that hold numbers. All others are text, even where it looks like a number, as some hashes do."""
 METRIC_NAMES = {
     "return": "return",
     "success_any": "success at any step",
@@ -238,19 +243,19 @@ def _read_csv(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise RecordError(f"{path}: no such file; run `kshot aggregate` first")
     try:
-        frame = pd.read_csv(path)
+        text = pd.read_csv(path, dtype=str, keep_default_na=False)
+        numbers = {name: pd.to_numeric(text[name]) for name in _NUMBERS if name in text}
     except (ValueError, OSError) as error:
         detail = str(error).splitlines()[0]
         raise RecordError(f"{path}: not readable as CSV ({detail}); run `kshot aggregate` again") from None
-    text = {name: frame[name].fillna("").astype(str) for name in _TEXT.get(path.name, ()) if name in frame}
-    return frame.assign(**text)
+    return text.assign(**numbers)
 
 
 def _check_fresh(cells: pd.DataFrame, runs: Sequence[RunConfig], root: Path) -> None:
     """The aggregate was made from exactly these runs and from their files as they are now."""
     folder = root / runs[0].suite
     keys = zip(cells["family"], cells["algorithm"], cells["seed"], strict=True)
-    known = dict(zip(keys, zip(cells["config_hash"], cells["curve_sha256"].fillna(""), strict=True), strict=True))
+    known = dict(zip(keys, zip(cells["config_hash"], cells["curve_sha256"], strict=True), strict=True))
     for run in runs:
         path = curve_path(run, root)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else ""

@@ -185,7 +185,7 @@ def _notices(data: Data) -> list[tuple[str, Markup]]:
         text = "Evaluated on {} tasks: these numbers are for choosing settings, they are not results."
         found.append(("warn", Markup(text).format(", ".join(splits))))
     done = cells[cells["state"] != "missing"]
-    if (done["git_dirty"].astype(str) == "True").any():
+    if (done["git_dirty"] == "True").any():
         found.append(("note", Markup("Some runs were made from a working tree with uncommitted changes.")))
     commits = done["git_commit"].nunique()
     if commits > 1:
@@ -276,7 +276,7 @@ def _provenance(data: Data, out: Path) -> dict[str, Any]:
     for key, label in environments.items():
         hardware, versions = json.loads(key)
         parts = [f"{hardware.get('cpu', 'unknown CPU')}", f"{hardware.get('cores', '?')} cores"]
-        parts += [f"{hardware.get('threads', '?')} threads", f"{hardware.get('memory_gb', '?')} GB"]
+        parts += [f"threads: {hardware.get('threads', '?')}", f"{hardware.get('memory_gb', '?')} GB"]
         packages = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
         described.append((label, "; ".join(parts), packages))
     return {"rows": rows, "environments": described}

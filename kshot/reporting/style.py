@@ -184,6 +184,19 @@ def empty(message: str) -> Figure:
     return figure
 
 
+def settle(figure: Figure) -> None:
+    """Lay the figure out once and for all.
+
+    The constraint solver behind matplotlib's layout returns positions that differ in their last bits from one process
+    to the next, which would change every element id in an SVG: they are rounded to a millionth of the figure.
+    """
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        box = axes.get_position()
+        axes.set_position((round(box.x0, 6), round(box.y0, 6), round(box.width, 6), round(box.height, 6)))
+
+
 def render(figure: Figure, format: str) -> bytes:
     """The file's bytes; equal for equal figures."""
     buffer = io.BytesIO()

@@ -90,9 +90,9 @@ def headline(data: Data) -> Table:
         numbers += [entry for entry, _ in entries]
     caption = (
         "Mean over runs with 95 % bootstrap interval (none for fewer than three runs); learners act by their mean, "
-        "except in trials. @ marks scores of learners that cannot use the full K. Where the headline is the return of a "
-        "trial, the columns by K are returns of single episodes. Normalised: 0 is the random policy, "
-        "1 the oracle. Task s.e.: standard error over test tasks. Scripted policies are floor and ceiling."
+        "except in trials. @ marks scores of learners that cannot use the full K. Where the headline is the return of "
+        "a trial, the columns by K are returns of single episodes. Normalised: 0 is the random policy, 1 the oracle. "
+        "Task s.e.: standard error over test tasks. Scripted policies are floor and ceiling."
     )
     return _table("headline", "Headline comparison", caption, numbers, parts, ("summary.csv", "scores.csv"))
 
@@ -243,7 +243,7 @@ def normalised(data: Data) -> Table:
         "over all runs and families: interquartile mean and mean with 95 % stratified bootstrap interval. Rows over "
         "other families are not comparable."
     )
-    return _table("normalised", "All families together", caption, numbers, parts, ("scores.csv",))
+    return _table("normalised", "Normalised scores", caption, numbers, parts, ("scores.csv",))
 
 
 def improvement(data: Data) -> Table:

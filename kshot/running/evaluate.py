@@ -218,4 +218,5 @@ class _Recorder:
             "config_hash": run.config_hash,
             "adaptation_episodes": columns["k"] if own_episodes else 0,
         }
-        return pd.DataFrame({**columns, **constant})[records.CURVE_SCHEMA.names]
+        frame: pd.DataFrame = pd.DataFrame({**columns, **constant})[records.CURVE_SCHEMA.names]
+        return frame

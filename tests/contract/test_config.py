@@ -105,12 +105,12 @@ MISTAKES = {
         "suite.yaml:21: seed: unknown key 'seed' (did you mean 'seeds'?)",
     ),
     "unknown key of a family": (
-        changed("    steps: 600\n", "    steps: 600\n    refrences: []\n"),
-        "suite.yaml:8: families.bandit-2-3.refrences: unknown key 'refrences' (did you mean 'references'?)",
+        changed("    steps: 600\n", "    steps: 600\n    referencez: []\n"),
+        "suite.yaml:8: families.bandit-2-3.referencez: unknown key 'referencez' (did you mean 'references'?)",
     ),
     "unknown key of an algorithm": (
-        added_row("reptile: {setings: {}}"),
-        "algorithms.reptile.setings: unknown key 'setings' (did you mean 'settings'?)",
+        added_row("reptile: {settingz: {}}"),
+        "algorithms.reptile.settingz: unknown key 'settingz' (did you mean 'settings'?)",
     ),
     "unknown key of an evaluation": (
         changed("tasks: 4, k: [0, 2]", "tasks: 4, k: [0, 2], mode_episodes: 2"),
@@ -316,7 +316,14 @@ def test_all_mistakes_are_told_at_once_each_on_its_line(tmp_path: Path) -> None:
         .replace("steps: 8000", "steps: 0")
     )
     lines = problems(write(tmp_path, text)).splitlines()
-    parts = ("steps: must be", "seeds[1]", "'arm'", "unknown algorithm 'mmal'", "no algorithm 'maml'", "settings.hidden")
+    parts = (
+        "steps: must be",
+        "seeds[1]",
+        "'arm'",
+        "unknown algorithm 'mmal'",
+        "no algorithm 'maml'",
+        "settings.hidden",
+    )
     assert [sum(part in line for line in lines) for part in parts] == [1] * len(parts)
     assert len(lines) == len(parts)
     assert all(line.startswith(f"{tmp_path}/suite.yaml:") for line in lines)

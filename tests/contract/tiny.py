@@ -64,5 +64,3 @@ def run(algorithm: str, family: str, *, seed: int = 0, iterations: int = 3) -> R
         family_settings=family_settings,
         algorithm_settings=algorithm_settings,
     )
-
-

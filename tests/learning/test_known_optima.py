@@ -23,7 +23,9 @@ NAV2D = {
 }
 
 
-def curve(tmp_path: Path, algorithm: str, family: str, steps: int, evaluation: Evaluation, **settings: Any) -> pd.DataFrame:
+def curve(
+    tmp_path: Path, algorithm: str, family: str, steps: int, evaluation: Evaluation, **settings: Any
+) -> pd.DataFrame:
     """Train one run and return its evaluation, one row per episode."""
     family_settings = settings.pop("family_settings", {})
     run = RunConfig("learning", family, family, algorithm, algorithm, 0, steps, evaluation, family_settings, settings)

@@ -24,7 +24,9 @@ def make_spec(discrete: bool) -> FamilySpec:
 
 def make_learner(discrete: bool, **settings: object) -> maml.MAML:
     """A MAML learner in float64."""
-    learner = maml.build(make_spec(discrete), maml.Settings(hidden=(6,), inner_lr=0.3, **settings), seed=0, device="cpu")
+    learner = maml.build(
+        make_spec(discrete), maml.Settings(hidden=(6,), inner_lr=0.3, **settings), seed=0, device="cpu"
+    )
     params = {name: value.double() for name, value in learner.policy().params.items()}
     learner._policy = replace(learner._policy, params=params)
     return learner
@@ -182,10 +184,10 @@ def reptile_learner(inner_steps: int) -> reptile.Reptile:
 
 
 def joint_gradient_step(learner: reptile.Reptile) -> torch.Tensor:
-    """theta - outer_lr * inner_lr * gradient of the mean loss of all tasks, all at the shared theta."""
+    """Theta - outer_lr * inner_lr * gradient of the mean loss of all tasks, all at the shared theta."""
     collect = FixedCollect(make_spec(False))
     policy = learner.policy()
-    batch = policy_gradient.make_batch(policy, collect(policy, [], 4), 0.99, 1.0)
+    batch = policy_gradient.make_batch(policy, collect(policy, [], 4), learner.settings)
     theta = {name: value.clone().requires_grad_() for name, value in policy.params.items()}
     outputs = policy.distribution(batch.obs, networks.stack(theta, T))
     loss = policy_gradient.surrogate_loss(outputs, batch, "log_prob").mean()

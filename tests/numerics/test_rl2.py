@@ -21,7 +21,9 @@ def make_learner(discrete: bool, **settings: object) -> rl2.RL2:
     return rl2.build(spec, rl2.Settings(**options), seed=3, device="cpu")
 
 
-def play(learner: rl2.RL2, policy: rl2.RecurrentPolicy, episodes: int, seed: int) -> tuple[Episodes, list[dict[str, Array]]]:
+def play(
+    learner: rl2.RL2, policy: rl2.RecurrentPolicy, episodes: int, seed: int
+) -> tuple[Episodes, list[dict[str, Array]]]:
     """Play against random observations and rewards, episodes ending at random; also the memory after each episode."""
     rng = np.random.default_rng(seed)
     discrete = learner._spec.action_kind == "discrete"
@@ -39,7 +41,9 @@ def play(learner: rl2.RL2, policy: rl2.RecurrentPolicy, episodes: int, seed: int
             chosen, logp, after = policy.act(obs[:, :, e, t], memory, noise)
             after = policy.observe(after, chosen, reward[:, :, e, t], terminated[:, :, e, t])
             active = mask[:, :, e, t]
-            memory = {k: np.where(active.reshape(T, TRIALS, *[1] * (v.ndim - 2)), v, memory[k]) for k, v in after.items()}
+            memory = {
+                k: np.where(active.reshape(T, TRIALS, *[1] * (v.ndim - 2)), v, memory[k]) for k, v in after.items()
+            }
             action[:, :, e, t], log_prob[:, :, e, t] = chosen, logp
         memories.append(memory)
 

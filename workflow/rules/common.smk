@@ -34,6 +34,9 @@ def load_suite():
         earlier = read(file).value if file.is_file() else {"name": suite.name}
     except ConfigError as error:
         stop(*error.problems)
+    for folder in (file.parent.parent, file.parent):
+        if folder.exists() and not folder.is_dir():
+            stop(f"{folder} is a file, but has to be the folder of the results")
     name = earlier.get("name") if isinstance(earlier, dict) else None
     if name != suite.name:
         stop(
@@ -53,7 +56,9 @@ def write_suite():
             file, yaml.safe_dump(SUITE.resolved(), sort_keys=False, allow_unicode=True)
         )
     except OSError as error:
-        stop(f"cannot write {file}: {error.strerror}")
+        stop(
+            f"cannot write {file} ({error.strerror}); results/ must be a folder you can write to"
+        )
 
 
 def any_of(names):

@@ -20,9 +20,11 @@ rule aggregate:
         "python -m kshot aggregate {params.suite} > {log} 2>&1"
 
 
+# Figures and tables ask for the results too, not for their sums alone: those may come from a partial report.
 rule figures:
     input:
         numbers=rules.aggregate.output,
+        curves=rules.aggregate.input.curves,
         trainings=files_of_runs("train.parquet", kind="algorithm"),
     output:
         report(
@@ -47,6 +49,7 @@ rule figures:
 rule tables:
     input:
         numbers=rules.aggregate.output,
+        curves=rules.aggregate.input.curves,
     output:
         report(
             directory("<reports>/tables"),
@@ -92,8 +95,8 @@ rule report:
         "python -m kshot report {params.suite} > {log} 2>&1"
 
 
-# The report on what is there, while the rest is still running or after a job has failed. It asks for no input, so
-# that it starts nothing and waits for nothing; missing runs are listed on the page.
+# The report on what is there, while the rest is still running or after a job has failed: reports/<suite>/partial/.
+# It asks for no input, so that it starts nothing and waits for nothing; the page lists the runs that are missing.
 rule partial_report:
     log:
         "<logs>/partial_report.log",
@@ -101,9 +104,12 @@ rule partial_report:
         "../envs/kshot.yaml"
     params:
         suite=f"results/{SUITE.name}/suite.yaml",
+        out=f"reports/{SUITE.name}/partial",
     shell:
-        "(python -m kshot aggregate {params.suite} --partial && python -m kshot figures {params.suite}"
-        " && python -m kshot tables {params.suite} && python -m kshot report {params.suite} --partial) > {log} 2>&1"
+        "(python -m kshot aggregate {params.suite} --partial"
+        " && python -m kshot figures {params.suite} --out {params.out}"
+        " && python -m kshot tables {params.suite} --out {params.out}"
+        " && python -m kshot report {params.suite} --out {params.out} --partial) > {log} 2>&1"
 
 
 # Lists the results that other code or other settings made than are here now.

@@ -46,8 +46,9 @@ def render_all(runs: Sequence[RunConfig], root: Path, out: Path) -> list[Path]:
 
 
 def draw(module: ModuleType, data: Data) -> Figure:
-    """The module's figure of ``data``; call it inside ``style.context``."""
+    """The module's figure of ``data``, laid out; call it inside ``style.context``."""
     figure = module.draw(data)
     if not isinstance(figure, Figure):
         raise TypeError(f"{module.__name__}.draw returned {type(figure).__name__}, expected a matplotlib Figure")
+    style.settle(figure)
     return figure

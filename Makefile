@@ -1,0 +1,46 @@
+# Two commands to start with:  make bench  (the laptop suite, training to report)  and  make test.
+# Each sets up .venv first, once. Another Python: make PYTHON=python3.12 test.   Fewer cores: make CORES=2 bench.
+
+PYTHON ?= python3
+CORES ?= all
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: help bench smoke test lint clean
+
+help:
+	@sed -n '1,2s/^# //p' Makefile
+	@echo "Targets: bench smoke test lint clean"
+
+bench: $(INSTALLED)
+	$(BIN)/snakemake --cores $(CORES)
+	@echo "The report: reports/laptop/index.html"
+
+smoke: $(INSTALLED)
+	$(BIN)/snakemake --cores $(CORES) --configfile config/suites/smoke.yaml
+	@echo "The report: reports/smoke/index.html"
+
+test: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint --configfile config/suites/smoke.yaml
+	$(BIN)/codespell
+
+# Caches and logs; results, reports and .venv stay: they are dear, and each is one folder to delete by hand.
+clean:
+	rm -rf logs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find algorithms envs kshot tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "kshot needs Python 3.11 or newer, but $(PYTHON) is: $$($(PYTHON) --version 2>&1)." \
+		"Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet -r requirements.lock
+	$(BIN)/pip install --quiet --no-deps --editable .
+	@touch $@

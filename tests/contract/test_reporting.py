@@ -1,0 +1,435 @@
+"""From run directories to report: what is refused, what is shown, and that the same records give the same bytes."""
+
+from __future__ import annotations
+
+import html.parser
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+
+from kshot import records
+from kshot.records import RecordError
+from kshot.reporting import figures, page, style, tables
+from kshot.reporting.aggregate import SUMMARY_COLUMNS, aggregate
+from kshot.reporting.data import load
+from kshot.run_config import RunConfig
+from tests import synthetic
+
+pytestmark = pytest.mark.contract
+
+BANDIT = replace(synthetic.BANDIT, n_tasks=8)
+CLASSES = replace(synthetic.ML10, name="classes", n_tasks=10, k=(0, 1, 10), classes=("door-close-v3", "lever-pull-v3"))
+SUITE = {"name": "made-up", "seeds": [0, 1, 2], "description": "Made-up <outcomes>."}
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> tuple[list[RunConfig], Path]:
+    """Two finished runs of one learner."""
+    runs = synthetic.runs_of([BANDIT], learners=("rl2",), references=(), seeds=2)
+    synthetic.write_suite([BANDIT], runs, tmp_path)
+    return runs, tmp_path
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[RunConfig], Path]:
+    """A suite with everything that can go wrong without being an error, aggregated.
+
+    One run is missing, one diverged, one was made by other code, and one learner adapts on demonstrations.
+    """
+    root = tmp_path_factory.mktemp("suite")
+    runs = synthetic.runs_of([BANDIT, CLASSES], learners=("maml", "rl2", "pearl"), seeds=3)
+    for run in runs:
+        family = {"bandit": BANDIT, "classes": CLASSES}[run.family]
+        case = (run.family, run.algorithm, run.seed)
+        if case == ("bandit", "maml", 2):
+            records.write_json(run.directory(root) / "progress.json", {"state": "failed", "message": "out of memory"})
+        elif case == ("classes", "maml", 1):
+            synthetic.write_run(family, run, root, status="diverged")
+        elif case == ("classes", "rl2", 1):
+            synthetic.write_run(family, run, root, digest="other")
+        elif run.algorithm == "pearl":
+            synthetic.write_run(family, run, root, evidence="demonstrations")
+        else:
+            synthetic.write_run(family, run, root)
+    aggregate(runs, root, partial=True)
+    return runs, root
+
+
+@pytest.fixture(scope="module")
+def report(suite: tuple[list[RunConfig], Path]) -> Path:
+    """Its report, with figures and tables."""
+    runs, root = suite
+    out = root / "reports" / "made-up"
+    figures.render_all(runs, root, out / "figures")
+    tables.write_tables(runs, root, out / "tables")
+    return page.write_page(SUITE, runs, root, out, partial=True)
+
+
+def rewrite(path: Path, **columns: object) -> None:
+    """Change columns of a curve."""
+    frame = records.read_table(path, records.CURVE_SCHEMA)
+    records.write_table(path, frame.astype({c: object for c in columns}).assign(**columns), records.CURVE_SCHEMA)
+
+
+# What is refused
+
+
+def test_all_missing_runs_are_listed(two: tuple[list[RunConfig], Path]) -> None:
+    _, root = two
+    grid = synthetic.runs_of([BANDIT], learners=("rl2", "maml"), references=("random",), seeds=2)
+    with pytest.raises(RecordError) as error:
+        aggregate(grid, root)
+    listed = [line.strip() for line in str(error.value).splitlines()[1:]]
+    assert listed == [str(run.directory(root) / "curve.parquet") for run in grid if run.algorithm != "rl2"]
+    assert not (root / "made-up" / "summary.csv").exists()
+    cells = pd.read_csv(aggregate(grid, root, partial=True).with_name("cells.csv"))
+    assert cells["state"].tolist() == ["ok", "ok", "missing", "missing", "missing"]
+    assert set(cells["reason"].dropna()) == {"not started"}
+
+
+def test_nothing_at_all_cannot_be_aggregated(tmp_path: Path) -> None:
+    runs = synthetic.runs_of([BANDIT], learners=("rl2",), references=(), seeds=1)
+    with pytest.raises(RecordError, match=r"no run under .* can be averaged"):
+        aggregate(runs, tmp_path, partial=True)
+    with pytest.raises(RecordError, match="expected the runs of one suite"):
+        aggregate([], tmp_path)
+    with pytest.raises(RecordError, match=r"made-up.*other"):
+        aggregate([runs[0], replace(runs[0], suite="other")], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("suite", "laptop"),
+        ("family", "point"),
+        ("algorithm", "maml"),
+        ("seed", 7),
+        ("kind", "reference"),
+        ("split", "train"),
+    ],
+)
+def test_rows_of_another_run_are_refused(two: tuple[list[RunConfig], Path], column: str, value: object) -> None:
+    runs, root = two
+    path = runs[1].directory(root) / "curve.parquet"
+    rewrite(path, **{column: value})
+    with pytest.raises(RecordError, match=rf"{path}: has rows of {column} {value}, but this folder is for {column}"):
+        aggregate(runs, root)
+
+
+def test_results_of_other_settings_are_refused_naming_both_hashes(two: tuple[list[RunConfig], Path]) -> None:
+    runs, root = two
+    changed = [replace(run, steps=run.steps + 1) for run in runs]
+    with pytest.raises(RecordError, match=rf"{runs[0].config_hash}\).*{changed[0].config_hash}"):
+        aggregate(changed, root)
+    rewrite(runs[1].directory(root) / "curve.parquet", config_hash="0123456789ab")
+    with pytest.raises(RecordError, match=rf"curve.parquet: .*0123456789ab\).*{runs[1].config_hash}"):
+        aggregate(runs, root)
+
+
+def test_a_model_of_other_settings_is_refused(two: tuple[list[RunConfig], Path]) -> None:
+    runs, root = two
+    path = runs[0].directory(root) / "run.json"
+    records.write_json(path, records.read_json(path) | {"train_hash": "0123456789ab"})
+    with pytest.raises(RecordError, match=rf"{path}: made from other settings \(hash 0123456789ab\)"):
+        aggregate(runs, root)
+
+
+def test_a_damaged_file_is_one_clear_line_and_leaves_the_old_numbers(two: tuple[list[RunConfig], Path]) -> None:
+    runs, root = two
+    summary = aggregate(runs, root)
+    before = {path.name: path.read_bytes() for path in summary.parent.iterdir() if path.is_file()}
+    assert set(before) == {"summary.csv", "scores.csv", "cells.csv", "tasks.parquet"}
+    curve = runs[1].directory(root) / "curve.parquet"
+    curve.write_bytes(curve.read_bytes()[:-100])
+    with pytest.raises(RecordError) as error:
+        aggregate(runs, root)
+    assert re.fullmatch(rf"{curve}: not a complete parquet file .*; delete it and run its step again", str(error.value))
+    assert {path.name: path.read_bytes() for path in summary.parent.iterdir() if path.is_file()} == before
+
+
+def test_incomplete_evaluations_are_refused(two: tuple[list[RunConfig], Path]) -> None:
+    runs, root = two
+    path = runs[0].directory(root) / "curve.parquet"
+    frame = records.read_table(path, records.CURVE_SCHEMA)
+    last = frame["task"].iloc[-1]
+    cases = {
+        "other tasks 1; every task must have the same number": frame.iloc[:-1],
+        "the same episode occurs twice|every task must have the same number": pd.concat([frame, frame.tail(1)]),
+        "the same episode occurs twice": frame.assign(episode=0, k=0),
+        "holds 7 test tasks, the suite asks for 8": frame[frame["task"] != last],
+        "has no rows": frame.iloc[:0],
+        "is not finite": frame.assign(**{"return": np.where(np.arange(len(frame)) == 5, np.inf, frame["return"])}),
+        "in more than one group": frame.assign(group=np.where(np.arange(len(frame)) < 20, "a", "b")),
+    }
+    for message, changed in cases.items():
+        records.write_table(path, changed, records.CURVE_SCHEMA)
+        with pytest.raises(RecordError, match=message):
+            aggregate(runs, root)
+
+
+def test_a_family_is_evaluated_on_the_same_tasks_throughout(two: tuple[list[RunConfig], Path]) -> None:
+    runs, root = two
+    path = runs[1].directory(root) / "curve.parquet"
+    frame = records.read_table(path, records.CURVE_SCHEMA)
+    records.write_table(path, frame.assign(task="other-" + frame["task"].astype(str)), records.CURVE_SCHEMA)
+    with pytest.raises(RecordError, match="its test tasks are not those of"):
+        aggregate(runs, root)
+
+
+def test_numbers_that_no_longer_fit_the_runs_are_refused(two: tuple[list[RunConfig], Path]) -> None:
+    runs, root = two
+    with pytest.raises(RecordError, match=r"cells.csv: no such file; run `kshot aggregate` first"):
+        load(runs, root)
+    aggregate(runs, root)
+    load(runs, root)
+    synthetic.write_run(BANDIT, runs[0], root, synthetic.curve(BANDIT, runs[0]).assign(first_success=1))
+    with pytest.raises(RecordError, match=r"not made from .*seed-0/curve.parquet as it is now; run `kshot aggregate`"):
+        load(runs, root)
+    aggregate(runs, root)
+    with pytest.raises(RecordError, match="rl2/seed-1, which the suite no longer asks for"):
+        load(runs[:1], root)
+
+
+def test_a_page_with_missing_runs_must_be_asked_for(suite: tuple[list[RunConfig], Path], tmp_path: Path) -> None:
+    runs, root = suite
+    with pytest.raises(RecordError, match="1 of 24 runs are missing"):
+        page.write_page(SUITE, runs, root, tmp_path)
+    assert not (tmp_path / "index.html").exists()
+
+
+@pytest.mark.parametrize("digest", ["123456789012", "1e5", "nan", "0012"])
+def test_names_and_hashes_that_look_like_numbers_stay_text(tmp_path: Path, digest: str) -> None:
+    family = replace(BANDIT, name="10")
+    runs = synthetic.runs_of([family], learners=("rl2",), references=(), seeds=1)
+    synthetic.write_run(family, runs[0], tmp_path, digest=digest)
+    aggregate(runs, tmp_path)
+    data = load(runs, tmp_path)
+    assert list(data.families) == ["10"]
+    assert data.cells["source_digest"].tolist() == [digest]
+    assert data.point("10", "rl2", "return") is not None
+
+
+# What is written
+
+
+def test_the_summary_has_its_columns_and_every_cell_of_the_grid(suite: tuple[list[RunConfig], Path]) -> None:
+    runs, root = suite
+    summary = pd.read_csv(root / "made-up" / "summary.csv")
+    assert tuple(summary.columns) == SUMMARY_COLUMNS
+    assert not summary.duplicated(["family", "algorithm", "group", "mode", "k", "metric"]).any()
+    assert set(summary["group"]) == {"all", *CLASSES.classes}
+    assert set(summary.loc[summary["family"] == "bandit", "group"]) == {"all"}
+    assert set(summary["metric"]) == {"return", "success_any", "success_last", "first_success", "trial_return"}
+    few = summary[summary["n_seeds"] < 3]
+    assert len(few)
+    assert few[["mean_lo", "mean_hi", "iqm_lo", "iqm_hi"]].isna().all(axis=None)
+    cells = pd.read_csv(root / "made-up" / "cells.csv")
+    assert list(zip(cells["family"], cells["algorithm"], cells["seed"], strict=True)) == [
+        (run.family, run.algorithm, run.seed) for run in runs
+    ]
+    missing = cells[cells["state"] == "missing"]
+    assert missing["reason"].tolist() == ["failed: out of memory"]
+    assert cells.loc[cells["algorithm"] == "pearl", "evidence"].unique().tolist() == ["demonstrations"]
+
+
+def test_mixed_source_code_is_flagged_where_modules_are_shared(suite: tuple[list[RunConfig], Path]) -> None:
+    _, root = suite
+    cells = pd.read_csv(root / "made-up" / "cells.csv")
+    flagged = cells[cells["source_flag"] == "mixed"]
+    assert set(zip(flagged["family"], flagged["algorithm"], strict=True)) == {("classes", "rl2")}
+    assert len(flagged) == 3
+
+
+def test_figures_are_byte_identical_when_drawn_again(
+    suite: tuple[list[RunConfig], Path], report: Path, tmp_path: Path
+) -> None:
+    runs, root = suite
+    with matplotlib.rc_context({"font.size": 30, "svg.hashsalt": "other"}):  # whatever the caller has set
+        again = figures.render_all(runs, root, tmp_path)
+    assert {path.name for path in again} == {
+        f"{module.NAME}.{suffix}" for module in figures.modules() for suffix in ("pdf", "svg", "png")
+    }
+    for path in again:
+        assert path.read_bytes() == (report.parent / "figures" / path.name).read_bytes(), path.name
+    assert b"CreationDate" not in (tmp_path / "headline.pdf").read_bytes()
+
+
+def test_figures_state_the_number_of_seeds(report: Path) -> None:
+    data = (report.parent / "figures" / "headline.svg").read_text()
+    # Text is drawn as paths; matplotlib leaves the words themselves in comments.
+    assert "bandit (2 to 3 of 3 seeds)" in data
+    assert "bandit, from demonstrations (3 seeds)" in data
+
+
+def test_a_new_figure_is_one_file(
+    suite: tuple[list[RunConfig], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs, root = suite
+    text = (
+        "from matplotlib.figure import Figure\n"
+        "NAME, CAPTION = 'bars', 'Number of rows.'\n"
+        "def draw(data):\n"
+        "    figure = Figure()\n"
+        "    figure.subplots().bar(['rows'], [len(data.summary)])\n"
+        "    return figure\n"
+    )
+    (tmp_path / "bars.py").write_text(text)
+    monkeypatch.setattr(figures, "__path__", [*figures.__path__, str(tmp_path)])
+    monkeypatch.delitem(sys.modules, f"{figures.__name__}.bars", raising=False)
+    assert "bars" in [module.NAME for module in figures.modules()]
+    out = page.write_page(SUITE, runs, root, tmp_path / "report", partial=True)
+    assert "Number of rows." in out.read_text()
+
+
+def test_every_learner_has_its_colour_for_good() -> None:
+    names = ["maml", "fomaml", "reptile", "rl2", "pearl", "mandril", "maml-fast", "mine", "yours"]
+    together = style.looks(names)
+    assert all(style.looks([name])[name] == together[name] for name in names[:6])
+    assert len({look.color for look in together.values()}) == len(names)
+    assert style.looks(names[::-1]) == together
+
+
+def test_tables_are_numbers_and_text(suite: tuple[list[RunConfig], Path], report: Path) -> None:
+    _, root = suite
+    folder = report.parent / "tables"
+    names = {"headline", "after_k", "success", "classes", "paired", "normalised", "improvement"}
+    assert {path.name for path in folder.iterdir()} == {f"{n}{s}" for n in names for s in (".csv", ".tex", ".md")}
+    numbers = pd.read_csv(folder / "headline.csv")
+    summary = pd.read_csv(root / "made-up" / "summary.csv")
+    row = numbers[(numbers["family"] == "classes") & (numbers["algorithm"] == "rl2")].iloc[0]
+    source = summary[(summary["family"] == "classes") & (summary["algorithm"] == "rl2") & (summary["group"] == "all")]
+    source = source[(source["metric"] == "success_last") & (source["mode"] == "mean")].set_index("k")["mean"]
+    assert (row["first"], row["last"], row["score"]) == (source[0], source[10], source[10])
+    assert row["last_k"] == 10
+    text = (folder / "headline.md").read_text()
+    assert f"{row['last']:.2f} [{row['last_lo']:.2f}, {row['last_hi']:.2f}]" in text
+    assert re.search(r"\| maml \|.*\| 2/3 \(1 missing\) \|", text)
+    assert re.search(r"\| maml \|.*\| 2/3 \(1 diverged\) \|", text)
+    assert re.search(r"\| Bayes-optimal \| 6.66 \|", text)
+    latex = (folder / "headline.tex").read_text()
+    assert latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}") == 4
+    assert (
+        re.search(r"(?<!\\)[_&%#](?=\w)", "\n".join(re.findall(r"^(?!%).*\\\\$", latex, re.M)).replace(" & ", ""))
+        is None
+    )
+    classes = pd.read_csv(folder / "classes.csv")
+    assert set(classes["class"]) == set(CLASSES.classes)
+
+
+def test_demonstrations_are_never_ranked_with_rewards(suite: tuple[list[RunConfig], Path], report: Path) -> None:
+    runs, root = suite
+    data = load(runs, root)
+    assert [(family, evidence) for family, evidence, _ in data.sections] == [
+        ("bandit", "rollouts"),
+        ("bandit", "demonstrations"),
+        ("classes", "rollouts"),
+        ("classes", "demonstrations"),
+    ]
+    for table in tables.build(data):
+        for title, text in table.parts:
+            shown = set(text.iloc[:, 0]) | set(text.columns)
+            assert ("pearl" in shown) == ("demonstrations" in title), (table.name, title)
+    pairs = pd.read_csv(report.parent / "tables" / "improvement.csv")
+    assert not {"pearl"} & set(pairs["x"]) | {"pearl"} & set(pairs["y"])
+
+
+# The page
+
+
+class Links(html.parser.HTMLParser):
+    """Collects what a page points to, and its text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.ids: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.links += [value or "" for name, value in attrs if name in ("href", "src")]
+        self.ids += [value or "" for name, value in attrs if name == "id"]
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def test_the_page_needs_nothing_but_itself_and_all_its_links_exist(report: Path) -> None:
+    text = report.read_text()
+    found = Links(text)
+    assert not re.search(r"https?://|@import|url\((?!data:)|<script", text)
+    anchors = {link[1:] for link in found.links if link.startswith("#")}
+    assert anchors and anchors <= set(found.ids)
+    files = [link for link in found.links if not link.startswith(("#", "data:"))]
+    assert len(files) > 50
+    for link in files:
+        assert (report.parent / link).is_file(), link
+    assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in text
+
+
+def test_the_page_warns_of_what_makes_numbers_doubtful(report: Path) -> None:
+    words = " ".join(" ".join(Links(report.read_text()).words).split())
+    assert "Mixed source code: 3 runs" in words
+    assert "1 of 24 runs are missing" in words
+    assert "1 of 24 runs diverged" in words
+    assert "failed: out of memory" in words
+    assert "loss is not finite at iteration 12" in words
+    assert "22/24" in words
+    assert "Made-up <outcomes>." in words  # escaped in the source, whole for the reader
+
+
+def test_a_clean_suite_gets_no_warning(tmp_path: Path) -> None:
+    runs = synthetic.runs_of([BANDIT], learners=("rl2",), seeds=3)
+    synthetic.write_suite([BANDIT], runs, tmp_path)
+    aggregate(runs, tmp_path)
+    suite = {"exclude": [{"algorithm": "mandril", "family": "bandit", "reason": "needs demonstrations"}]}
+    text = page.write_page(suite, runs, tmp_path, tmp_path / "report").read_text()
+    assert 'class="notice' not in text
+    assert "None: every run that the suite expects has finished" in text
+    assert "needs demonstrations" in text
+    validation = [replace(run, evaluation=replace(run.evaluation, split="validation")) for run in runs[:2]]
+    synthetic.write_suite([BANDIT], validation, tmp_path)
+    aggregate(validation, tmp_path)
+    text = page.write_page({}, validation, tmp_path, tmp_path / "report").read_text()
+    assert "Evaluated on validation tasks" in text
+    assert "Fewer than 3 seeds" in text
+
+
+def test_the_page_is_byte_identical_when_written_again(suite: tuple[list[RunConfig], Path], report: Path) -> None:
+    runs, root = suite
+    before = report.read_bytes()
+    assert page.write_page(SUITE, runs, root, report.parent, partial=True).read_bytes() == before
+
+
+def test_every_number_of_the_headline_stands_in_the_page(report: Path) -> None:
+    words = " ".join(Links(report.read_text()).words)
+    numbers = pd.read_csv(report.parent / "tables" / "headline.csv")
+    for value in numbers["normalised"].dropna():
+        assert f"{value:.2f}".replace("-0.00", "0.00").replace("-", "\N{MINUS SIGN}") in words
+
+
+def test_a_suite_with_one_family_one_learner_and_no_reference_has_a_report(two: tuple[list[RunConfig], Path]) -> None:
+    runs, root = two
+    for run in runs:
+        (run.directory(root) / "train.parquet").unlink()
+    aggregate(runs, root)
+    figures.render_all(runs, root, root / "figures")
+    tables.write_tables(runs, root, root / "tables")
+    text = page.write_page({}, runs, root, root).read_text()
+    assert "Headline comparison" in text
+    assert not (root / "tables" / "improvement.csv").exists()
+
+
+def test_reporting_never_imports_torch() -> None:
+    modules = [f"kshot.reporting.{name}" for name in ("aggregate", "figures", "page", "stats", "tables")]
+    code = f"import sys, {', '.join(modules)}; print([m for m in sys.modules if m == 'torch' or 'kshot.running' in m])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout.replace("'", '"')) == []

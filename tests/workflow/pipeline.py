@@ -1,0 +1,70 @@
+"""Running the real commands in a folder of their own, with a family and an algorithm that stand nowhere else."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kshot.config import ROOT
+
+PLUGINS = Path(__file__).with_name("plugins")
+
+SUITE: dict[str, Any] = {
+    "name": "tiny",
+    "description": "A family and an algorithm in one file each.",
+    "seeds": [0],
+    "families": {
+        "coins": {
+            "steps": 64,
+            "evaluation": {"tasks": 6, "k": [0, 1, 2]},
+            "references": ["random", "oracle"],
+        }
+    },
+    "algorithms": {
+        "counting": {},
+        "counting-less": {"algorithm": "counting", "settings": {"trust": 0.5}},
+        "doomed": {"algorithm": "counting", "settings": {"diverge": True}},
+    },
+}
+
+
+def write_suite(folder: Path, suite: dict[str, Any] = SUITE, file: str = "suite.yaml") -> Path:
+    path = folder / file
+    path.write_text(yaml.safe_dump(suite, sort_keys=False))
+    return path
+
+
+def environment() -> dict[str, str]:
+    """What a user has who did not activate the virtual environment: its Python is not on the path."""
+    own = {"PATH": "/usr/local/bin:/usr/bin:/bin", "KSHOT_PATH": str(PLUGINS), "PYTHONPATH": str(ROOT)}
+    return {key: value for key, value in os.environ.items() if key in ("HOME", "LANG", "TMPDIR")} | own
+
+
+def kshot(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "kshot", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=120)
+
+
+def snakemake(folder: Path, *arguments: str, config: str | None = "suite.yaml") -> subprocess.CompletedProcess[str]:
+    chosen = [] if config is None else ["--configfile", config]
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), *arguments, *chosen]
+    return subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=300)
+
+
+def planned(folder: Path, *arguments: str, config: str | None = "suite.yaml") -> dict[str, int]:
+    """How many jobs of each rule a dry run announces; empty when there is nothing to be done."""
+    done = snakemake(folder, "--dry-run", *arguments, config=config)
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output
+    if "Nothing to be done" in output:
+        return {}
+    table = output[output.rindex("Job stats:") :]
+    jobs = {rule: int(count) for rule, count in re.findall(r"^([a-z_]+) +(\d+)$", table, flags=re.MULTILINE)}
+    assert jobs.pop("total") == sum(jobs.values()) > 0, output
+    return jobs

@@ -71,7 +71,7 @@ class FamilyInfo:
 
 @dataclass(frozen=True)
 class Data:
-    """Everything about one suite that can be shown; ``only`` narrows it.
+    """Everything about one suite that can be shown; ``only`` narrows all of it but ``names``.
 
     The frames have the columns of ``summary.csv``, ``scores.csv``, ``tasks.parquet`` and ``cells.csv``.
     """
@@ -79,6 +79,7 @@ class Data:
     suite: str
     root: Path
     runs: tuple[RunConfig, ...]
+    names: tuple[str, ...]  # of all learners of the suite: they share out the colours
     summary: pd.DataFrame
     scores: pd.DataFrame
     tasks: pd.DataFrame
@@ -236,7 +237,8 @@ def load(runs: Sequence[RunConfig], root: Path) -> Data:
         info = _family_info(name, [run for run in runs if run.family == name], root, cells, summary)
         if info is not None:
             families[name] = info
-    return Data(suite, root, tuple(runs), summary, scores, tasks, cells, families)
+    names = tuple(dict.fromkeys(run.algorithm for run in runs if run.kind == "algorithm"))
+    return Data(suite, root, tuple(runs), names, summary, scores, tasks, cells, families)
 
 
 def _read_csv(path: Path) -> pd.DataFrame:

@@ -88,7 +88,7 @@ def write_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    colours = {title(name): look.color for name, look in style.looks(data.algorithms()).items()}
+    colours = {title(name): look.color for name, look in style.looks(data.names).items()}
     environment.filters |= {"value": value_html, "duration": duration, "count": count, "policy": title}
     shown = {table.name: _text_table(table, data, out) for table in tables.build(data)}
     html = environment.get_template("page.html.j2").render(
@@ -101,7 +101,6 @@ def write_page(
         headline_parts=_headline_parts(data, shown.get("headline")),
         pictures={module.NAME: _picture(module, data, out) for module in figures.modules()},
         colours=colours,
-        learners=set(map(title, data.algorithms())),
         incomplete=data.cells[data.cells["state"] != "ok"].to_dict("records"),
         excluded=list(suite.get("exclude") or ()),
         config=yaml.safe_dump(json.loads(json.dumps(suite)), sort_keys=False, allow_unicode=True, width=100),
@@ -170,7 +169,7 @@ def _notices(data: Data) -> list[tuple[str, Markup]]:
         found.append(("bad", Markup(text).format(mixed)))
     for state, text in (
         ("missing", "{} of {} runs are missing. Averages are over the runs that exist."),
-        ("diverged", "{} of {} runs diverged. They count in no average; every table shows how many runs do."),
+        ("diverged", "{} of {} runs diverged. They count in no average; the tables show how many runs do."),
     ):
         n = int((cells["state"] == state).sum())
         if n:
@@ -276,6 +275,7 @@ def _provenance(data: Data, out: Path) -> dict[str, Any]:
     for key, label in environments.items():
         hardware, versions = json.loads(key)
         parts = [f"{hardware.get('cpu', 'unknown CPU')}", f"{hardware.get('cores', '?')} cores"]
+        parts += [str(hardware[name]) for name in ("gpu", "platform") if hardware.get(name)]
         parts += [f"threads: {hardware.get('threads', '?')}", f"{hardware.get('memory_gb', '?')} GB"]
         packages = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
         described.append((label, "; ".join(parts), packages))

@@ -69,9 +69,9 @@ def headline(data: Data) -> Table:
             entry |= _columns("score", score) | {"task_se": score["task_se"] if score else np.nan}
             scaled = _scaled(data, family, name)
             entry |= {"normalised": scaled.value, "normalised_lo": scaled.lo, "normalised_hi": scaled.hi}
-            ok, expected, note = _runs(data, family, name)
+            ok, expected, _ = _runs(data, family, name)
             entry |= {"n_seeds": ok, "n_seeds_expected": expected, "n_tasks": info.tasks}
-            entries.append((entry, "scripted" if kind == "reference" else f"{ok}/{expected}{note}"))
+            entries.append((entry, _runs_text(data, family, name)))
         if trial and BAYES in info.known:
             entries.append((_known_entry(data, family, entries[0][0]), "exact"))
         entries.sort(key=lambda e: (e[0]["kind"] != "algorithm", -np.nan_to_num(e[0]["score"], nan=-np.inf)))
@@ -124,7 +124,9 @@ def after_k(data: Data) -> Table:
             shown = {
                 f"K = {k}": interval(by_k[k], "mean", digits) if k in by_k else "" for k in data.families[family].k
             }
-            parts.setdefault(part_title(family, evidence), []).append({"policy": title(name)} | shown)
+            parts.setdefault(part_title(family, evidence), []).append(
+                {"policy": title(name)} | shown | {"runs": _runs_text(data, family, name)}
+            )
     caption = (
         "Score after K episodes of evidence, mean actions, mean over runs with 95 % bootstrap interval. Learners that "
         "adapt on blocks of episodes have values at multiples of their block."
@@ -150,6 +152,7 @@ def success(data: Data) -> Table:
                 shown |= {f"any step, {when}": interval(entry, "success_any", 2)}
                 numbers.append(entry)
             shown |= {"steps to it": number(numbers[-1]["first_success"], 0)}
+            shown |= {"runs": _runs_text(data, family, name)}
             parts.setdefault(part_title(family, evidence), []).append(shown)
     caption = (
         "Share of episodes that end in success (last step) and that succeed at any step. Steps to it: from the start "
@@ -176,6 +179,10 @@ def classes(data: Data) -> Table:
                 numbers.append(entry)
                 shown[title(name)] = interval(entry, "last", digits_for([last["mean"]]))
             parts.setdefault(part_title(family, evidence), []).append(shown)
+        if data.families[family].classes:
+            present = [*learners, *data.references(family)]
+            runs = {title(name): _runs_text(data, family, name) for name in present}
+            parts[part_title(family, evidence)].append({"class": "runs"} | runs)
     caption = "Headline score of each class of tasks with the most evidence, mean over runs with 95 % interval."
     return _table("classes", "Classes of tasks", caption, numbers, parts, ("summary.csv",))
 
@@ -204,6 +211,7 @@ def paired(data: Data) -> Table:
                 entry |= _difference("above_task_blind", last, blind)
                 shown["above task-blind"] = interval(entry, "above_task_blind", digits_for([entry["above_task_blind"]]))
             numbers.append(entry)
+            shown["runs"] = _runs_text(data, family, name)
             parts.setdefault(part_title(family, evidence), []).append(shown)
     caption = (
         "Mean difference on the same test tasks with 95 % t interval over tasks, taking the trained runs as given: the "
@@ -324,6 +332,12 @@ def _runs(data: Data, family: str, name: str) -> tuple[int, int, str]:
     states = data.cells[(data.cells["family"] == family) & (data.cells["algorithm"] == name)]["state"]
     lost = [f"{(states == state).sum()} {state}" for state in ("diverged", "missing") if (states == state).any()]
     return int((states == "ok").sum()), len(states), f" ({', '.join(lost)})" if lost else ""
+
+
+def _runs_text(data: Data, family: str, name: str) -> str:
+    """``3/3``, ``2/3 (1 diverged)``, or ``scripted`` for a policy that nobody trains."""
+    ok, expected, note = _runs(data, family, name)
+    return "scripted" if name in data.references(family) else f"{ok}/{expected}{note}"
 
 
 def _headline_runs(data: Data, family: str, name: str) -> np.ndarray[Any, Any]:

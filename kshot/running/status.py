@@ -6,7 +6,7 @@ import os
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,7 @@ class RunStatus:
         rate: work per second, 0 when unknown.
         seconds_left: of the current phase, None when unknown.
         message: why it failed, stopped or diverged.
+        training_rate: training steps per second, of this run so far or when it was trained; 0 when unknown.
     """
 
     run: RunConfig
@@ -63,6 +64,7 @@ class RunStatus:
     rate: float = 0.0
     seconds_left: float | None = None
     message: str = ""
+    training_rate: float = 0.0
 
 
 def read(run: RunConfig, root: Path, now: float) -> RunStatus:
@@ -75,18 +77,29 @@ def read(run: RunConfig, root: Path, now: float) -> RunStatus:
             state, message = "stopped", message or "its process is gone; it goes on from its checkpoint"
         elif state in _RUNNING and now - updated > SILENT_SECONDS:
             message = f"last report {_duration(now - updated)} ago"
+        rate = float(beat["rate"])
         return RunStatus(
             run,
             state,
             int(beat["done"]),
             int(beat["total"]),
             str(beat["unit"]),
-            float(beat["rate"]),
+            rate,
             None if beat["eta_seconds"] is None else float(beat["eta_seconds"]),
             message,
+            rate if state == "training" else _recorded_rate(run.directory(root)),
         )
     except (RecordError, KeyError, TypeError, ValueError):
         return RunStatus(run, "waiting", total=run.steps)
+
+
+def _recorded_rate(directory: Path) -> float:
+    """Training steps per second of a trained run, from its provenance; 0 when there is none."""
+    try:
+        record = read_json(directory / "run.json")
+        return float(record["env_steps"]) / float(record["wall_seconds"])
+    except (RecordError, KeyError, TypeError, ValueError, ZeroDivisionError):
+        return 0.0
 
 
 def note_failure(directory: Path, message: str) -> None:
@@ -165,12 +178,13 @@ def render(statuses: Sequence[RunStatus], room: int) -> Group:
 def _totals(statuses: Sequence[RunStatus]) -> str:
     counts = Counter(status.state for status in statuses)
     parts = [f"{counts[state]} {state}" for state in _STYLES if counts[state]]
-    steps = sum(_steps_done(status) for status in statuses)
-    budget = sum(status.run.steps for status in statuses)
+    training = [status for status in statuses if status.run.kind == "algorithm"]
+    steps = sum(_steps_done(status) for status in training)
+    budget = sum(status.run.steps for status in training)
     text = f"{sum(counts[state] for state in _FINISHED)} of {len(statuses)} runs finished ({', '.join(parts)})"
     if budget:
         text += f"; training {steps / budget:.0%} of {_short(budget)} steps"
-    left = _seconds_left(statuses)
+    left = _seconds_left(training, sum(status.state in _RUNNING for status in statuses))
     return text + (f"; about {_duration(left)} of training left at this pace" if left else "")
 
 
@@ -180,12 +194,22 @@ def _steps_done(status: RunStatus) -> int:
     return min(status.done, status.run.steps) if status.unit == "steps" else status.run.steps
 
 
-def _seconds_left(statuses: Iterable[RunStatus]) -> float | None:
-    """Remaining training steps over the pace of those who train now; None while nobody does."""
-    statuses = list(statuses)
-    pace = sum(status.rate for status in statuses if status.state == "training")
-    remaining = sum(status.run.steps - _steps_done(status) for status in statuses)
-    return remaining / pace if pace > 0 else None
+def _seconds_left(statuses: Sequence[RunStatus], busy: int) -> float | None:
+    """Time to train what is left with as many processes as now; None while nobody works or no rate is known.
+
+    Steps of one family may cost a thousand times those of another: each run is taken at the rate of its like, that is
+    of runs of the same algorithm on the same family, else of the family, else of all.
+    """
+    known = [status for status in statuses if status.training_rate > 0]
+    seconds = 0.0
+    for status in statuses:
+        family = [other for other in known if other.run.family == status.run.family] or known
+        like = [other for other in family if other.run.algorithm == status.run.algorithm] or family
+        if not like:
+            return None
+        pace = sum(other.training_rate for other in like) / len(like)
+        seconds += (status.run.steps - _steps_done(status)) / pace
+    return seconds / busy if busy else None
 
 
 def _alive(beat: dict[str, Any], silent: float) -> bool:

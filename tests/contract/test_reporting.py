@@ -297,6 +297,12 @@ def test_every_learner_has_its_colour_for_good() -> None:
     assert style.looks(names[::-1]) == together
 
 
+def test_a_learner_keeps_its_colour_on_the_page_of_one_family(suite: tuple[list[RunConfig], Path]) -> None:
+    data = load(*suite)
+    assert data.only(("bandit", "demonstrations")).algorithms() == ["pearl"]
+    assert data.only(("bandit", "demonstrations")).names == data.names == ("maml", "rl2", "pearl")
+
+
 def test_tables_are_numbers_and_text(suite: tuple[list[RunConfig], Path], report: Path) -> None:
     _, root = suite
     folder = report.parent / "tables"

@@ -146,8 +146,11 @@ def test_a_deleted_result_is_made_again(folder: Path) -> None:
 def test_the_audit_names_results_of_other_code_and_other_settings(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    started_with = (folder / "results/tiny/suite.yaml").read_text()
+    write_suite(folder, variant(description="Put differently."))
     clean = snakemake(folder, "--cores", "1", "audit")
     assert "8 result files checked: all made by this code and these settings" in clean.stdout, clean.stderr
+    assert (folder / "results/tiny/suite.yaml").read_text() == started_with, "an audit must not change what jobs read"
     plugins = Path(shutil.copytree(Path(__file__).with_name("plugins"), folder / "plugins"))
     monkeypatch.setattr("tests.workflow.pipeline.PLUGINS", plugins)
     module = plugins / "algorithms/counting.py"

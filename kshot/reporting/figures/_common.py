@@ -52,7 +52,7 @@ def evidence_label(evidence: str) -> str:
 
 def learner_handles(data: Data) -> list[Line2D]:
     """Legend entries of every learner."""
-    looks = style.looks(data.algorithms())
+    looks = style.looks(data.names)
     return [
         Line2D([], [], color=look.color, marker=look.marker, linestyle=look.dashes, label=title(name))
         for name, look in ((name, looks[name]) for name in data.algorithms())
@@ -62,7 +62,7 @@ def learner_handles(data: Data) -> list[Line2D]:
 def draw_curve(axes: Axes, data: Data, section: Section, metric: str) -> None:
     """Mean-action curves of the learners over K with their intervals, sampled actions as thin lines."""
     family, evidence = section
-    looks = style.looks(data.algorithms())
+    looks = style.looks(data.names)
     for name in data.algorithms(family, evidence):
         look = looks[name]
         sampled = data.curve(family, name, metric, "sampled")

@@ -45,7 +45,7 @@ def _panel(axes: Axes, data: Data, section: Section) -> None:
     family, evidence = section
     metric = data.families[family].headline
     names = data.algorithms(family, evidence)
-    looks = style.looks(data.algorithms())
+    looks = style.looks(data.names)
     points = {name: data.point(family, name, metric) for name in names}
     names = [name for name in names if points[name] is not None]
     names.sort(key=lambda name: float((points[name] or {})["mean"]))

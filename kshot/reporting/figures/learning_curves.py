@@ -41,7 +41,7 @@ def draw(data: Data) -> Figure:
 
 def _panel(axes: Axes, data: Data, section: Section) -> None:
     family, evidence = section
-    looks = style.looks(data.algorithms())
+    looks = style.looks(data.names)
     records = data.training[data.training["family"] == family]
     for name in data.algorithms(family, evidence):
         rows = records[records["algorithm"] == name]

@@ -54,7 +54,7 @@ def _metric(data: Data, family: str) -> str:
 def _classes(axes: Axes, data: Data, section: Section) -> None:
     family, evidence = section
     metric, classes = _metric(data, family), data.families[family].classes
-    names, looks = data.algorithms(family, evidence), style.looks(data.algorithms())
+    names, looks = data.algorithms(family, evidence), style.looks(data.names)
     block = len(names) + 1.5
     for i, group in enumerate(classes):
         if i % 2:
@@ -80,7 +80,7 @@ def _classes(axes: Axes, data: Data, section: Section) -> None:
 
 def _sorted_gain(axes: Axes, data: Data, section: Section) -> None:
     family, evidence = section
-    looks = style.looks(data.algorithms())
+    looks = style.looks(data.names)
     for name in data.algorithms(family, evidence):
         first = data.task_values(family, name, "return", "first")
         last = data.task_values(family, name, "return")

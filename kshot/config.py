@@ -7,6 +7,7 @@ schema that editors use to check and complete suites.
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 from collections.abc import Mapping, Sequence
@@ -93,38 +94,55 @@ def load_suite(source: Path | str | Mapping[str, Any] | Document, name: str = "s
         document = Document(dict(source), name)
     else:
         document = source if isinstance(source, Document) else read(Path(source))
-    problems = Problems()
-    suite = _structure(document, problems)
-    raw = document.value if isinstance(document.value, dict) else {}
     # What is well-formed is checked further even if something else is not: one look shows every mistake.
-    cells = _salvage(raw.get("families"), FamilyCell, {"steps": 1, "evaluation": {"tasks": 1, "k": [0]}})
-    rows = _salvage(raw.get("algorithms"), AlgorithmRow, {})
-    _check_names(document, problems, raw, cells, rows)
+    draft = _Draft(document)
+    suite = draft.structure()
+    _check_names(draft)
     if modules:
-        resolved_cells = _resolve_families(document, problems, cells)
-        resolved_rows = _resolve_algorithms(document, problems, raw, cells, rows)
-    problems.check()
-    if suite is None:
-        raise AssertionError("a suite without problems has a structure")
-    return suite.model_copy(update={"families": resolved_cells, "algorithms": resolved_rows}) if modules else suite
+        families, algorithms = _resolve_families(draft), _resolve_algorithms(draft)
+    draft.problems.check()
+    assert suite is not None  # without a structure there are problems
+    return suite.model_copy(update={"families": families, "algorithms": algorithms}) if modules else suite
 
 
-def _structure(document: Document, problems: Problems) -> Suite | None:
-    if not isinstance(document.value, dict):
-        text = "is empty" if document.value is None else f"holds a {type(document.value).__name__}"
-        problems.add(document, (), f"{text}; a suite is a mapping with name, seeds, families and algorithms")
-        return None
-    try:
-        return Suite.model_validate_json(json.dumps(document.value, default=str), strict=True)
-    except ValidationError as error:
-        details = error.errors()
+class _Draft:
+    """A suite while it is being checked: what can be read of it, and what is wrong with it so far."""
+
+    def __init__(self, document: Document) -> None:
+        self.document, self.problems = document, Problems()
+        plain = json.loads(json.dumps(document.value, default=str))  # keys are text from here on, as in ``places``
+        self.raw: dict[str, Any] = plain if isinstance(plain, dict) else {}
+        required = {"steps": 1, "evaluation": {"tasks": 1, "k": [0]}}
+        self.cells = _salvage(self.raw.get("families"), FamilyCell, required)
+        self.rows = _salvage(self.raw.get("algorithms"), AlgorithmRow, {})
+        items = self.raw.get("exclude")
+        entries = enumerate(items) if isinstance(items, list) else ()
+        self.exclusions = {i: (x.get("algorithm"), x.get("family")) for i, x in entries if isinstance(x, dict)}
+
+    def keys(self, section: str) -> list[str]:
+        """The names in a section, well-formed or not."""
+        value = self.raw.get(section)
+        return list(value) if isinstance(value, dict) else []
+
+    def add(self, path: KeyPath, text: str) -> None:
+        self.problems.add(self.document, path, text)
+
+    def structure(self) -> Suite | None:
+        """The suite without its settings checked, or None after adding what is malformed."""
+        value = self.document.value
+        if not isinstance(value, dict):
+            text = "is empty" if value is None else f"holds a {type(value).__name__}"
+            self.add((), f"{text}; a suite is a mapping with name, seeds, families and algorithms")
+            return None
+        try:
+            return Suite.model_validate_json(json.dumps(self.raw), strict=True)
+        except ValidationError as error:
+            details = error.errors()
         for detail in details:
             path = tuple(part for part in detail["loc"] if part != "[key]")
-            # A list whose items are all wrong also counts as empty: once is enough.
-            if detail["type"] != "too_short" or not any(
-                other["loc"][: len(path)] == path != other["loc"] for other in details
-            ):
-                problems.add(document, path, _explain(path, detail))
+            below = any(other["loc"][: len(path)] == path != other["loc"] for other in details)
+            if not (detail["type"] == "too_short" and below):  # a list whose items are all wrong counts as empty, too
+                self.add(path, _explain(path, detail))
         return None
 
 
@@ -181,14 +199,14 @@ def _keys_at(path: KeyPath) -> list[str]:
     return list(Suite.model_fields)
 
 
-def _salvage(section: Any, model: type[M], fallback: Mapping[str, Any]) -> dict[str, M]:
-    """The entries of a section, without whatever is malformed in them; ``fallback`` stands in for required keys."""
+def _salvage(section: Any, model: type[M], required: Mapping[str, Any]) -> dict[str, M]:
+    """The entries of a section, without whatever is malformed in them; ``required`` stands in for what is missing."""
     found: dict[str, M] = {}
     for name, value in section.items() if isinstance(section, dict) else ():
-        entry = json.loads(json.dumps(value, default=str))
+        entry = copy.deepcopy(value)
         while isinstance(entry, dict) and name not in found:
             try:
-                found[str(name)] = model.model_validate_json(json.dumps({**fallback, **entry}), strict=True)
+                found[name] = model.model_validate_json(json.dumps({**required, **entry}), strict=True)
             except ValidationError as error:
                 for detail in error.errors():
                     _remove(entry, detail["loc"][:1] if detail["type"] == "missing" else detail["loc"])
@@ -205,111 +223,91 @@ def _remove(entry: dict[str, Any], path: tuple[str | int, ...]) -> None:
     entry.pop(str(path[-1]), None)
 
 
-def _check_names(
-    document: Document,
-    problems: Problems,
-    raw: dict[str, Any],
-    cells: dict[str, FamilyCell],
-    rows: dict[str, AlgorithmRow],
-) -> None:
+def _check_names(draft: _Draft) -> None:
     """What can be checked without looking at code: names that point to each other, repeated and unordered values."""
-    all_cells, all_rows = _keys(raw.get("families")), _keys(raw.get("algorithms"))
-    seeds = raw.get("seeds")
+    cells, rows = draft.keys("families"), draft.keys("algorithms")
+    seeds = draft.raw.get("seeds")
     if isinstance(seeds, list):
         for i, seed in enumerate(seeds):
             if seed in seeds[:i]:
-                problems.add(document, ("seeds", i), f"seed {seed} stands in the list twice")
-    for cell_name, cell in cells.items():
+                draft.add(("seeds", i), f"seed {seed} stands in the list twice")
+    for cell_name, cell in draft.cells.items():
         path: KeyPath = ("families", cell_name)
         k = cell.evaluation.k
         if k[0] != 0 or any(later <= earlier for earlier, later in itertools.pairwise(k)):
-            text = f"must increase and start with 0 (no evidence), got {list(k)}"
-            problems.add(document, (*path, "evaluation", "k"), text)
+            draft.add((*path, "evaluation", "k"), f"must increase and start with 0 (no evidence), got {list(k)}")
         for i, reference in enumerate(cell.references):
             if reference in cell.references[:i]:
-                problems.add(document, (*path, "references", i), f"{reference!r} stands in the list twice")
-            if reference in all_rows:
+                draft.add((*path, "references", i), f"{reference!r} stands in the list twice")
+            if reference in rows:
                 text = f"{reference!r} is a reference policy of family {cell_name!r}: choose another name for the row"
-                problems.add(document, ("algorithms", reference), text)
-    for row_name, row in rows.items():
+                draft.add(("algorithms", reference), text)
+    for row_name, row in draft.rows.items():
         for cell_name in row.families:
-            if cell_name not in all_cells:
-                text = f"this suite has no family {cell_name!r}{suggest(cell_name, all_cells)}"
-                problems.add(document, ("algorithms", row_name, "families", cell_name), text)
-    pairs = _exclusions(raw)
-    for i, pair in pairs.items():
-        for kind, name, known in (("algorithm", pair[0], all_rows), ("family", pair[1], all_cells)):
+            if cell_name not in cells:
+                text = f"this suite has no family {cell_name!r}{suggest(cell_name, cells)}"
+                draft.add(("algorithms", row_name, "families", cell_name), text)
+    _check_exclusions(draft, rows, cells)
+
+
+def _check_exclusions(draft: _Draft, rows: list[str], cells: list[str]) -> None:
+    earlier = set()
+    for i, pair in draft.exclusions.items():
+        for kind, name, known in (("algorithm", pair[0], rows), ("family", pair[1], cells)):
             if isinstance(name, str) and name not in known:
                 text = f"excludes nothing: this suite has no {kind} {name!r}{suggest(name, known)}"
-                problems.add(document, ("exclude", i, kind), text)
-        if pair in list(pairs.values())[: list(pairs).index(i)]:
-            problems.add(document, ("exclude", i), f"{pair[0]!r} on {pair[1]!r} is excluded twice")
-    everything = {(row, cell) for row in all_rows for cell in all_cells}
-    if everything and everything <= set(pairs.values()):
-        problems.add(document, ("exclude",), "excludes every pair: there is nothing left to train")
+                draft.add(("exclude", i, kind), text)
+        if pair in earlier:
+            draft.add(("exclude", i), f"{pair[0]!r} on {pair[1]!r} is excluded twice")
+        earlier.add(pair)
+    everything = {(row, cell) for row in rows for cell in cells}
+    if everything and everything <= earlier:
+        draft.add(("exclude",), "excludes every pair: there is nothing left to train")
 
 
-def _keys(section: Any) -> list[str]:
-    return [str(name) for name in section] if isinstance(section, dict) else []
-
-
-def _exclusions(raw: dict[str, Any]) -> dict[int, tuple[Any, Any]]:
-    items = raw.get("exclude")
-    entries = enumerate(items) if isinstance(items, list) else ()
-    return {i: (item.get("algorithm"), item.get("family")) for i, item in entries if isinstance(item, dict)}
-
-
-def _resolve_families(document: Document, problems: Problems, cells: dict[str, FamilyCell]) -> dict[str, FamilyCell]:
+def _resolve_families(draft: _Draft) -> dict[str, FamilyCell]:
     resolved: dict[str, FamilyCell] = {}
-    for name, cell in cells.items():
+    for name, cell in draft.cells.items():
         path: KeyPath = ("families", name)
         module_name = cell.family or name
-        module = _load("envs", module_name, document, (*path, "family") if cell.family else path, problems)
+        module = _load("envs", module_name, draft, (*path, "family") if cell.family else path)
         if module is None:
             continue
-        settings = resolve(
-            module.Settings, module_name, [Layer(document, (*path, "settings"), cell.settings)], problems
-        )
+        layer = Layer(draft.document, (*path, "settings"), cell.settings)
+        settings = resolve(module.Settings, module_name, [layer], draft.problems)
         if settings is not None:
             resolved[name] = cell.model_copy(update={"family": module_name, "settings": settings})
     return resolved
 
 
-def _resolve_algorithms(
-    document: Document,
-    problems: Problems,
-    raw: dict[str, Any],
-    cells: dict[str, FamilyCell],
-    rows: dict[str, AlgorithmRow],
-) -> dict[str, AlgorithmRow]:
+def _resolve_algorithms(draft: _Draft) -> dict[str, AlgorithmRow]:
     resolved: dict[str, AlgorithmRow] = {}
-    excluded = set(_exclusions(raw).values())
-    for name, row in rows.items():
+    excluded = set(draft.exclusions.values())
+    for name, row in draft.rows.items():
         path: KeyPath = ("algorithms", name)
         module_name = row.algorithm or name
-        module = _load("algorithms", module_name, document, (*path, "algorithm") if row.algorithm else path, problems)
+        module = _load("algorithms", module_name, draft, (*path, "algorithm") if row.algorithm else path)
         if module is None:
             continue
         overrides: dict[str, FamilyOverride] = {}
-        for cell_name, cell in cells.items():
+        for cell_name, cell in draft.cells.items():
             if (name, cell_name) in excluded:
                 continue
             family_name = cell.family or cell_name
             reason = _impossible(module_name, module, family_name)
             if reason is not None:
                 text = f"cannot run on family {cell_name!r}: {reason}; leave the pair out under 'exclude'"
-                problems.add(document, path, text)
+                draft.add(path, text)
                 continue
             override = row.families.get(cell_name, FamilyOverride())
             layers = [
-                *_file_layers(module_name, family_name, problems),
-                Layer(document, (*path, "settings"), row.settings),
-                Layer(document, (*path, "families", cell_name, "settings"), override.settings),
+                *_file_layers(module_name, family_name, draft.problems),
+                Layer(draft.document, (*path, "settings"), row.settings),
+                Layer(draft.document, (*path, "families", cell_name, "settings"), override.settings),
             ]
-            settings = resolve(module.Settings, module_name, layers, problems)
+            settings = resolve(module.Settings, module_name, layers, draft.problems)
             if settings is not None:
-                steps = override.steps or cell.steps
-                overrides[cell_name] = FamilyOverride(settings=settings, steps=steps)
+                overrides[cell_name] = FamilyOverride(settings=settings, steps=override.steps or cell.steps)
         resolved[name] = AlgorithmRow(algorithm=module_name, families=overrides)
     return resolved
 
@@ -327,13 +325,13 @@ def _impossible(algorithm: str, module: ModuleType, family: str) -> str | None:
     return None
 
 
-def _load(kind: registry.Kind, name: str, document: Document, path: KeyPath, problems: Problems) -> ModuleType | None:
+def _load(kind: registry.Kind, name: str, draft: _Draft, path: KeyPath) -> ModuleType | None:
     try:
         return registry.load(kind, name)
     except registry.RegistryError as error:
-        problems.add(document, path, str(error))
+        draft.add(path, str(error))
     except Exception as error:  # a module may fail to import in any way; its author needs to see which
-        problems.add(document, path, f"{kind}/{name} does not import: {type(error).__name__}: {error}")
+        draft.add(path, f"{kind}/{name} does not import: {type(error).__name__}: {error}")
     return None
 
 

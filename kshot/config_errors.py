@@ -39,8 +39,7 @@ class Document:
         """``file:12: algorithms.maml.settings``, with the line of the nearest enclosing key that has one."""
         known = [path[:length] for length in range(len(path), 0, -1) if path[:length] in self.places]
         place = self.places[known[0]] if known else self.name
-        dotted = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
-        return f"{place}: {dotted}" if dotted else place
+        return f"{place}: {_dotted(path)}" if path else place
 
     def merged(self, other: Document) -> Document:
         """This document with the values of ``other`` on top: mappings key by key, anything else as a whole."""
@@ -49,6 +48,10 @@ class Document:
         places = dict(self.places)
         value = _merge(self.value, other.value, (), places)
         return Document(value, f"{self.name} with {other.name}", places | dict(other.places))
+
+
+def _dotted(path: KeyPath) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
 
 
 def _merge(old: dict[str, Any], new: dict[str, Any], path: KeyPath, places: dict[KeyPath, str]) -> dict[str, Any]:
@@ -125,7 +128,7 @@ def read(path: Path) -> Document:
     """Parse a YAML file.
 
     Raises:
-        ConfigError: no such file, no text, not YAML, or a key stands twice in one mapping.
+        ConfigError: no such file, no text, not YAML, a key stands twice in one mapping, or an alias is endless.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -133,24 +136,22 @@ def read(path: Path) -> Document:
         raise ConfigError([f"{path}: no such file"]) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path}: not readable as text ({error})"]) from None
-    loader = _Loader(text)
     places: dict[KeyPath, str] = {}
-    duplicates: list[str] = []
+    mistakes: list[str] = []
     try:
+        loader = _Loader(text)
         node = loader.get_single_node()
         if node is not None:
-            _index(node, (), places, duplicates, str(path), frozenset())
-        value = None if node is None else loader.construct_document(node)
+            _index(node, (), places, mistakes, str(path), frozenset())
+        value = None if node is None or mistakes else loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f"{path}:{mark.line + 1}" if mark is not None else str(path)
         raise ConfigError([f"{place}: not valid YAML: {error.problem}"]) from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a tag such as !!int on something else
         raise ConfigError([f"{path}: not valid YAML: {' '.join(str(error).split())}"]) from None
-    finally:
-        loader.dispose()
-    if duplicates:
-        raise ConfigError(duplicates)
+    if mistakes:
+        raise ConfigError(mistakes)
     return Document(value, str(path), places)
 
 
@@ -158,18 +159,20 @@ def _index(
     node: yaml.Node,
     path: KeyPath,
     places: dict[KeyPath, str],
-    duplicates: list[str],
+    mistakes: list[str],
     name: str,
     enclosing: frozenset[int],
 ) -> None:
-    """Note the place of every key and item below ``node``, and every key that stands twice."""
-    if id(node) in enclosing:  # an alias to one of its own ancestors
+    """Note the place of every key and item below ``node``, every key that stands twice, and every endless alias."""
+    if id(node) in enclosing:
+        line = node.start_mark.line + 1
+        mistakes.append(f"{name}:{line}: {_dotted(path)}: an alias leads back to what it stands in")
         return
     enclosing = enclosing | {id(node)}
     if isinstance(node, yaml.SequenceNode):
         for i, item in enumerate(node.value):
             places[(*path, i)] = f"{name}:{item.start_mark.line + 1}"
-            _index(item, (*path, i), places, duplicates, name, enclosing)
+            _index(item, (*path, i), places, mistakes, name, enclosing)
     elif isinstance(node, yaml.MappingNode):
         seen: dict[str, int] = {}
         for key, item in node.value:
@@ -177,10 +180,10 @@ def _index(
                 continue
             line, here = key.start_mark.line + 1, (*path, key.value)
             if key.value in seen:
-                duplicates.append(
-                    f"{name}:{line}: {'.'.join(map(str, here))}: this key already stands on line {seen[key.value]}; "
+                mistakes.append(
+                    f"{name}:{line}: {_dotted(here)}: this key already stands on line {seen[key.value]}; "
                     "YAML would silently keep only one of them"
                 )
             seen.setdefault(key.value, line)
             places[here] = f"{name}:{line}"
-            _index(item, here, places, duplicates, name, enclosing)
+            _index(item, here, places, mistakes, name, enclosing)

@@ -58,7 +58,7 @@ def resolve(settings: type, owner: str, layers: Sequence[Layer], problems: Probl
     try:
         complete = asdict(settings(**chosen))
     except (ValueError, TypeError) as error:
-        place = layers[-1]
+        place = next((layer for layer in reversed(layers) if layer.values), layers[-1])
         problems.add(place.document, place.path, f"{owner!r} refuses these settings: {' '.join(str(error).split())}")
         return None
     return json.loads(json.dumps(complete))  # type: ignore[no-any-return]  # plain JSON types, as records hold them

@@ -291,6 +291,9 @@ MISTAKES = {
         changed("seeds: [0, 1]", "seeds: [0, 1"),
         "suite.yaml:3: not valid YAML:",
     ),
+    "not printable": ("name: a\x00b\n", "suite.yaml: not valid YAML:"),
+    "wrong tag": (changed("steps: 600", "steps: !!int many"), "suite.yaml: not valid YAML:"),
+    "unsafe tag": (changed("steps: 600", "steps: !!python/name:os.system"), "suite.yaml:7: not valid YAML:"),
     "key twice": (
         GOOD + "name: other\n",
         "suite.yaml:21: name: this key already stands on line 1; YAML would silently keep only one of them",
@@ -479,7 +482,7 @@ def test_the_schema_tells_editors_what_the_code_tells_users() -> None:
         assert not checker.is_valid(yaml.safe_load(MISTAKES[name][0])), name
 
 
-def test_recursive_aliases_and_merge_keys_are_harmless(tmp_path: Path) -> None:
+def test_aliases_and_merge_keys_work_and_endless_ones_are_told(tmp_path: Path) -> None:
     text = textwrap.dedent(
         """\
         name: trial
@@ -497,4 +500,9 @@ def test_recursive_aliases_and_merge_keys_are_harmless(tmp_path: Path) -> None:
     )
     suite = load_suite(write(tmp_path, text))
     assert [cell.steps for cell in suite.families.values()] == [100, 200]
-    assert "holds a list" in problems(write(tmp_path, "&a [*a]\n"))
+    assert "suite.yaml:1: [0]: an alias leads back to what it stands in" in problems(write(tmp_path, "&a [*a]\n"))
+
+
+def test_numbers_as_names_are_names(tmp_path: Path) -> None:
+    suite = load_suite(write(tmp_path, added_row("7: {algorithm: reptile}")))
+    assert list(suite.algorithms) == ["maml", "7", "small-rl2"]

@@ -17,7 +17,8 @@ OURS = ("kshot", "algorithms", "envs", "tests")
 # Folder: the first-party modules (and what is below them) that it may import, and other packages that it may not.
 ALLOWED = {
     "algorithms": ("algorithms", "kshot.types", "kshot.learning", "kshot.seeding"),
-    "envs": ("envs", "kshot.types", "kshot.seeding"),
+    # suggest is the text of "did you mean": families refuse unknown names in the words of the suite's own messages.
+    "envs": ("envs", "kshot.types", "kshot.seeding", "kshot.registry.suggest"),
     "kshot/learning": ("kshot.learning", "kshot.types", "kshot.seeding"),
     "kshot/running": (
         "kshot.running",

@@ -14,14 +14,13 @@ import pytest
 from kshot.config import SUITES, load_suite
 from tests.workflow.pipeline import SUITE, kshot, planned, snakemake, write_suite
 
-# One worker runs this file, so that the finished suite is made once.
-pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
+pytestmark = pytest.mark.workflow
 SUMMING_UP = {"aggregate": 1, "figures": 1, "tables": 1, "report": 1, "all": 1}
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the suite ran from training to report."""
+    """A folder in which the suite ran from training to report; made once, since one worker runs a whole file."""
     folder = tmp_path_factory.mktemp("finished")
     write_suite(folder)
     done = snakemake(folder, "--cores", "2")

@@ -13,6 +13,9 @@ from kshot.reporting import style
 from kshot.reporting.data import BAYES, METRIC_NAMES, Data, Section
 from kshot.reporting.layout import title
 
+WIDE = 25
+"""From this ratio of the largest to the smallest evidence on, the axis is logarithmic beyond 1."""
+
 
 def sections(data: Data) -> list[Section]:
     """The sections in which a learner has results."""
@@ -73,9 +76,17 @@ def draw_curve(axes: Axes, data: Data, section: Section, metric: str) -> None:
         axes.fill_between(rows["k"], rows["mean_lo"], rows["mean_hi"], color=look.color, alpha=0.15, linewidth=0)
         if len(rows) == 1:  # a learner that was scored only before any evidence
             axes.axhline(rows["mean"].iloc[0], color=look.color, linewidth=0.9, linestyle=look.dashes, alpha=0.6)
-    last = max(data.families[family].k)
-    axes.set_xlim(-0.02 * last, 1.02 * last)
-    axes.set_xticks(_ticks(data.families[family].k))
+    ks = data.families[family].k
+    last = max(ks)
+    if last > WIDE * min((k for k in ks if k > 0), default=1):
+        # Some learners adapt on single episodes, others on blocks of dozens: a linear axis would hide the former.
+        axes.set_xscale("symlog", linthresh=1, linscale=0.5)
+        axes.set_xlim(-0.15, 1.15 * last)
+        axes.set_xticks(ks, [str(k) for k in ks])
+        axes.minorticks_off()
+    else:
+        axes.set_xlim(-0.02 * last, 1.02 * last)
+        axes.set_xticks(_ticks(ks))
     axes.set_xlabel(evidence_label(evidence))
 
 

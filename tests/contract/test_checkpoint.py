@@ -1,0 +1,80 @@
+"""Model files and checkpoints: never half a file, never another run's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from kshot.records import RecordError
+from kshot.running import checkpoint
+from kshot.running.evaluate import evaluate
+from kshot.running.train import train
+from tests.contract import tiny
+
+
+def trained(root: Path) -> tuple[Any, Path]:
+    run = tiny.run("untrained", "bandit")
+    train(run, root)
+    return run, run.directory(root)
+
+
+def test_a_model_of_another_algorithm_is_refused(tmp_path: Path) -> None:
+    run, _ = trained(tmp_path)
+    other = replace(run, algorithm_module="maml")
+    with pytest.raises(RecordError, match=r"model\.pt: a model of 'untrained', but 'maml' is to be evaluated"):
+        evaluate(other, tmp_path)
+
+
+def test_a_model_of_other_settings_is_refused_with_both_hashes(tmp_path: Path) -> None:
+    run, directory = trained(tmp_path)
+    other = replace(run, algorithm_settings={**run.algorithm_settings, "inner_lr": 0.7})
+    with pytest.raises(RecordError) as error:
+        evaluate(other, tmp_path)
+    assert run.train_hash in str(error.value) and other.train_hash in str(error.value)
+    assert not (directory / "curve.parquet").exists()
+
+
+@pytest.mark.parametrize("damage", [b"", b"rubbish", None])
+def test_a_damaged_model_is_one_clear_line_and_stays(tmp_path: Path, damage: bytes | None) -> None:
+    run, directory = trained(tmp_path)
+    model = directory / checkpoint.MODEL
+    broken = model.read_bytes()[:-100] if damage is None else damage
+    model.write_bytes(broken)
+    with pytest.raises(RecordError, match=r"^.*model\.pt: not a readable model file .*; delete it and train again$"):
+        evaluate(run, tmp_path)
+    assert model.read_bytes() == broken
+
+
+def test_a_missing_model_names_the_step_that_makes_it(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="no such file; train this run first"):
+        evaluate(tiny.run("maml", "bandit"), tmp_path)
+
+
+def test_a_checkpoint_of_other_settings_is_not_resumed(tmp_path: Path) -> None:
+    run, directory = trained(tmp_path)
+    foreign = {"fingerprint": "other", "iteration": 7, "env_steps": 9, "wall_seconds": 1.0, "rows": [], "learner": {}}
+    checkpoint.save(directory / checkpoint.CHECKPOINT, foreign)
+    before = (directory / checkpoint.MODEL).read_bytes()
+    train(run, tmp_path)
+    assert (directory / checkpoint.MODEL).read_bytes() == before
+    assert not (directory / checkpoint.CHECKPOINT).exists()
+
+
+def test_equal_values_give_equal_bytes_under_any_name(tmp_path: Path) -> None:
+    value = {"weight": torch.arange(5.0), "nested": {"count": 3}}
+    checkpoint.save(tmp_path / "a.pt", value)
+    checkpoint.save(tmp_path / "another name.pt", value)
+    assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "another name.pt").read_bytes()
+    assert torch.equal(checkpoint.load(tmp_path / "a.pt")["weight"], value["weight"])
+
+
+def test_a_block_of_evidence_that_the_suite_never_reaches_is_refused_before_training(tmp_path: Path) -> None:
+    run = tiny.run("maml", "bandit")
+    run = replace(run, algorithm_settings={**run.algorithm_settings, "test_episodes": 30})
+    with pytest.raises(RecordError, match=r"adapts on 30 episodes at a time, but evaluation.k is \[0, 1, 2\]"):
+        train(run, tmp_path)
+    assert not (run.directory(tmp_path) / checkpoint.MODEL).exists()

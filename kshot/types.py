@@ -348,3 +348,12 @@ class TaskFamily(Protocol):
         ``spec.episodes_per_trial`` episodes.
         """
         ...
+
+
+@runtime_checkable
+class DemonstrationFamily(Protocol):
+    """What a family has besides when its module lists "demonstrations" in ``EVIDENCE``."""
+
+    def demonstrations(self, tasks: Sequence[Task], n: int, keys: NDArray[np.uint64]) -> Episodes:
+        """``n`` successful expert episodes per task, E = n; ``keys`` [T] decide their randomness, task by task."""
+        ...

@@ -1,8 +1,9 @@
 """Evaluating one run on unseen tasks: how good is it after k episodes of evidence, for growing k?
 
 For every frozen test task: score the current policy with its mean action; play a block of sampled episodes, which both
-scores the policy as it really acts and is the evidence; adapt; repeat. Every task plays the same number of episodes,
-full length: counting "the first n episodes to finish" instead would favour those that end early by succeeding.
+scores the policy as it really acts and is the evidence (unless that is demonstrations); adapt; repeat. Every task plays
+the same number of episodes, full length: counting "the first n episodes to finish" instead would favour those that end
+early by succeeding.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from kshot.run_config import RunConfig
 from kshot.running import build, checkpoint, provenance
 from kshot.running.heartbeat import Heartbeat
 from kshot.running.rollout import rollout
-from kshot.types import Array, Episodes, MetaLearner, Mode, Policy, Task, TaskFamily
+from kshot.types import Array, DemonstrationFamily, Episodes, MetaLearner, Mode, Policy, Task, TaskFamily
 
 TASK_CHUNK = 1000
 """Tasks evaluated side by side at most. It bounds memory; results do not depend on who shares a chunk."""
@@ -113,8 +114,14 @@ def _evaluate_learner(
             play = _player(run, family, chunk, first, k)
             if k in points:
                 recorder.add(play(policy, run.evaluation.mean_episodes, "mean"), first, k, update, consumed, "mean")
-            evidence = play(policy, block, "sampled")
-            recorder.add(evidence, first, k, update, consumed, "sampled")
+            if isinstance(family, DemonstrationFamily) and build.evidence(run) == "demonstrations":
+                scored = play(policy, run.evaluation.sampled_episodes, "sampled")
+                # Keyed by the frozen tasks, not by the run's seed: every algorithm and seed is shown the same.
+                shown = seeding.split(seeding.key(run.task_seed, "demonstrations", k), first + np.arange(len(chunk)))
+                evidence = family.demonstrations(chunk, block, shown)
+            else:
+                scored = evidence = play(policy, block, "sampled")
+            recorder.add(scored, first, k, update, consumed, "sampled")
             if update < blocks - 1:
                 policy = learner.adapt(policy, evidence)
                 consumed = consumed + evidence.lengths.sum(axis=1)

@@ -16,14 +16,14 @@ from kshot.running import build, checkpoint, provenance
 from kshot.running.evaluate import evidence_points
 from kshot.running.heartbeat import Heartbeat
 from kshot.running.rollout import rollout
-from kshot.types import Episodes, Policy, Task, TaskFamily
+from kshot.types import DemonstrationFamily, Episodes, Policy, Task, TaskFamily
 
 CHECKPOINT_SECONDS = 30.0
 INTERRUPTED = 143  # 128 + SIGTERM, what a shell reports for a terminated process
 
 
 class Collector:
-    """The ``Collect`` of one meta-step: plays episodes, counts their steps, keys their randomness."""
+    """The ``Collect`` of one meta-step: obtains episodes, counts their steps (also an expert's), keys their noise."""
 
     def __init__(self, family: TaskFamily, seed: int, iteration: int) -> None:
         self._family, self._seed, self._iteration = family, seed, iteration
@@ -31,17 +31,23 @@ class Collector:
         self.steps = 0
 
     def __call__(self, policy: Policy, tasks: Sequence[Task], copies: int, episodes: int = 1) -> Episodes:
-        base = seeding.key(self._seed, "training episodes", self._iteration, self._calls)
-        self._calls += 1
-        keys = seeding.split(base, np.arange(len(tasks)))
-        result = rollout(self._family, policy, tasks, keys, copies, episodes)
-        self.steps += result.steps
-        if not np.isfinite(result.reward).all():
-            raise FloatingPointError("a reward is not finite")
-        return result
+        return self._counted(rollout(self._family, policy, tasks, self._keys(len(tasks)), copies, episodes))
 
     def demonstrations(self, tasks: Sequence[Task], n: int) -> Episodes:
-        raise ValueError(f"family {self._family.spec.name!r} offers no demonstrations")
+        if not isinstance(self._family, DemonstrationFamily):
+            raise ValueError(f"family {self._family.spec.name!r} offers no demonstrations")
+        return self._counted(self._family.demonstrations(tasks, n, self._keys(len(tasks))))
+
+    def _keys(self, n_tasks: int) -> seeding.Keys:
+        base = seeding.key(self._seed, "training episodes", self._iteration, self._calls)
+        self._calls += 1
+        return seeding.split(base, np.arange(n_tasks))
+
+    def _counted(self, episodes: Episodes) -> Episodes:
+        self.steps += episodes.steps
+        if not np.isfinite(episodes.reward).all():
+            raise FloatingPointError("a reward is not finite")
+        return episodes
 
 
 def train(run: RunConfig, root: Path) -> None:

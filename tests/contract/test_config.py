@@ -13,8 +13,6 @@ from kshot.config import SCHEMA, SUITES, find_suite, json_schema, load_suite, re
 from kshot.config_errors import ConfigError, command_line, read
 from kshot.run_config import RunConfig
 
-pytestmark = pytest.mark.contract
-
 GOOD = """\
 name: trial
 seeds: [0, 1]

@@ -17,8 +17,6 @@ from packaging.utils import canonicalize_name
 from kshot.config import ROOT
 from tests.contract.test_imports import OURS, files, imports_of
 
-pytestmark = pytest.mark.contract
-
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 RUNTIME = [Requirement(text) for text in PROJECT["dependencies"]]
 DEVELOPMENT = [Requirement(text) for text in PROJECT["optional-dependencies"]["dev"]]

@@ -11,8 +11,6 @@ import pytest
 
 from kshot.config import ROOT
 
-pytestmark = pytest.mark.contract
-
 OURS = ("kshot", "algorithms", "envs", "tests")
 # Folder: the first-party modules (and what is below them) that it may import, and other packages that it may not.
 ALLOWED = {

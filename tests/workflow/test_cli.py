@@ -17,7 +17,6 @@ import pytest
 from kshot import cli
 from tests.workflow.pipeline import SUITE, environment, kshot, write_suite
 
-pytestmark = pytest.mark.workflow
 COUNTING = ("--family", "coins", "--algorithm", "counting", "--seed", "0")
 
 

@@ -13,8 +13,6 @@ from kshot.run_config import RunConfig
 from kshot.running import provenance
 from tests.workflow.pipeline import PLUGINS, SUITE
 
-pytestmark = pytest.mark.workflow
-
 
 def test_the_digest_covers_the_algorithm_what_it_builds_on_the_family_and_the_shared_code() -> None:
     files = set(provenance.source_files("fomaml", "bandit"))

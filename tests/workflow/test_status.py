@@ -19,8 +19,6 @@ from kshot.config import load_suite
 from kshot.run_config import RunConfig
 from kshot.running import status
 
-pytestmark = pytest.mark.workflow
-
 SUITE = {
     "name": "trial",
     "seeds": [0, 1],

@@ -14,7 +14,6 @@ import pytest
 from kshot.config import SUITES, load_suite
 from tests.workflow.pipeline import SUITE, kshot, planned, snakemake, write_suite
 
-pytestmark = pytest.mark.workflow
 SUMMING_UP = {"aggregate": 1, "figures": 1, "tables": 1, "report": 1, "all": 1}
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from kshot import records, seeding
+from kshot.registry import suggest
 from kshot.run_config import RunConfig
 from kshot.running import build, checkpoint, provenance
 from kshot.running.heartbeat import Heartbeat
@@ -54,7 +55,7 @@ def evaluate(run: RunConfig, root: Path) -> None:
     with checkpoint.exclusive(directory):
         begun = time.monotonic()
         family = build.family(run)
-        tasks = family.tasks(run.evaluation.split, run.evaluation.tasks, run.task_seed)
+        tasks = _frozen_tasks(run, family)
         recorder = _Recorder(run, tasks)
         if run.kind == "reference":
             status, reason = "ok", ""
@@ -90,6 +91,13 @@ def evaluate(run: RunConfig, root: Path) -> None:
         Heartbeat(directory, "evaluate", episodes, "episodes").beat(
             "diverged" if status == "diverged" else "done", episodes, reason, force=True
         )
+
+
+def _frozen_tasks(run: RunConfig, family: TaskFamily) -> list[Task]:
+    try:
+        return family.tasks(run.evaluation.split, run.evaluation.tasks, run.task_seed)
+    except ValueError as error:  # a finite split that is smaller than the suite believes
+        raise records.RecordError(f"family {run.family!r}: {error}") from None
 
 
 def _evaluate_learner(
@@ -131,12 +139,16 @@ def _evaluate_reference(
     run: RunConfig, family: TaskFamily, tasks: Sequence[Task], recorder: _Recorder, directory: Path
 ) -> None:
     """Scripted policies do not adapt; where the trial is what counts they play whole trials, memory and all."""
+    reference = family.references.get(run.algorithm)
+    if reference is None:
+        known = suggest(run.algorithm, family.references)
+        raise records.RecordError(f"family {run.family!r} has no reference policy {run.algorithm!r}{known}")
     trial = family.spec.episodes_per_trial if build.headline(run) == "trial_return" else 1
     copies = run.evaluation.sampled_episodes
     heartbeat = Heartbeat(directory, "evaluate", len(tasks) * copies * trial, "episodes")
     for first, chunk in _chunks(tasks, family, copies):
         heartbeat.beat("evaluating", recorder.episodes)
-        policy = family.references[run.algorithm](chunk)
+        policy = reference(chunk)
         keys = _keys(run, len(chunk), first, 0, "sampled")
         played = rollout(family, policy, chunk, keys, copies, trial)
         for k in range(trial):

@@ -1,4 +1,4 @@
-"""Model files and checkpoints: never half a file, never another run's."""
+"""Model files, checkpoints and what runs refuse: never half a file, never another run's, one line each."""
 
 from __future__ import annotations
 
@@ -52,6 +52,19 @@ def test_a_damaged_model_is_one_clear_line_and_stays(tmp_path: Path, damage: byt
 def test_a_missing_model_names_the_step_that_makes_it(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="no such file; train this run first"):
         evaluate(tiny.run("maml", "bandit"), tmp_path)
+
+
+def test_an_unknown_reference_policy_is_one_clear_line(tmp_path: Path) -> None:
+    run = replace(tiny.run("maml", "bandit"), algorithm="orakle", algorithm_module=None)
+    with pytest.raises(RecordError, match=r"no reference policy 'orakle' \(did you mean 'oracle'\?\)"):
+        evaluate(run, tmp_path)
+
+
+def test_more_test_tasks_than_there_are_is_one_clear_line(tmp_path: Path) -> None:
+    run = tiny.run("maml", "metaworld")
+    run = replace(run, algorithm="oracle", algorithm_module=None, evaluation=replace(run.evaluation, tasks=51))
+    with pytest.raises(RecordError, match=r"family 'metaworld': .*50"):
+        evaluate(run, tmp_path)
 
 
 def test_a_checkpoint_of_other_settings_is_not_resumed(tmp_path: Path) -> None:

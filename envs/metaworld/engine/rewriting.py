@@ -1,0 +1,266 @@
+"""Rewrites Python functions so that they run on symbols: every branch on run-time data becomes a selection.
+
+Metaworld's own functions are read from its source, rewritten here and run once per class on symbolic data. What they
+compute is thereby translated, not copied. Only the syntax these functions use is known; anything else raises
+``Unsupported``.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import inspect
+import textwrap
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from types import FunctionType
+from typing import Any
+
+from envs.metaworld.engine.symbols import Optional, Symbol, Truth, Unsupported, Writer, lift, select
+
+
+def rewrite(function: Callable[..., Any], writer: Writer, replaced: Mapping[str, Any]) -> Callable[..., Any]:
+    """``function`` for symbols, with the global names in ``replaced`` bound anew; the original stays as it is."""
+    original = inspect.unwrap(function)
+    if original.__name__ == "inner" and original.__closure__:  # metaworld's assert_task_is_set hides the method
+        original = next(c.cell_contents for c in original.__closure__ if isinstance(c.cell_contents, FunctionType))
+    lines, first = inspect.getsourcelines(original)
+    tree = ast.parse(textwrap.dedent("".join(lines)))
+    ast.increment_lineno(tree, first - 1)  # errors point into the original file
+    definition = tree.body[0]
+    assert isinstance(definition, ast.FunctionDef)
+    definition.decorator_list = []
+    definition.returns = None
+    for argument in [*definition.args.args, *definition.args.kwonlyargs]:
+        argument.annotation = None
+    Rewriter().visit(definition)
+    ast.fix_missing_locations(tree)
+    names: dict[str, Any] = {**original.__globals__, **_operations(writer), **replaced}
+    exec(compile(tree, inspect.getfile(original), "exec"), names)
+    rewritten: Callable[..., Any] = names[definition.name]
+    return rewritten
+
+
+class Rewriter(ast.NodeTransformer):
+    """Branches become calls of the operations below; assertions and annotations are dropped."""
+
+    def visit_Assert(self, node: ast.Assert) -> ast.Pass:
+        return ast.Pass()
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        self.generic_visit(node)
+        return ast.Pass() if node.value is None else ast.Assign(targets=[node.target], value=node.value)
+
+    def visit_Raise(self, node: ast.Raise) -> ast.AST:
+        return ast.parse("_fail()").body[0]
+
+    def visit_BoolOp(self, node: ast.BoolOp) -> ast.AST:
+        self.generic_visit(node)
+        name = "_and" if isinstance(node.op, ast.And) else "_or"
+        return _call(name, *(_later(value) for value in node.values))
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
+        self.generic_visit(node)
+        return _call("_not", node.operand) if isinstance(node.op, ast.Not) else node
+
+    def visit_Compare(self, node: ast.Compare) -> ast.AST:
+        self.generic_visit(node)
+        if len(node.ops) == 1:
+            return _call("_is_none", node.left) if ast.unparse(node).endswith(" is None") else node
+        sides = [node.left, *node.comparators]
+        links = [ast.Compare(a, [op], [b]) for a, op, b in zip(sides, node.ops, sides[1:], strict=False)]
+        return _call("_and", *(_later(link) for link in links))
+
+    def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
+        self.generic_visit(node)
+        return _call("_choose", node.test, _later(node.body), _later(node.orelse))
+
+    def visit_If(self, node: ast.If) -> list[ast.stmt]:
+        """Both branches run, one after the other from the same start; what they assigned is selected afterwards.
+
+        Branches that both end in ``return`` become one return of a selection. A condition on constants only, such as
+        the choice of the reward version, runs its branch alone.
+        """
+        test = node.test
+        if isinstance(test, ast.Compare) and ast.unparse(test.left) == "self.reward_function_version":
+            # The other version's code is not even read: it assigns attributes and deletes arguments.
+            taken = node.body if ast.literal_eval(test.comparators[0]) == "v2" else node.orelse
+            return [statement for old in taken for statement in _listed(self.visit(old))]
+        self.generic_visit(node)
+        if node.orelse and isinstance(node.body[-1], ast.Return) and isinstance(node.orelse[-1], ast.Return):
+            return [_define("_then", node.body), _define("_else", node.orelse), *_parse("return _choose(_t, _then, _else)", _t=node.test)]
+        names = sorted(
+            {n.id for part in (*node.body, *node.orelse) for n in ast.walk(part) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+        )
+        listed = repr(names)
+        template = f"""
+_test = _truth(_t)
+RETURNS
+_before = _kept(locals(), {listed})
+if _test is not False:
+    with _guard(_test):
+        _BODY
+_then = _kept(locals(), {listed})
+if not _constant(_test):
+    {", ".join(names) + ", = _restored(_before, " + listed + ")" if names else "pass"}
+if _test is not True:
+    with _guard(_not(_test)):
+        _ELSE
+if not _constant(_test):
+    {", ".join(names) + ", = _merged(_test, _then, _kept(locals(), " + listed + "))" if names else "pass"}
+"""
+        returns = any(isinstance(n, ast.Return) for part in (*node.body, *node.orelse) for n in ast.walk(part))
+        template = template.replace("RETURNS", "_known(_test)" if returns else "pass")
+        # Nested statements use names of their own.
+        suffix = f"_{node.lineno}_{node.col_offset}"
+        for name in ("_test", "_before", "_then"):
+            template = template.replace(name, name + suffix)
+        return _parse(template, _t=node.test, _BODY=node.body, _ELSE=node.orelse or [ast.Pass()])
+
+
+def _call(name: str, *arguments: ast.expr) -> ast.Call:
+    return ast.Call(ast.Name(name, ast.Load()), list(arguments), [])
+
+
+def _later(expression: ast.expr) -> ast.Lambda:
+    return ast.Lambda(ast.arguments([], [], None, [], [], None, []), expression)
+
+
+def _define(name: str, body: list[ast.stmt]) -> ast.stmt:
+    definition = ast.parse(f"def {name}(): pass").body[0]
+    assert isinstance(definition, ast.FunctionDef)
+    definition.body = body
+    return definition
+
+
+def _listed(found: Any) -> list[ast.stmt]:
+    return found if isinstance(found, list) else [found]
+
+
+def _parse(template: str, **parts: Any) -> list[ast.stmt]:
+    """The statements of ``template`` with names replaced by expressions or, where they stand alone, by statements."""
+
+    class Fill(ast.NodeTransformer):
+        def visit_Expr(self, node: ast.Expr) -> Any:
+            if isinstance(node.value, ast.Name) and node.value.id in parts:
+                return parts[node.value.id]
+            return self.generic_visit(node)
+
+        def visit_Name(self, node: ast.Name) -> Any:
+            return parts.get(node.id, node)
+
+    tree = Fill().visit(ast.parse(template))
+    body: list[ast.stmt] = tree.body
+    return body
+
+
+_MISSING = object()
+
+
+def _operations(writer: Writer) -> dict[str, Any]:
+    """What rewritten code calls, and the builtins that behave differently on symbols."""
+
+    def truth(value: Any) -> bool | Truth:
+        if isinstance(value, Symbol):
+            return value != 0.0
+        return value if isinstance(value, Truth) else bool(value)
+
+    def known(test: bool | Truth) -> None:
+        if not isinstance(test, bool):
+            raise Unsupported("a return in one branch only, chosen by run-time data")
+
+    def both(*values: Callable[[], Any]) -> Any:
+        result: Any = True
+        for value in values:
+            found = value()
+            if isinstance(found, Truth) and isinstance(result, Truth):
+                result = result & found
+            elif isinstance(found, Truth):
+                result = found
+            elif not found:
+                return False
+        return result
+
+    def either(*values: Callable[[], Any]) -> Any:
+        result: Any = False
+        for value in values:
+            found = value()
+            if isinstance(found, Truth) and isinstance(result, Truth):
+                result = result | found
+            elif isinstance(found, Truth):
+                result = found
+            elif found:
+                return True
+        return result
+
+    def negation(value: Any) -> Any:
+        condition = truth(value)
+        return not condition if isinstance(condition, bool) else ~condition
+
+    def choose(test: Any, then: Callable[[], Any], other: Callable[[], Any]) -> Any:
+        condition = truth(test)
+        if isinstance(condition, bool):
+            return then() if condition else other()
+        with writer.guard(condition):
+            first = then()
+        with writer.guard(~condition):
+            second = other()
+        return select(condition, first, second)
+
+    def guard(test: bool | Truth) -> AbstractContextManager[None]:
+        return nullcontext() if isinstance(test, bool) else writer.guard(test)
+
+    def kept(names: Mapping[str, Any], wanted: list[str]) -> dict[str, Any]:
+        return {name: names[name] for name in wanted if name in names}
+
+    def restored(before: Mapping[str, Any], wanted: list[str]) -> tuple[Any, ...]:
+        return tuple(before.get(name, _MISSING) for name in wanted)
+
+    def merged(test: Truth, then: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[Any, ...]:
+        def merge(name: str) -> Any:
+            a, b = then.get(name, _MISSING), other.get(name, _MISSING)
+            # A name that one branch leaves unassigned is only used where the other one ran.
+            return a if b is _MISSING else b if a is _MISSING else select(test, a, b)
+
+        return tuple(merge(name) for name in sorted(then.keys() | other.keys()))
+
+    def to_float(value: Any) -> Any:
+        if isinstance(value, Truth):
+            return lift(writer, value)
+        return value.as_weak() if isinstance(value, Symbol) else float(value)
+
+    def to_bool(value: Any) -> Any:
+        return truth(value)
+
+    def maximum(first: Any, *others: Any) -> Any:
+        first, *others = (first, *others) if others else first
+        for other in others:
+            first = choose(other > first, lambda o=other: o, lambda f=first: f)  # type: ignore[misc]
+        return first
+
+    def minimum(first: Any, *others: Any) -> Any:
+        first, *others = (first, *others) if others else first
+        for other in others:
+            first = choose(other < first, lambda o=other: o, lambda f=first: f)  # type: ignore[misc]
+        return first
+
+    return {
+        "_truth": truth,
+        "_is_none": lambda value: value.missing() if isinstance(value, Optional) else value is None,
+        "_constant": lambda test: isinstance(test, bool),
+        "_known": known,
+        "_and": both,
+        "_or": either,
+        "_not": negation,
+        "_choose": choose,
+        "_guard": guard,
+        "_kept": kept,
+        "_restored": restored,
+        "_merged": merged,
+        "_fail": writer.fail,
+        "float": to_float,
+        "bool": to_bool,
+        "max": maximum,
+        "min": minimum,
+        "__builtins__": builtins,
+    }

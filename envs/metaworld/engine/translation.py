@@ -1,0 +1,374 @@
+"""One Metaworld class as machine code: observation, reward, success and info of one step, bit for bit.
+
+The class's own ``_get_obs`` and ``evaluate_state`` run once, rewritten for symbols, on a stand-in for the environment
+object. Numbers that the simulation provides are read through pointers, numbers that a reset decides ("parameters", such
+as ``obj_init_pos``) from a row that belongs to the sub-environment, and everything else is a constant of the class.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import FunctionType, SimpleNamespace
+from typing import Any
+
+import llvmlite.binding as llvm
+import mujoco
+import numpy as np
+from llvmlite import ir
+from metaworld.sawyer_xyz_env import SawyerXYZEnv
+from metaworld.utils import reward_utils
+
+from envs.metaworld.engine.rewriting import rewrite
+from envs.metaworld.engine.symbols import (
+    DOUBLE,
+    NO,
+    POINTER,
+    WORD,
+    YES,
+    Symbol,
+    Truth,
+    Unsupported,
+    Writer,
+    Optional,
+    lift,
+    objects,
+    select,
+)
+from kshot.types import Array
+
+FIELDS = ("xpos", "xquat", "xmat", "site_xpos", "site_xmat", "geom_xpos", "geom_xmat", "qpos")
+"""Arrays of MjData that the code may read, in the order in which their addresses are passed."""
+INFO_KEYS = (
+    "success",
+    "near_object",
+    "grasp_success",
+    "grasp_reward",
+    "in_place_reward",
+    "obj_to_target",
+    "unscaled_reward",
+)
+FRAME = 18
+"""Length of one frame of the observation: hand, gripper opening, two objects."""
+NO_GEOM = -1
+
+
+@dataclass
+class Translation:
+    """Machine code of one class.
+
+    Attributes:
+        address: of ``void f(double** fields, double* params, double* action, double* obs, double* out)``.
+            ``action`` is [5]: the action and whether the gripper touches the object; ``obs`` [39]; ``out`` [9]: reward,
+            info in the order of ``INFO_KEYS``, and 1 where the original would raise.
+        params: attribute name -> (offset, size) in the parameter row; the first 18 are the previous frame.
+        n_params: length of the parameter row.
+        touched: geom whose touch decides ``grasp_success``, or ``NO_GEOM``.
+    """
+
+    address: int
+    params: dict[str, tuple[int, int]]
+    n_params: int
+    touched: int
+    keep: Any = field(repr=False)
+
+
+def translate(env: SawyerXYZEnv, single: bool) -> Translation:
+    """Translate the class of ``env``, which must have been reset.
+
+    Args:
+        env: an environment of the class, goal hidden or observable as its users' will be.
+        single: actions are float32, which in some classes changes the arithmetic of the reward.
+
+    Raises:
+        Unsupported: the code of the class uses something that has no exact translation.
+    """
+    module = ir.Module("metaworld")
+    pointers = [POINTER.as_pointer(), POINTER, POINTER, POINTER, POINTER]
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), pointers), "evaluate")
+    writer = Writer(ir.IRBuilder(function.append_basic_block()))
+    fields, params, inputs, obs_out, out = function.args
+
+    strong, short = (NO, YES) if single else (YES, NO)
+    action = objects([Symbol(writer, _load(writer, inputs, i), strong, short) for i in range(4)])
+    touch = writer.ir.fcmp_ordered("!=", _load(writer, inputs, 4), ir.Constant(DOUBLE, 0.0))
+    stand_in = StandIn(writer, env, fields, params, Truth(writer, touch))
+
+    raw = stand_in._get_obs()
+    space = env.sawyer_observation_space
+    obs = np_clip(raw, space.low, space.high)
+    reward, info = stand_in.evaluate_state(obs, action)
+    if sorted(info) != sorted(INFO_KEYS):
+        raise Unsupported(f"info keys {tuple(info)}")
+
+    for i, value in enumerate(obs):
+        _store(writer, obs_out, i, value)
+    for i, value in enumerate((reward, *(info[key] for key in INFO_KEYS))):
+        _store(writer, out, i, value)
+    for name, value in stand_in.written.items():
+        offset, size = stand_in.params[name]
+        for i, item in enumerate(np.atleast_1d(value)):
+            _store(writer, params, offset + i, item)
+    _store(writer, out, 1 + len(INFO_KEYS), Truth(writer, writer.failed))
+    writer.ir.ret_void()
+    engine = _compile(module)
+    return Translation(
+        engine.get_function_address("evaluate"), stand_in.params, stand_in.n_params, stand_in.touched, engine
+    )
+
+
+class StandIn:
+    """An environment object as the rewritten methods see it."""
+
+    def __init__(self, writer: Writer, env: SawyerXYZEnv, fields: ir.Value, params: ir.Value, touch: Truth) -> None:
+        self.params: dict[str, tuple[int, int]] = {}
+        self.n_params = 0
+        self.constants: dict[str, Any] = {}
+        self.written: dict[str, Any] = {}
+        self.touched = NO_GEOM
+        self.touch = touch
+        self.data = DataStandIn(writer, env, fields)
+        self._writer = writer
+        self._env = env
+        self._pointer = params
+        # Official code divides and branches on numpy, on its own helpers, and on its own class by name.
+        helpers = {"np": _numpy(), "Rotation": _Rotation, "abs": abs}
+        names = ("tolerance", "_sigmoids", "hamacher_product", "rect_prism_tolerance", "inverse_tolerance")
+        for name in names:
+            helpers[name] = lambda *a, _name=name, **k: rewrite(getattr(reward_utils, _name), writer, helpers)(*a, **k)
+        helpers["reward_utils"] = SimpleNamespace(**{name: helpers[name] for name in names})
+        helpers[type(env).__name__] = self
+        self._helpers = helpers
+
+    def __getattr__(self, name: str) -> Any:
+        """A method, rewritten; a parameter; or a constant of the class."""
+        if name == "model":
+            return SimpleNamespace(geom=self.data.geom)
+        if name in self.__dict__.get("written", {}):
+            return self.written[name]
+        if name in vars(self._env):
+            return self._number(name, vars(self._env)[name])
+        found = inspect.getattr_static(type(self._env), name)
+        if isinstance(found, property):
+            assert found.fget is not None
+            return rewrite(found.fget, self._writer, self._helpers)(self)
+        if isinstance(found, staticmethod):
+            return rewrite(found.__func__, self._writer, self._helpers)
+        if isinstance(found, FunctionType):
+            method: Callable[..., Any] = rewrite(found, self._writer, self._helpers)
+            return lambda *args, **kwargs: method(self, *args, **kwargs)
+        return found
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if "_helpers" in self.__dict__ and name in vars(self._env):
+            before = self.__getattr__(name)  # also gives it a place in the row
+            condition = self._writer.condition()
+            self.written[name] = value if condition is None else select(condition, value, before)
+        else:
+            super().__setattr__(name, value)
+
+    def touching_object(self, geom: int) -> Truth:
+        self.touched = geom
+        return self.touch
+
+    def _number(self, name: str, value: Any) -> Any:
+        if isinstance(value, (str, bool, int)):
+            self.constants[name] = value
+            return value
+        live = self.data.live(value)
+        if live is not None:
+            return live
+        if name not in self.params:
+            self.params[name] = (self.n_params, np.size(value))
+            self.n_params += np.size(value)
+        offset, size = self.params[name]
+        if value is None:  # a number that the first step sets
+            return Optional(self._writer, _load(self._writer, self._pointer, offset))
+        strong = YES if isinstance(value, (np.ndarray, np.floating)) else NO
+        items = [Symbol(self._writer, _load(self._writer, self._pointer, offset + i), strong) for i in range(size)]
+        return objects(items).reshape(value.shape) if isinstance(value, np.ndarray) else items[0]
+
+
+class DataStandIn:
+    """``env.data``: positions and orientations by name, read when the code runs."""
+
+    def __init__(self, writer: Writer, env: SawyerXYZEnv, fields: ir.Value) -> None:
+        self._writer = writer
+        self._env = env
+        self._fields = fields
+
+    def body(self, name: str) -> SimpleNamespace:
+        i = self._env.data.body(name).id
+        return SimpleNamespace(
+            id=i, xpos=self._read("xpos", i, 3), xquat=self._read("xquat", i, 4), xmat=self._read("xmat", i, 9)
+        )
+
+    def site(self, name: str) -> SimpleNamespace:
+        i = self._env.data.site(name).id
+        return SimpleNamespace(id=i, xpos=self._read("site_xpos", i, 3), xmat=self._read("site_xmat", i, 9))
+
+    def geom(self, name: str) -> SimpleNamespace:
+        i = self._env.data.geom(name).id
+        return SimpleNamespace(id=i, xpos=self._read("geom_xpos", i, 3), xmat=self._read("geom_xmat", i, 9))
+
+    def joint(self, name: str) -> SimpleNamespace:
+        joint = self._env.data.joint(name)
+        start = int(self._env.model.jnt_qposadr[joint.id])
+        (qpos,) = self._read("qpos", start, len(joint.qpos), row=1)  # a hinge or a slide: one number
+        return SimpleNamespace(id=joint.id, qpos=qpos)
+
+    def live(self, value: Any) -> Any:
+        """``value``'s place in the simulation's arrays if it is a view of them, which some attributes are by mistake."""
+        if not isinstance(value, np.ndarray):
+            return None
+        for name in FIELDS:
+            array: Array = getattr(self._env.data, name)
+            if np.shares_memory(array, value):
+                first = (value.ctypes.data - array.ctypes.data) // array.itemsize
+                if not value.flags.c_contiguous:
+                    raise Unsupported("a strided view of the simulation")
+                return self._read(name, first, value.size, row=1)
+        return None
+
+    def _read(self, name: str, index: int, size: int, row: int | None = None) -> Any:
+        build = self._writer.ir
+        array = build.load(build.gep(self._fields, [ir.Constant(WORD, FIELDS.index(name))]))
+        first = index * (size if row is None else row)
+        return objects([Symbol(self._writer, _load(self._writer, array, first + i), YES) for i in range(size)])
+
+
+class _Rotation:
+    """``scipy.spatial.transform.Rotation.from_matrix(...).as_quat()`` for the matrices that MuJoCo keeps."""
+
+    def __init__(self, matrix: Any) -> None:
+        self._matrix = matrix
+
+    @staticmethod
+    def from_matrix(matrix: Any) -> _Rotation:
+        return _Rotation(matrix)
+
+    def as_quat(self) -> Any:
+        """[4], scalar last; the branch with the largest pivot (scipy, _rotation.pyx, ``from_matrix``)."""
+        m = self._matrix
+        trace = m[0, 0] + m[1, 1] + m[2, 2]
+        pivots = (m[0, 0], m[1, 1], m[2, 2], trace)
+        quaternions = []
+        for i in range(3):
+            j, k = (i + 1) % 3, (i + 2) % 3
+            quat: list[Any] = [None] * 4
+            quat[i] = 1 - trace + 2 * m[i, i]
+            quat[j] = m[j, i] + m[i, j]
+            quat[k] = m[k, i] + m[i, k]
+            quat[3] = m[k, j] - m[j, k]
+            quaternions.append(objects(quat))
+        quaternions.append(objects([m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1], 1 + trace]))
+        best, quat = pivots[0], quaternions[0]
+        for pivot, candidate in zip(pivots[1:], quaternions[1:], strict=True):
+            better = pivot > best
+            best, quat = select(better, pivot, best), select(better, candidate, quat)
+        return quat / (quat[0] * quat[0] + quat[1] * quat[1] + quat[2] * quat[2] + quat[3] * quat[3]).sqrt()
+
+
+def np_clip(x: Any, a_min: Any, a_max: Any, dtype: Any = None) -> Any:
+    """``np.clip``: the bound wins a tie, which matters for the sign of a zero."""
+    if isinstance(x, np.ndarray):
+        low, high = np.broadcast_to(a_min, x.shape), np.broadcast_to(a_max, x.shape)
+        return objects([np_clip(v, lo, hi) for v, lo, hi in zip(x, low, high, strict=True)])
+    if not isinstance(x, Symbol):
+        return np.clip(x, a_min, a_max)
+    # -inf and inf bounds of the observation space change nothing.
+    raised = x if a_min == -np.inf else _bounded(x > a_min, x, a_min)
+    return raised if a_max == np.inf else _bounded(raised < a_max, raised, a_max)
+
+
+def _bounded(inside: Truth, x: Symbol, bound: Any) -> Symbol:
+    """``x`` where ``inside``, else the bound as a number of the same type as ``x``."""
+    limit = Symbol(x.writer, ir.Constant(DOUBLE, float(bound)), x.strong, x.single)
+    chosen: Symbol = select(inside, x, limit)
+    return chosen
+
+
+def _norm(x: Any, ord: int | None = None) -> Any:
+    """Norm of a vector as ``np.linalg.norm`` computes it: the root of BLAS's dot product, summed in order."""
+    if isinstance(x, Symbol):
+        x = [x]
+    if not any(isinstance(item, Symbol) for item in x):
+        return np.linalg.norm(x.astype(np.float64), ord)
+    squares = [item * item for item in x]
+    total = squares[0]
+    for square in squares[1:]:
+        total = total + square
+    return lift(total.writer, total).sqrt()
+
+
+def _where(condition: Any, x: Any, y: Any) -> Any:
+    if not isinstance(condition, Truth):
+        return np.where(condition, x, y)
+    # np.where makes an array, whose elements are np.float64.
+    a, b = (np.float64(v) if isinstance(v, (int, float)) else v for v in (x, y))
+    chosen = select(condition, a, b)
+    return Symbol(chosen.writer, chosen.value, YES)
+
+
+def _ufunc(name: str) -> Callable[[Any], Any]:
+    def apply(x: Any) -> Any:
+        if isinstance(x, np.ndarray):
+            return objects([apply(item) for item in x.flat]).reshape(x.shape)
+        return x.ufunc(name) if isinstance(x, Symbol) else getattr(np, name)(x)
+
+    return apply
+
+
+def _numpy() -> Any:
+    """The numpy functions that rewritten code calls; arrays of symbols are object arrays, where numpy can do the rest."""
+
+    def array(items: Any, *args: Any, **kwargs: Any) -> Any:
+        return np.array(items, dtype=object)
+
+    def conjunction(a: Any, b: Any) -> Any:
+        return a & b if isinstance(a, Truth) and isinstance(b, Truth) else (b if a is True else a)
+
+    class Shim:
+        ndarray = np.ndarray
+        linalg = SimpleNamespace(norm=_norm)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(np, name)
+
+    shim = Shim()
+    for name, function in {
+        "array": array,
+        "zeros": lambda n: array([np.float64(0.0)] * n),
+        "abs": abs,
+        "clip": np_clip,
+        "where": _where,
+        "logical_and": conjunction,
+        "isscalar": lambda x: isinstance(x, Symbol) or np.isscalar(x),
+        "zeros_like": lambda x: objects([np.float64(0.0)] * len(x)),
+        **{name: _ufunc(name) for name in ("log", "exp", "sin", "cos")},
+    }.items():
+        setattr(shim, name, function)
+    return shim
+
+
+def _load(writer: Writer, pointer: ir.Value, index: int) -> ir.Value:
+    return writer.ir.load(writer.ir.gep(pointer, [ir.Constant(WORD, index)]))
+
+
+def _store(writer: Writer, pointer: ir.Value, index: int, value: Any) -> None:
+    writer.ir.store(lift(writer, value).value, writer.ir.gep(pointer, [ir.Constant(WORD, index)]))
+
+
+def _compile(module: ir.Module) -> Any:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    machine = llvm.Target.from_default_triple().create_target_machine(opt=2, jit=True)
+    parsed = llvm.parse_assembly(str(module))
+    parsed.verify()
+    tuning = llvm.create_pipeline_tuning_options(speed_level=2)
+    builder = llvm.create_pass_builder(machine, tuning)
+    builder.getModulePassManager().run(parsed, builder)
+    engine = llvm.create_mcjit_compiler(parsed, machine)
+    engine.finalize_object()
+    return engine

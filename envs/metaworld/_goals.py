@@ -83,12 +83,12 @@ def _assert_disjoint(first: Iterable[Goal], second: Iterable[Goal]) -> None:
         raise RuntimeError(f"metaworld: {len(shared)} goals are in two splits, for example {min(shared)}")
 
 
-def official_task(goal: Goal) -> OfficialTask:
-    """The goal as ``metaworld.Task``, with the target hidden from the observation as in all ML benchmarks."""
+def official_task(goal: Goal, goal_observable: bool = False) -> OfficialTask:
+    """The goal as ``metaworld.Task``; the target is hidden from the observation as in all ML benchmarks by default."""
     name, rand_vec = goal
     data: dict[str, Any] = {
         "rand_vec": np.array(rand_vec),
         "env_cls": ALL_V3_ENVIRONMENTS[name],
-        "partially_observable": True,
+        "partially_observable": not goal_observable,
     }
     return OfficialTask(env_name=name, data=pickle.dumps(data))

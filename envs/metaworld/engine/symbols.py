@@ -5,7 +5,8 @@ function under construction (LLVM, strict IEEE: nothing is reordered, contracted
 arithmetic that is repeated decide what is written:
 
 * ``x ** 2`` of a Python float or numpy scalar is C's ``pow``, which is not ``x * x`` in about one case of a thousand.
-* ``np.log``, ``np.exp``, ``np.sin`` and ``np.cos`` are numpy's own loops, not C's: their addresses are called.
+* ``np.log``, ``np.exp``, ``np.sin`` and ``np.cos`` are numpy's own loops, not C's, and a dot product is BLAS's, whose
+  order of summation depends on the processor: they are called at their addresses.
 * Since NEP 50 a float32 scalar stays float32 beside a Python float, and becomes float64 beside a numpy float64. With
   float32 actions some rewards take that turn depending on the data, so every symbol carries the conditions under
   which it is a float32 or an np.float64.
@@ -81,24 +82,39 @@ class Writer:
 
     def ufunc(self, name: str, x: ir.Value) -> ir.Value:
         """numpy's inner loop of ufunc ``name`` over one double."""
-        loop, data = ufunc_loop(name)
+        source, target = self._slots(1), self._slots(1)
+        self.ir.store(x, source)
+        self._run_loop(name, "d->d", [source, target], [1], [8, 8])
+        return self.ir.load(target)
+
+    def dot(self, x: Sequence[ir.Value]) -> ir.Value:
+        """``x.dot(x)``: BLAS decides the order of the sum and whether products are fused, so BLAS is called."""
+        source, target = self._slots(len(x)), self._slots(1)
+        for i, item in enumerate(x):
+            self.ir.store(item, self.ir.gep(source, [ir.Constant(WORD, i)]))
+        # One row of len(x) numbers; the steps from row to row do not matter, then those from number to number.
+        self._run_loop("vecdot", "dd->d", [source, source, target], [1, len(x)], [0, 0, 0, 8, 8])
+        return self.ir.load(target)
+
+    def _slots(self, n: int, kind: ir.Type = DOUBLE) -> ir.Value:
         entry = self.ir.function.entry_basic_block
         with self.ir.goto_block(entry):  # stack slots belong to the start of a function
             self.ir.position_at_start(entry)
-            source, target = self.ir.alloca(DOUBLE), self.ir.alloca(DOUBLE)
-            pointers, sizes = self.ir.alloca(POINTER, 2), self.ir.alloca(WORD, 3)
-        self.ir.store(x, source)
-        for i, slot in enumerate((source, target)):
-            self.ir.store(slot, self.ir.gep(pointers, [ir.Constant(WORD, i)]))
-        for i, size in enumerate((1, 8, 8)):  # one element, then the strides of input and output
-            self.ir.store(ir.Constant(WORD, size), self.ir.gep(sizes, [ir.Constant(WORD, i)]))
+            return self.ir.alloca(kind, n)
+
+    def _run_loop(self, name: str, types: str, arrays: Sequence[ir.Value], sizes: list[int], steps: list[int]) -> None:
+        """Call the inner loop of ufunc ``name``: ``loop(char** arrays, intp* sizes, intp* steps, void* data)``."""
+        loop, data = ufunc_loop(name, types)
+        pointers, numbers = self._slots(len(arrays), POINTER), self._slots(len(sizes) + len(steps), WORD)
+        for i, array in enumerate(arrays):
+            self.ir.store(array, self.ir.gep(pointers, [ir.Constant(WORD, i)]))
+        for i, number in enumerate((*sizes, *steps)):
+            self.ir.store(ir.Constant(WORD, number), self.ir.gep(numbers, [ir.Constant(WORD, i)]))
         words = WORD.as_pointer()
         function = ir.FunctionType(ir.VoidType(), [POINTER.as_pointer(), words, words, WORD]).as_pointer()
-        strides = self.ir.gep(sizes, [ir.Constant(WORD, 1)])
-        self.ir.call(
-            self.ir.inttoptr(ir.Constant(WORD, loop), function), [pointers, sizes, strides, ir.Constant(WORD, data)]
-        )
-        return self.ir.load(target)
+        address = self.ir.inttoptr(ir.Constant(WORD, loop), function)
+        strides = self.ir.gep(numbers, [ir.Constant(WORD, len(sizes))])
+        self.ir.call(address, [pointers, numbers, strides, ir.Constant(WORD, data)])
 
 
 class Truth:
@@ -315,9 +331,9 @@ class _UFuncObject(ctypes.Structure):
     )
 
 
-def ufunc_loop(name: str) -> tuple[int, int]:
-    """Addresses of the inner loop of ``np.<name>`` for doubles and of its data."""
-    ufunc: Callable[..., Any] = getattr(np, name)
-    position = ufunc.types.index("d->d")  # type: ignore[attr-defined]
+def ufunc_loop(name: str, types: str) -> tuple[int, int]:
+    """Addresses of the inner loop of ``np.<name>`` for ``types`` and of its data."""
+    ufunc: Any = getattr(np, name)
+    position = ufunc.types.index(types)
     head = _UFuncObject.from_address(id(ufunc))
     return head.functions[position] or 0, (head.data[position] or 0) if head.data else 0

@@ -49,8 +49,6 @@ INFO_KEYS = (
     "obj_to_target",
     "unscaled_reward",
 )
-FRAME = 18
-"""Length of one frame of the observation: hand, gripper opening, two objects."""
 NO_GEOM = -1
 
 
@@ -62,14 +60,16 @@ class Translation:
         address: of ``void f(double** fields, double* params, double* action, double* obs, double* out)``.
             ``action`` is [5]: the action and whether the gripper touches the object; ``obs`` [39]; ``out`` [9]: reward,
             info in the order of ``INFO_KEYS``, and 1 where the original would raise.
-        params: attribute name -> (offset, size) in the parameter row; the first 18 are the previous frame.
+        params: attribute name -> (offset, size) in the parameter row.
         n_params: length of the parameter row.
+        constants: attributes that were taken for constants of the class.
         touched: geom whose touch decides ``grasp_success``, or ``NO_GEOM``.
     """
 
     address: int
     params: dict[str, tuple[int, int]]
     n_params: int
+    constants: dict[str, Any]
     touched: int
     keep: Any = field(repr=False)
 
@@ -114,7 +114,12 @@ def translate(env: SawyerXYZEnv, single: bool) -> Translation:
     writer.ir.ret_void()
     engine = _compile(module)
     return Translation(
-        engine.get_function_address("evaluate"), stand_in.params, stand_in.n_params, stand_in.touched, engine
+        engine.get_function_address("evaluate"),
+        stand_in.params,
+        stand_in.n_params,
+        stand_in.constants,
+        stand_in.touched,
+        engine,
     )
 
 
@@ -290,16 +295,13 @@ def _bounded(inside: Truth, x: Symbol, bound: Any) -> Symbol:
 
 
 def _norm(x: Any, ord: int | None = None) -> Any:
-    """Norm of a vector as ``np.linalg.norm`` computes it: the root of BLAS's dot product, summed in order."""
+    """Norm of a vector as ``np.linalg.norm`` computes it: the root of BLAS's dot product."""
     if isinstance(x, Symbol):
         x = [x]
     if not any(isinstance(item, Symbol) for item in x):
         return np.linalg.norm(x.astype(np.float64), ord)
-    squares = [item * item for item in x]
-    total = squares[0]
-    for square in squares[1:]:
-        total = total + square
-    return lift(total.writer, total).sqrt()
+    writer = next(item.writer for item in x if isinstance(item, Symbol))
+    return Symbol(writer, writer.dot([lift(writer, item).value for item in x])).sqrt()
 
 
 def _where(condition: Any, x: Any, y: Any) -> Any:

@@ -15,11 +15,13 @@ from itertools import chain, zip_longest
 from typing import Literal
 
 import numpy as np
+from gymnasium.vector import AutoresetMode
 
 from envs._scripted import uniform_random
 from envs.metaworld import _references as scripts
-from envs.metaworld._goals import Goal, check_names, goals, official_task
-from envs.metaworld._vector import ACTION_SPACE, MAX_HORIZON, OBSERVATION_DIM, EnvPool, MetaWorldVectorEnv
+from envs.metaworld._goals import Goal, Source, check_class, goals
+from envs.metaworld._vector import ACTION_SPACE, MAX_HORIZON, OBSERVATION_DIM, MetaWorldVectorEnv
+from envs.metaworld.engine import Snapshot, prototype
 from kshot import seeding
 from kshot.types import ActionKind, Array, Evidence, FamilySpec, Policy, ReferencePolicy, Split, Task
 
@@ -34,12 +36,17 @@ class Settings:
     """Which benchmark, and how long.
 
     Attributes:
-        benchmark: ML1 (one class, unseen goals), ML10, ML25 or ML45 (unseen classes).
+        benchmark: ML1 (one class, unseen goals), ML10, ML25 or ML45 (unseen classes), or custom.
         task: the class of ML1, one of metaworld's 50 names; the other benchmarks fix their classes and ignore it.
+        train_classes: the classes of "custom" to train on.
+        test_classes: the classes of "custom" to test on, none of which is trained on.
         horizon: steps per episode, at most metaworld's 500.
         episodes_per_trial: length of a trial, in episodes, for learners with memory; 10 is also the number of
             adaptation episodes of metaworld's own evaluation (metaworld/evaluation.py, ``metalearning_evaluation``).
         goal_seed: seed of the benchmark object, which decides all goals.
+        goal_observable: show the target, which makes it a multi-task problem without anything to find out.
+        mask_irrelevant_objects: hide the objects where all they do is name the task (reach-v3, reach-wall-v3).
+        backend: engine, or official to step metaworld's own objects one by one; the numbers are the same.
 
     Raises:
         ValueError: a name is unknown or a number is out of range.
@@ -47,18 +54,27 @@ class Settings:
 
     benchmark: str = "ML1"
     task: str = "reach-v3"
+    train_classes: tuple[str, ...] = ()
+    test_classes: tuple[str, ...] = ()
     horizon: int = MAX_HORIZON
     episodes_per_trial: int = 10
     goal_seed: int = 0
+    goal_observable: bool = False
+    mask_irrelevant_objects: bool = False
+    backend: Literal["engine", "official"] = "engine"
 
     def __post_init__(self) -> None:
-        check_names(self.benchmark, self.task)
+        check_class(self.task)
+        _ = self.source
         if not 1 <= self.horizon <= MAX_HORIZON:
             raise ValueError(f"metaworld: horizon must be between 1 and {MAX_HORIZON}, got {self.horizon}")
         if self.episodes_per_trial < 1:
             raise ValueError(f"metaworld: episodes_per_trial must be at least 1, got {self.episodes_per_trial}")
-        if self.goal_seed < 0:
-            raise ValueError(f"metaworld: goal_seed must not be negative, got {self.goal_seed}")
+
+    @property
+    def source(self) -> Source:
+        """Where the goals come from; raises ValueError for names and seeds that do not exist."""
+        return Source(self.benchmark, self.task, self.goal_seed, tuple(self.train_classes), tuple(self.test_classes))
 
 
 def build(settings: Settings) -> MetaWorldFamily:
@@ -76,8 +92,6 @@ class MetaWorldFamily:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._pool = EnvPool()
-        self._targets: dict[Goal, Array] = {}
         self._goals("train")  # asserts that the splits are disjoint before anything runs
 
     @cached_property
@@ -89,14 +103,15 @@ class MetaWorldFamily:
         by_class: defaultdict[str, list[Array]] = defaultdict(list)
         for goal in self._goals("train"):
             if len(by_class[goal[0]]) < _CENTER_GOALS:
-                by_class[goal[0]].append(self._at_reset(goal)[0])
+                by_class[goal[0]].append(_at_reset(goal).obs)
         return FamilySpec(
             name="metaworld",
             observation_dim=OBSERVATION_DIM,
             action_space=ACTION_SPACE,
             horizon=self.settings.horizon,
             episodes_per_trial=self.settings.episodes_per_trial,
-            max_sub_envs=100,  # at 20 MB each
+            # The engine needs about 20 kB for one and has enough of them to fill its threads long before that.
+            max_sub_envs=1000 if self.settings.backend == "engine" else 100,
             observation_center=np.mean([np.mean(rows, axis=0) for rows in by_class.values()], axis=0),
             observation_scale=np.full(OBSERVATION_DIM, 0.1),
         )
@@ -115,7 +130,7 @@ class MetaWorldFamily:
                 [scripts.expert(task.group, self._mean_target(task.group)) for task in tasks]
             ),
             "oracle": lambda tasks: scripts.per_task(
-                [scripts.expert(task.group, self._target(_goal(task))) for task in tasks]
+                [scripts.expert(task.group, _at_reset(_goal(task)).target) for task in tasks]
             ),
         }
 
@@ -140,36 +155,29 @@ class MetaWorldFamily:
         return [task for task in rows if task is not None][:n]
 
     def vector_env(self, tasks: Sequence[Task], copies: int) -> MetaWorldVectorEnv:
-        return MetaWorldVectorEnv([_goal(task) for task in tasks], copies, self.settings.horizon, self._pool)
+        settings = self.settings
+        return MetaWorldVectorEnv(
+            [_goal(task) for task in tasks for _ in range(copies)],
+            horizon=settings.horizon,
+            autoreset_mode=AutoresetMode.DISABLED,
+            goal_observable=settings.goal_observable,
+            mask_irrelevant_objects=settings.mask_irrelevant_objects,
+            clip_actions=True,
+            backend=settings.backend,
+        )
 
     def reference(self, task: Task) -> dict[str, float]:
         """Empty: no return is known in closed form; the reference policies measure theirs."""
         return {}
 
     def _goals(self, split: Split) -> tuple[Goal, ...]:
-        settings = self.settings
-        task = settings.task if settings.benchmark == "ML1" else ""
-        return goals(settings.benchmark, task, settings.goal_seed, split)
-
-    def _at_reset(self, goal: Goal) -> tuple[Array, Array]:
-        """Observation [39] and target position [3] after the reset of ``goal``'s task."""
-        env = self._pool.take(goal[0])
-        env.set_task(official_task(goal))
-        obs, _ = env.reset()
-        target = np.array(env._target_pos, dtype=np.float64)  # a copy: some classes hold a view of the simulation
-        self._pool.give_back(goal[0], env)
-        return obs, target
-
-    def _target(self, goal: Goal) -> Array:
-        if goal not in self._targets:
-            self._targets[goal] = self._at_reset(goal)[1]
-        return self._targets[goal]
+        return goals(self.settings.source, split)
 
     def _mean_target(self, name: str) -> Array:
         own = [goal for goal in self._goals("train") if goal[0] == name]
         # A test class of ML10, ML25 or ML45 has no training goals: ML1's of the same class stand in for them.
-        drawn = own or goals("ML1", name, self.settings.goal_seed, "train")
-        mean: Array = np.mean([self._target(goal) for goal in drawn], axis=0)
+        drawn = own or goals(Source("ML1", name, self.settings.goal_seed), "train")
+        mean: Array = np.mean([_at_reset(goal).target for goal in drawn], axis=0)
         return mean
 
     def _task_blind(self, tasks: Sequence[Task]) -> Policy:
@@ -180,6 +188,10 @@ class MetaWorldFamily:
             else:
                 controllers.append(scripts.expert(task.group, self._mean_target(task.group)))
         return scripts.per_task(controllers)
+
+
+def _at_reset(goal: Goal) -> Snapshot:
+    return prototype(goal[0], goal_observable=False).snapshot(goal)
 
 
 def _goal(task: Task) -> Goal:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -23,22 +24,70 @@ from kshot.registry import suggest
 from kshot.types import Split
 
 Goal = tuple[str, tuple[float, ...]]
-BENCHMARKS = ("ML1", "ML10", "ML25", "ML45")
+BENCHMARKS = ("ML1", "ML10", "ML25", "ML45", "custom")
 CLASSES: tuple[str, ...] = tuple(ALL_V3_ENVIRONMENTS)
 # ML1 draws its test goals with seed + 1, so + 2 is the first seed that neither split of the benchmark uses.
 _VALIDATION_SEED_OFFSET = 2
 
 
-def check_names(benchmark: str, task: str) -> None:
-    """Raises ValueError, naming the nearest known name, for an unknown benchmark or class."""
-    if benchmark not in BENCHMARKS:
-        raise ValueError(f"metaworld: unknown benchmark {benchmark!r}{suggest(benchmark, BENCHMARKS)}")
+@dataclass(frozen=True)
+class Source:
+    """Which classes, and with which seed their goals are drawn.
+
+    Attributes:
+        benchmark: "ML1", "ML10", "ML25", "ML45" or "custom".
+        task: the class of ML1; ignored by the others.
+        seed: of the benchmark object.
+        train_classes: of "custom", as ``test_classes``.
+        test_classes: must not contain a class of ``train_classes``.
+        keep_seen_classes: leave basketball-v3 in ML25's test split, although ML25 also trains on it.
+
+    Raises:
+        ValueError: a name is unknown, the seed is negative, or custom classes are missing, twice there, or unasked for.
+    """
+
+    benchmark: str
+    task: str = ""
+    seed: int = 0
+    train_classes: tuple[str, ...] = ()
+    test_classes: tuple[str, ...] = ()
+    keep_seen_classes: bool = False
+
+    def __post_init__(self) -> None:
+        if self.benchmark not in BENCHMARKS:
+            raise ValueError(f"metaworld: unknown benchmark {self.benchmark!r}{suggest(self.benchmark, BENCHMARKS)}")
+        if self.seed < 0:
+            raise ValueError(f"metaworld: the seed of the goals must not be negative, got {self.seed}")
+        if self.benchmark == "ML1":
+            check_class(self.task)
+        classes = (*self.train_classes, *self.test_classes)
+        if self.benchmark != "custom" and classes:
+            raise ValueError(f"metaworld: train_classes and test_classes are for 'custom', not for {self.benchmark}")
+        if self.benchmark == "custom":
+            for name in classes:
+                check_class(name)
+            if not self.train_classes or not self.test_classes or len(set(classes)) < len(classes):
+                raise ValueError("metaworld: 'custom' needs train_classes and test_classes, no class twice")
+
+
+def check_class(task: str) -> None:
+    """Raises ValueError, naming the nearest known name, for an unknown class."""
     if task not in CLASSES:
         raise ValueError(f"metaworld: unknown task {task!r}{suggest(task, CLASSES)}")
 
 
+def check_goals(goals: Sequence[Goal]) -> None:
+    """Raises ValueError if there are none, or one is not (class name, vector of numbers)."""
+    if not goals:
+        raise ValueError("metaworld: at least one goal is needed")
+    for goal in goals:
+        if not (isinstance(goal, tuple) and len(goal) == 2 and isinstance(goal[0], str) and isinstance(goal[1], tuple)):
+            raise ValueError(f"metaworld: a goal is a pair (class name, rand_vec) of text and tuple, got {goal!r}")
+        check_class(goal[0])
+
+
 @cache
-def goals(benchmark: str, task: str, seed: int, split: Split) -> tuple[Goal, ...]:
+def goals(source: Source, split: Split) -> tuple[Goal, ...]:
     """All goals of a split, 50 per class, in the benchmark's order.
 
     Train and test are the benchmark's. Validation holds new goals of the training classes, drawn by the same
@@ -48,18 +97,20 @@ def goals(benchmark: str, task: str, seed: int, split: Split) -> tuple[Goal, ...
         RuntimeError: a goal is in two splits, which the installed metaworld must not produce.
     """
     if split == "validation":
-        found = _read(_benchmark(benchmark, task, seed + _VALIDATION_SEED_OFFSET).train_tasks)
-        _assert_disjoint(found, (*goals(benchmark, task, seed, "train"), *goals(benchmark, task, seed, "test")))
+        found = _read(_benchmark(replace(source, seed=source.seed + _VALIDATION_SEED_OFFSET)).train_tasks)
+        _assert_disjoint(found, (*goals(source, "train"), *goals(source, "test")))
         return found
-    train, test = _train_and_test(benchmark, task, seed)
+    train, test = _train_and_test(source)
     return train if split == "train" else test
 
 
 @cache
-def _train_and_test(benchmark: str, task: str, seed: int) -> tuple[tuple[Goal, ...], tuple[Goal, ...]]:
-    source = _benchmark(benchmark, task, seed)
-    train, test = _read(source.train_tasks), _read(source.test_tasks)
-    if benchmark != "ML1":
+def _train_and_test(source: Source) -> tuple[tuple[Goal, ...], tuple[Goal, ...]]:
+    drawn = _benchmark(source)
+    train, test = _read(drawn.train_tasks), _read(drawn.test_tasks)
+    if source.keep_seen_classes:
+        return train, test
+    if source.benchmark != "ML1":
         # ML25 lists basketball-v3 for training and for testing (metaworld/env_dict.py): a class that was trained on
         # says nothing about unseen classes, so it leaves the test split.
         seen = {name for name, _ in train}
@@ -68,9 +119,13 @@ def _train_and_test(benchmark: str, task: str, seed: int) -> tuple[tuple[Goal, .
     return train, test
 
 
-def _benchmark(name: str, task: str, seed: int) -> metaworld.Benchmark:
-    make: Callable[..., metaworld.Benchmark] = getattr(metaworld, name)
-    return make(task, seed=seed) if name == "ML1" else make(seed=seed)
+def _benchmark(source: Source) -> metaworld.Benchmark:
+    if source.benchmark == "ML1":
+        return metaworld.ML1(source.task, seed=source.seed)
+    if source.benchmark == "custom":
+        return metaworld.CustomML(list(source.train_classes), list(source.test_classes), seed=source.seed)
+    make: Callable[..., metaworld.Benchmark] = getattr(metaworld, source.benchmark)
+    return make(seed=source.seed)
 
 
 def _read(tasks: Sequence[OfficialTask]) -> tuple[Goal, ...]:

@@ -1,95 +1,326 @@
-"""Official Metaworld environments, one object per sub-environment, stepped one after the other."""
+"""``MetaWorldVectorEnv``: Gymnasium's vector interface over any list of Meta-World goals."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+import os
+import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
-from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 from metaworld.sawyer_xyz_env import SawyerXYZEnv
 
-from envs.metaworld._goals import Goal, official_task
+from envs.metaworld._goals import Goal, check_goals
+from envs.metaworld._official import OfficialBatch
+from envs.metaworld.engine import INFO_KEYS, Batch, why_inexact
+from kshot.registry import suggest
 from kshot.types import Array
 
 OBSERVATION_DIM = 39
+
 ACTION_SPACE = spaces.Box(-1.0, 1.0, (4,), np.float32)
 MAX_HORIZON: int = SawyerXYZEnv.max_path_length
 """Official environments refuse a step after this many (500) without a reset."""
+BACKENDS = ("engine", "official")
+_RECURRENT_DIM = 6  # previous action, reward and end of episode
+_OBJECT_ENTRIES = [*range(4, 18), *range(22, 36)]
+OBJECT_IRRELEVANT = frozenset({"reach-v3", "reach-wall-v3"})
+"""Classes whose reward and success depend on the hand and the target alone (their ``compute_reward``)."""
 
 
-class EnvPool:
-    """Environment objects kept for reuse: one costs 0.1 s and 20 MB, and ``set_task`` + ``reset`` make it as new."""
+class Backend(Protocol):
+    """What steps the sub-environments: the batched engine, or official objects one by one."""
 
-    def __init__(self) -> None:
-        self._free: defaultdict[str, list[SawyerXYZEnv]] = defaultdict(list)
+    @property
+    def info(self) -> Array:
+        """[N, 7] of the last step, in the order of ``INFO_KEYS``."""
+        ...
 
-    def take(self, name: str) -> SawyerXYZEnv:
-        """An environment of class ``name`` that nobody else holds; it has no valid task until ``set_task``."""
-        free = self._free[name]
-        return free.pop() if free else ALL_V3_ENVIRONMENTS[name]()
+    @property
+    def unstable(self) -> Array:
+        """[N] whether MuJoCo reset a diverged simulation in the last step."""
+        ...
 
-    def give_back(self, name: str, env: SawyerXYZEnv) -> None:
-        self._free[name].append(env)
+    def observation_bounds(self) -> tuple[Array, Array]:
+        """Lowest and highest observation [39] over all classes."""
+        ...
+
+    def reset(self, chosen: Sequence[int], goals: Sequence[Goal], obs: Array) -> None: ...
+
+    def step(self, chosen: Array, actions: Array, obs: Array, reward: Array) -> None: ...
+
+    def render(self, i: int, goal: Goal) -> Array: ...
+
+    def close(self) -> None: ...
 
 
 class MetaWorldVectorEnv(VectorEnv[Array, Array, Array]):
-    """``len(goals) * copies`` sub-environments, goal-major; episodes run to the horizon, success or not.
+    """One sub-environment per goal; bit-identical to Metaworld's own classes whatever the number of threads.
 
-    Actions are clipped to [-1, 1] and cast to float32, the official action type (rewards differ in the last digits
-    between float types). The environment has no randomness of its own. ``close`` returns the objects to the pool.
+    Observations are float64 [N, 39], actions [N, 4] in float32 or float64 (in some classes the last digits of the
+    reward depend on which, as they do officially). ``info`` holds Metaworld's seven values as arrays [N], ``success``
+    as bool, and ``unstable``: MuJoCo found the simulation diverged and reset it, which official environments hide.
+
+    Args:
+        goals: (class name, rand_vec) of every sub-environment.
+        horizon: steps until truncation, at most 500.
+        threads: for the physics; default ``$OMP_NUM_THREADS``, else all cores. Not part of the result.
+        autoreset_mode: "NextStep", "SameStep" or "Disabled" (``gymnasium.vector.AutoresetMode``). When disabled,
+            finished sub-environments are reset with ``reset(options={"reset_mask": mask})``.
+        goal_observable: put the target's position into the last three entries of the observation.
+        mask_irrelevant_objects: zero the objects' entries in classes whose reward does not depend on any object
+            (reach-v3, reach-wall-v3), where all they do is name the task.
+        terminate_on_success: end an episode at its first success, as Metaworld does for testing.
+        recurrent_info: append the previous action, reward / 10 and end of episode to the observation. After a SAME_STEP
+            autoreset they describe the step that ended the previous episode.
+        lost_final_step: zeros there instead, as in Metaworld's own wrapper, whose users never see the last reward.
+        clip_actions: cast actions to float32 and clip them to [-1, 1] first, as the action space has them. Metaworld
+            itself clips the motion but not the gripper's effort.
+        backend: "engine", or "official" for one official object per sub-environment (for comparison; slower).
+        reward_version: "v2", or "v1" with the official backend.
+        render_mode: "rgb_array" to allow ``render``.
+
+    Raises:
+        ValueError: an argument is out of range, or a goal or a class is unknown.
     """
 
-    def __init__(self, goals: Sequence[Goal], copies: int, horizon: int, pool: EnvPool) -> None:
-        self.num_envs = len(goals) * copies
-        self.metadata = {"autoreset_mode": AutoresetMode.DISABLED}
+    def __init__(
+        self,
+        goals: Sequence[Goal],
+        *,
+        horizon: int = MAX_HORIZON,
+        threads: int | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
+        goal_observable: bool = False,
+        mask_irrelevant_objects: bool = False,
+        terminate_on_success: bool = False,
+        recurrent_info: bool = False,
+        lost_final_step: bool = False,
+        clip_actions: bool = False,
+        backend: str = "engine",
+        reward_version: Literal["v1", "v2"] = "v2",
+        render_mode: str | None = None,
+    ) -> None:
+        check_goals(goals)
+        _check_arguments(horizon, threads, backend, reward_version, render_mode)
+        self.goals: list[Goal] = list(goals)
+        self.names = [name for name, _ in goals]
+        self.num_envs = len(self.goals)
+        self.render_mode = render_mode
+        self.backend_name = _usable(backend)
+        self._backend: Backend
+        if self.backend_name == "engine":
+            self._backend = Batch(self.names, threads or default_threads(), goal_observable)
+        else:
+            self._backend = OfficialBatch(self.names, goal_observable, reward_version)
+        mode = AutoresetMode(autoreset_mode)
+        self.metadata = {"autoreset_mode": mode, "render_modes": ["rgb_array"], "render_fps": 80}
+        self._mode = mode
         self._horizon = horizon
-        self._pool = pool
-        self._names = [name for name, _ in goals for _ in range(copies)]
-        self._tasks = [official_task(goal) for goal in goals for _ in range(copies)]
-        self._envs = [pool.take(name) for name in self._names]
-        self._step = horizon  # until the first reset every episode counts as ended
-        self._obs = np.zeros((self.num_envs, OBSERVATION_DIM))
-        self.single_observation_space = self._envs[0].sawyer_observation_space
+        self._terminate_on_success = terminate_on_success
+        self._recurrent_info = recurrent_info
+        self._lost_final_step = lost_final_step
+        self._clip_actions = clip_actions
+        self._masked = np.array([mask_irrelevant_objects and name in OBJECT_IRRELEVANT for name in self.names])
+
+        n = self.num_envs
+        self._started = False
+        self._raw = np.zeros((n, OBSERVATION_DIM))
+        self._last = np.zeros((n, _RECURRENT_DIM))
+        self._elapsed = np.zeros(n, dtype=np.int64)
+        self._finished = np.ones(n, dtype=bool)  # until its first reset an episode counts as ended
+        low, high = self._backend.observation_bounds()
+        if recurrent_info:
+            unbounded = np.full(_RECURRENT_DIM, np.inf)
+            low, high = np.append(low, -unbounded), np.append(high, unbounded)
+        self.single_observation_space = spaces.Box(low, high, dtype=np.float64)
         self.single_action_space = ACTION_SPACE
-        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
-        self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self.observation_space = batch_space(self.single_observation_space, n)
+        self.action_space = batch_space(self.single_action_space, n)
 
-    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
-        """Begin an episode of every task; ``seed`` is accepted and has nothing to decide."""
-        self._obs = np.empty_like(self._obs)
-        for i, (env, task) in enumerate(zip(self._envs, self._tasks, strict=True)):
-            env.set_task(task)
-            self._obs[i], _ = env.reset()
-        self._step = 0
-        return self._obs, {}
-
-    def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
-        """``actions`` is [N, 4]; never terminates, truncates every sub-environment at the horizon.
+    def set_goals(self, goals: Sequence[Goal]) -> None:
+        """Goals from each sub-environment's next reset on.
 
         Raises:
-            FloatingPointError: an action is not finite; MuJoCo would answer by resetting the simulation.
+            ValueError: the wrong number of goals, or one of another class than its sub-environment's.
         """
-        reward, success = np.zeros(self.num_envs), np.zeros(self.num_envs, dtype=bool)
-        if self._step < self._horizon:
-            if not np.isfinite(actions).all():
-                raise FloatingPointError("metaworld: an action is not finite")
-            clipped = np.clip(np.asarray(actions, dtype=np.float32), -1.0, 1.0)
-            # New arrays each step: the caller may keep the previous ones without copying.
-            self._obs = np.empty_like(self._obs)
-            for i, env in enumerate(self._envs):
-                self._obs[i], reward[i], _, _, info = env.step(clipped[i])
-                success[i] = bool(info["success"])
-        self._step += 1
-        ended = np.full(self.num_envs, self._step >= self._horizon)
-        return self._obs, reward, np.zeros(self.num_envs, dtype=bool), ended, {"success": success}
+        check_goals(goals)
+        if len(goals) != self.num_envs:
+            raise ValueError(f"metaworld: {len(goals)} goals for {self.num_envs} sub-environments")
+        for i, ((name, _), own) in enumerate(zip(goals, self.names, strict=True)):
+            if name != own:
+                raise ValueError(f"metaworld: sub-environment {i} is of class {own}, got a goal of {name}")
+        self.goals = list(goals)
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
+        """Begin an episode everywhere, or where ``options["reset_mask"]`` [N] is true.
+
+        ``seed`` is accepted as the interface asks; an episode has no randomness of its own.
+
+        Raises:
+            ValueError: the mask has a wrong shape or type, or selects nothing.
+        """
+        mask = (options or {}).get("reset_mask")
+        if mask is None:
+            chosen = np.arange(self.num_envs)
+        else:
+            mask = np.asarray(mask)
+            if mask.shape != (self.num_envs,) or mask.dtype != bool or not mask.any():
+                raise ValueError(
+                    f"metaworld: reset_mask must be {self.num_envs} booleans, at least one of them true, got shape"
+                    f" {mask.shape} of {mask.dtype}"
+                )
+            chosen = np.flatnonzero(mask)
+        self._raw = self._raw.copy()
+        self._begin(chosen)
+        self._last[chosen] = 0.0
+        self._started = True
+        return self._observation(), {}
+
+    def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
+        """``actions`` is [N, 4]; see ``gymnasium.vector.AutoresetMode`` for what happens after the end of an episode.
+
+        Raises:
+            ValueError: ``actions`` has a wrong shape or type, or a sub-environment has finished and was not reset.
+            FloatingPointError: an action is not finite; MuJoCo would answer that by resetting the simulation.
+            RuntimeError: the official reward code raises in a sub-environment's state.
+        """
+        actions = self._checked(actions)
+        n = self.num_envs
+        waiting = self._finished
+        if waiting.any() and not (self._started and self._mode is AutoresetMode.NEXT_STEP):
+            raise ValueError(
+                f"metaworld: sub-environment {int(waiting.argmax())} has finished its episode: call reset() first, or"
+                ' reset with options={"reset_mask": mask} for some of them'
+            )
+        played = np.flatnonzero(~waiting)
+        # New arrays each step: the caller may keep the previous ones without copying.
+        self._raw = self._raw.copy() if waiting.any() else np.empty_like(self._raw)
+        reward, terminated, truncated = np.zeros(n), np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
+        self._backend.step(played, actions, self._raw, reward)
+        self._elapsed[played] += 1
+        info = self._info(~waiting)
+        if self._terminate_on_success:
+            terminated[played] = info["success"][played]
+        truncated[played] = self._elapsed[played] >= self._horizon
+        self._finished = terminated | truncated
+        if self._recurrent_info:
+            self._last[:, :4], self._last[:, 4], self._last[:, 5] = actions, reward / 10.0, self._finished
+        if waiting.any():
+            self._begin(np.flatnonzero(waiting))
+            self._last[waiting] = 0.0
+        if self._mode is AutoresetMode.SAME_STEP and self._finished.any():
+            ended = self._finished
+            info = self._with_final(info, ended)
+            self._begin(np.flatnonzero(ended))
+            if self._lost_final_step:
+                self._last[ended] = 0.0
+        return self._observation(), reward, terminated, truncated, info
+
+    def render(self, index: int | None = None) -> Any:
+        """Picture [height, width, 3] of sub-environment ``index``; a tuple of all pictures without it.
+
+        Raises:
+            ValueError: the environment was made without ``render_mode="rgb_array"``.
+        """
+        if self.render_mode != "rgb_array":
+            raise ValueError('metaworld: pass render_mode="rgb_array" to render')
+        chosen = range(self.num_envs) if index is None else [index]
+        frames = tuple(self._backend.render(i, self.goals[i]) for i in chosen)
+        return frames if index is None else frames[0]
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Return the environment objects to the pool."""
-        for name, env in zip(self._names, self._envs, strict=True):
-            self._pool.give_back(name, env)
-        self._envs = []
+        """Give back what the backend holds."""
+        self._backend.close()
+
+    def _begin(self, chosen: Array) -> None:
+        """Reset the sub-environments ``chosen``; their rows of ``_raw`` are written in place."""
+        self._backend.reset([int(i) for i in chosen], self.goals, self._raw)
+        self._elapsed[chosen] = 0
+        self._finished = self._finished.copy()
+        self._finished[chosen] = False
+
+    def _observation(self) -> Array:
+        obs = self._raw
+        if self._masked.any():
+            obs = obs.copy()
+            obs[np.ix_(self._masked, _OBJECT_ENTRIES)] = 0.0
+        return np.concatenate([obs, self._last], axis=1) if self._recurrent_info else obs
+
+    def _info(self, valid: Array) -> dict[str, Any]:
+        """Arrays [N] by name, each with the mask ``_<name>`` of where they are meaningful, as Gymnasium has it."""
+        values = np.where(valid[:, None], self._backend.info, 0.0)
+        info: dict[str, Any] = {key: values[:, i] for i, key in enumerate(INFO_KEYS)}
+        info["success"] = info["success"] == 1.0
+        info["unstable"] = self._backend.unstable & valid
+        return info | {f"_{key}": valid for key in info}
+
+    def _with_final(self, info: dict[str, Any], ended: Array) -> dict[str, Any]:
+        """SAME_STEP: what the last step of ended episodes gave moves to ``final_obs`` and ``final_info``."""
+        final_obs = np.full(self.num_envs, None, dtype=object)
+        observation = self._observation()
+        for i in np.flatnonzero(ended):
+            final_obs[i] = observation[i].copy()
+        keys = [key for key in info if not key.startswith("_")]
+        final_info = {key: np.where(ended, info[key], np.zeros_like(info[key])) for key in keys}
+        going_on = info["_success"] & ~ended
+        kept = {key: np.where(going_on, info[key], np.zeros_like(info[key])) for key in keys}
+        return {
+            **kept,
+            **{f"_{key}": going_on for key in keys},
+            "final_obs": final_obs,
+            "_final_obs": ended,
+            "final_info": final_info | {f"_{key}": ended for key in keys},
+            "_final_info": ended,
+        }
+
+    def _checked(self, actions: Any) -> Array:
+        actions = np.asarray(actions)
+        if actions.shape != (self.num_envs, 4):
+            raise ValueError(f"metaworld: actions must have the shape ({self.num_envs}, 4), got {actions.shape}")
+        if actions.dtype != np.float32 and actions.dtype != np.float64:
+            if actions.dtype.kind not in "fiu":
+                raise ValueError(f"metaworld: actions must be numbers, got {actions.dtype}")
+            actions = actions.astype(np.float64)
+        finite = np.isfinite(actions)
+        if not finite.all():
+            i = int(np.flatnonzero(~finite.all(axis=1))[0])
+            raise FloatingPointError(f"metaworld: the action of sub-environment {i} is not finite: {actions[i]}")
+        return np.clip(actions.astype(np.float32), -1.0, 1.0) if self._clip_actions else actions
+
+
+def default_threads() -> int:
+    """``$OMP_NUM_THREADS``, which the pipeline sets to the threads of its rule, else all cores of this process."""
+    text = os.environ.get("OMP_NUM_THREADS", "")
+    return int(text) if text.isdigit() and int(text) > 0 else len(os.sched_getaffinity(0))
+
+
+def _check_arguments(horizon: int, threads: int | None, backend: str, version: str, render_mode: str | None) -> None:
+    if not 1 <= horizon <= MAX_HORIZON:
+        raise ValueError(f"metaworld: horizon must be between 1 and {MAX_HORIZON}, got {horizon}")
+    if threads is not None and threads < 1:
+        raise ValueError(f"metaworld: threads must be at least 1, got {threads}")
+    if backend not in BACKENDS:
+        raise ValueError(f"metaworld: unknown backend {backend!r}{suggest(backend, BACKENDS)}")
+    if version not in ("v1", "v2"):
+        raise ValueError(f"metaworld: reward_version must be 'v1' or 'v2', got {version!r}")
+    if version == "v1" and backend == "engine":
+        raise ValueError('metaworld: the engine has reward v2 only; v1 needs backend="official"')
+    if render_mode not in (None, "rgb_array"):
+        raise ValueError(f"metaworld: render_mode must be None or 'rgb_array', got {render_mode!r}")
+
+
+def _usable(backend: str) -> str:
+    """The engine, unless this machine computes differently from what the engine relies on."""
+    reason = why_inexact() if backend == "engine" else None
+    if reason is None:
+        return backend
+    warnings.warn(
+        f"metaworld: the engine would not be exact on this machine ({reason}); using the slower official classes",
+        RuntimeWarning,
+        stacklevel=3,
+    )
+    return "official"

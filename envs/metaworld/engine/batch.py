@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Sequence
 from functools import cache
@@ -10,16 +11,14 @@ from typing import Any
 
 import mujoco
 import numpy as np
+from metaworld.env_dict import ALL_V3_ENVIRONMENTS
+from metaworld.sawyer_xyz_env import SawyerXYZEnv
 
 from envs.metaworld._goals import Goal
 from envs.metaworld.engine import kernel
-from envs.metaworld.engine.prototypes import Prototype, prototype
-from envs.metaworld.engine.symbols import Unsupported
+from envs.metaworld.engine.prototypes import Prototype, observation_bounds, prototype, reset_to
 from envs.metaworld.engine.translation import FIELDS, INFO_KEYS
 from kshot.types import Array
-
-OBSERVATION_DIM = 39
-_COPY_LOCK = threading.Lock()
 
 
 class Machines:
@@ -94,10 +93,7 @@ class Machines:
         """Model, data and the addresses of its arrays."""
         key = (proto.model_file, thread)
         if key not in self._simulations:
-            if thread == 0:
-                model = proto.env.model
-            else:
-                model = _copy(self._simulation(0, proto)[0])
+            model = proto.env.model if thread == 0 else copy.copy(self._simulation(0, proto)[0])
             data = mujoco.MjData(model)
             fields = np.array([getattr(data, field).ctypes.data for field in FIELDS], dtype=np.int64)
             self._simulations[key] = (model, data, fields)
@@ -121,6 +117,8 @@ class Batch:
 
     def __init__(self, names: Sequence[str], threads: int, goal_observable: bool) -> None:
         self._machines = machines(threads, goal_observable)
+        self._goal_observable = goal_observable
+        self._cameras: dict[str, SawyerXYZEnv] = {}
         self._prototypes = [prototype(name, goal_observable) for name in names]
         self._names = list(names)
         self._ready = False
@@ -140,6 +138,10 @@ class Batch:
         unstable: Array = (self._fault & kernel.UNSTABLE) != 0
         return unstable
 
+    def observation_bounds(self) -> tuple[Array, Array]:
+        """Lowest and highest observation [39] over all classes."""
+        return observation_bounds([p.env for p in self._prototypes], self._goal_observable)
+
     def reset(self, chosen: Sequence[int], goals: Sequence[Goal], obs: Array) -> None:
         """Begin an episode of ``goals[i]`` in sub-environment ``i`` of ``chosen``; its observation goes to ``obs[i]``.
 
@@ -158,7 +160,9 @@ class Batch:
             self._params[i, : len(snapshot.params)] = snapshot.params
 
     def step(self, chosen: Any, actions: Array, obs: Array, reward: Array) -> None:
-        """Step the sub-environments ``chosen`` [n]; ``actions`` [N, 4] float32 or float64, ``obs`` and ``reward`` are written.
+        """Step the sub-environments ``chosen`` [n] and write their rows of ``obs`` and ``reward``.
+
+        ``actions`` is [N, 4], float32 or float64.
 
         Raises:
             RuntimeError: the official code refuses the state (raises an exception) in one of them.
@@ -187,7 +191,28 @@ class Batch:
         refused = np.flatnonzero(self._fault[chosen] & kernel.RAISED)
         if len(refused):
             i = int(chosen[refused[0]])
-            raise RuntimeError(f"metaworld: the reward code of {self._names[i]} refuses the state of sub-environment {i}")
+            raise RuntimeError(
+                f"metaworld: the reward code of {self._names[i]} refuses the state of sub-environment {i}"
+            )
+
+    def render(self, i: int, goal: Goal) -> Array:
+        """Picture [height, width, 3] of sub-environment ``i``, drawn by an official environment in the same state."""
+        name = self._names[i]
+        if name not in self._cameras:
+            self._cameras[name] = ALL_V3_ENVIRONMENTS[name](render_mode="rgb_array")
+        camera = self._cameras[name]
+        reset_to(camera, goal, self._goal_observable)
+        size = mujoco.mj_stateSize(camera.model, kernel.STATE)
+        mujoco.mj_setState(camera.model, camera.data, self._state[i, :size], kernel.STATE)
+        mujoco.mj_forward(camera.model, camera.data)
+        frame: Array = camera.render()
+        return frame
+
+    def close(self) -> None:
+        """Close the cameras; everything else belongs to the process."""
+        for camera in self._cameras.values():
+            camera.close()
+        self._cameras = {}
 
     def _allocate(self, snapshots: Sequence[Any]) -> None:
         n = len(snapshots)
@@ -201,12 +226,3 @@ class Batch:
 def _before(component: Any) -> int:
     """The components of a state vector that come before ``component``."""
     return kernel.STATE & (int(component) - 1)
-
-
-def _copy(model: Any) -> Any:
-    import copy
-
-    return copy.copy(model)
-
-
-__all__ = ["INFO_KEYS", "Batch", "Unsupported", "machines"]

@@ -1,4 +1,4 @@
-"""The compiled loop of one thread: take a sub-environment, load its state, simulate, evaluate, store; without the GIL."""
+"""The compiled loop of one thread, without the GIL: take a sub-environment, load its state, simulate, evaluate."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ STATE = int(mujoco.mjtState.mjSTATE_INTEGRATION)
 """The part of MjData that the next step depends on, the solver's warm start included."""
 
 # Columns of the table with one row per (thread, class).
-MODEL, DATA, FIELDS, BODY_POS, SITE_POS, N_BODY, N_SITE, MOCAP, CTRL, SINGLE, DOUBLE, TOUCHED, LEFT_PAD, RIGHT_PAD = range(14)
+MODEL, DATA, FIELDS, BODY_POS, SITE_POS, N_BODY, N_SITE, MOCAP, CTRL, SINGLE, DOUBLE, TOUCHED, LEFT_PAD, RIGHT_PAD = (
+    range(14)
+)
 MACHINE_COLUMNS = 14
 # Rows of the table of C functions.
 SET_STATE, GET_STATE, MJ_STEP, FORWARD, COPY = range(5)

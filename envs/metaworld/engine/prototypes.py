@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -26,12 +27,14 @@ class Snapshot:
 
     Attributes:
         obs: [39] as ``reset`` returns it.
+        target: [3] where the target is.
         state: [S] integration state of the simulation.
         places: [L] positions of all bodies, then of all sites, in the model.
         params: [P] row of ``Translation.params``.
     """
 
     obs: Array
+    target: Array
     state: Array
     places: Array
     params: Array
@@ -83,7 +86,8 @@ class Prototype:
         state = np.empty(mujoco.mj_stateSize(env.model, STATE))
         mujoco.mj_getState(env.model, env.data, state, STATE)
         places = np.concatenate([env.model.body_pos.ravel(), env.model.site_pos.ravel()])
-        return Snapshot(obs, state, places, self._params())
+        target = np.array(env._target_pos, dtype=np.float64)  # a copy: some classes hold a view of the simulation
+        return Snapshot(obs, target, state, places, self._params())
 
     def _params(self) -> Array:
         """Attributes of the environment that the translated code reads."""
@@ -146,3 +150,16 @@ def reset_to(env: SawyerXYZEnv, goal: Goal, goal_observable: bool) -> Array:
     finally:
         del env._get_state_rand_vec
     return obs
+
+
+def observation_bounds(envs: Sequence[SawyerXYZEnv], goal_observable: bool) -> tuple[Array, Array]:
+    """Lowest and highest observation [39] over the classes of ``envs``."""
+    low, high = [], []
+    for env in envs:
+        space = env.sawyer_observation_space
+        low.append(space.low.copy())
+        high.append(space.high.copy())
+        if goal_observable:
+            assert env.goal_space is not None
+            low[-1][-3:], high[-1][-3:] = env.goal_space.low, env.goal_space.high
+    return np.min(low, axis=0), np.max(high, axis=0)

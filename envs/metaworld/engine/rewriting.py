@@ -51,6 +51,17 @@ class Rewriter(ast.NodeTransformer):
         self.generic_visit(node)
         return ast.Pass() if node.value is None else ast.Assign(targets=[node.target], value=node.value)
 
+    def visit_Assign(self, node: ast.Assign) -> ast.AST:
+        """An element is only overwritten where the branch that the assignment stands in is taken."""
+        self.generic_visit(node)
+        target = node.targets[0]
+        if not isinstance(target, ast.Subscript):
+            return node
+        part = target.slice
+        if isinstance(part, ast.Slice):
+            part = _call("slice", part.lower or ast.Constant(None), part.upper or ast.Constant(None))
+        return ast.Expr(_call("_overwrite", target.value, part, node.value))
+
     def visit_Raise(self, node: ast.Raise) -> ast.AST:
         return ast.parse("_fail()").body[0]
 
@@ -88,10 +99,10 @@ class Rewriter(ast.NodeTransformer):
             return [statement for old in taken for statement in _listed(self.visit(old))]
         self.generic_visit(node)
         if node.orelse and isinstance(node.body[-1], ast.Return) and isinstance(node.orelse[-1], ast.Return):
-            return [_define("_then", node.body), _define("_else", node.orelse), *_parse("return _choose(_t, _then, _else)", _t=node.test)]
-        names = sorted(
-            {n.id for part in (*node.body, *node.orelse) for n in ast.walk(part) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-        )
+            chosen = _parse("return _choose(_t, _then, _else)", _t=node.test)
+            return [_define("_then", node.body), _define("_else", node.orelse), *chosen]
+        inside = [n for part in (*node.body, *node.orelse) for n in ast.walk(part)]
+        names = sorted({n.id for n in inside if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)})
         listed = repr(names)
         template = f"""
 _test = _truth(_t)
@@ -109,7 +120,7 @@ if _test is not True:
 if not _constant(_test):
     {", ".join(names) + ", = _merged(_test, _then, _kept(locals(), " + listed + "))" if names else "pass"}
 """
-        returns = any(isinstance(n, ast.Return) for part in (*node.body, *node.orelse) for n in ast.walk(part))
+        returns = any(isinstance(n, ast.Return) for n in inside)
         template = template.replace("RETURNS", "_known(_test)" if returns else "pass")
         # Nested statements use names of their own.
         suffix = f"_{node.lineno}_{node.col_offset}"
@@ -157,13 +168,16 @@ def _parse(template: str, **parts: Any) -> list[ast.stmt]:
 _MISSING = object()
 
 
+def _condition(value: Any) -> Any:
+    return value != 0.0 if isinstance(value, Symbol) else value
+
+
 def _operations(writer: Writer) -> dict[str, Any]:
     """What rewritten code calls, and the builtins that behave differently on symbols."""
 
     def truth(value: Any) -> bool | Truth:
-        if isinstance(value, Symbol):
-            return value != 0.0
-        return value if isinstance(value, Truth) else bool(value)
+        condition = _condition(value)
+        return condition if isinstance(condition, Truth) else bool(condition)
 
     def known(test: bool | Truth) -> None:
         if not isinstance(test, bool):
@@ -172,7 +186,7 @@ def _operations(writer: Writer) -> dict[str, Any]:
     def both(*values: Callable[[], Any]) -> Any:
         result: Any = True
         for value in values:
-            found = value()
+            found = _condition(value())
             if isinstance(found, Truth) and isinstance(result, Truth):
                 result = result & found
             elif isinstance(found, Truth):
@@ -184,7 +198,7 @@ def _operations(writer: Writer) -> dict[str, Any]:
     def either(*values: Callable[[], Any]) -> Any:
         result: Any = False
         for value in values:
-            found = value()
+            found = _condition(value())
             if isinstance(found, Truth) and isinstance(result, Truth):
                 result = result | found
             elif isinstance(found, Truth):
@@ -224,6 +238,10 @@ def _operations(writer: Writer) -> dict[str, Any]:
 
         return tuple(merge(name) for name in sorted(then.keys() | other.keys()))
 
+    def overwrite(array: Any, part: Any, value: Any) -> None:
+        condition = writer.condition()
+        array[part] = value if condition is None else select(condition, value, array[part])
+
     def to_float(value: Any) -> Any:
         if isinstance(value, Truth):
             return lift(writer, value)
@@ -257,6 +275,7 @@ def _operations(writer: Writer) -> dict[str, Any]:
         "_kept": kept,
         "_restored": restored,
         "_merged": merged,
+        "_overwrite": overwrite,
         "_fail": writer.fail,
         "float": to_float,
         "bool": to_bool,

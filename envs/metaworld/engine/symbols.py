@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -81,7 +81,7 @@ class Writer:
         return self.ir.call(self.ir.inttoptr(ir.Constant(WORD, POW_ADDRESS), function), [x, y])
 
     def ufunc(self, name: str, x: ir.Value) -> ir.Value:
-        """numpy's inner loop of ufunc ``name`` over one double."""
+        """Numpy's inner loop of ufunc ``name`` over one double."""
         source, target = self._slots(1), self._slots(1)
         self.ir.store(x, source)
         self._run_loop(name, "d->d", [source, target], [1], [8, 8])
@@ -158,6 +158,9 @@ class Symbol:
 
     def item(self) -> Symbol:
         return self.as_weak()
+
+    def __bool__(self) -> bool:
+        raise Unsupported("a condition on run-time data outside the statements that are translated")
 
     def __float__(self) -> float:
         raise Unsupported("a run-time number where a constant is needed")

@@ -14,12 +14,12 @@ from types import FunctionType, SimpleNamespace
 from typing import Any
 
 import llvmlite.binding as llvm
-import mujoco
 import numpy as np
 from llvmlite import ir
 from metaworld.sawyer_xyz_env import SawyerXYZEnv
 from metaworld.utils import reward_utils
 
+from envs.metaworld.engine import library
 from envs.metaworld.engine.rewriting import rewrite
 from envs.metaworld.engine.symbols import (
     DOUBLE,
@@ -27,11 +27,11 @@ from envs.metaworld.engine.symbols import (
     POINTER,
     WORD,
     YES,
+    Optional,
     Symbol,
     Truth,
     Unsupported,
     Writer,
-    Optional,
     lift,
     objects,
     select,
@@ -91,28 +91,28 @@ def translate(env: SawyerXYZEnv, single: bool) -> Translation:
     fields, params, inputs, obs_out, out = function.args
 
     strong, short = (NO, YES) if single else (YES, NO)
-    action = objects([Symbol(writer, _load(writer, inputs, i), strong, short) for i in range(4)])
-    touch = writer.ir.fcmp_ordered("!=", _load(writer, inputs, 4), ir.Constant(DOUBLE, 0.0))
+    action = objects([Symbol(writer, load(writer, inputs, i), strong, short) for i in range(4)])
+    touch = writer.ir.fcmp_ordered("!=", load(writer, inputs, 4), ir.Constant(DOUBLE, 0.0))
     stand_in = StandIn(writer, env, fields, params, Truth(writer, touch))
 
     raw = stand_in._get_obs()
     space = env.sawyer_observation_space
-    obs = np_clip(raw, space.low, space.high)
+    obs = library.clip(raw, space.low, space.high)
     reward, info = stand_in.evaluate_state(obs, action)
     if sorted(info) != sorted(INFO_KEYS):
         raise Unsupported(f"info keys {tuple(info)}")
 
     for i, value in enumerate(obs):
-        _store(writer, obs_out, i, value)
+        store(writer, obs_out, i, value)
     for i, value in enumerate((reward, *(info[key] for key in INFO_KEYS))):
-        _store(writer, out, i, value)
+        store(writer, out, i, value)
     for name, value in stand_in.written.items():
-        offset, size = stand_in.params[name]
+        offset, _ = stand_in.params[name]
         for i, item in enumerate(np.atleast_1d(value)):
-            _store(writer, params, offset + i, item)
-    _store(writer, out, 1 + len(INFO_KEYS), Truth(writer, writer.failed))
+            store(writer, params, offset + i, item)
+    store(writer, out, 1 + len(INFO_KEYS), Truth(writer, writer.failed))
     writer.ir.ret_void()
-    engine = _compile(module)
+    engine = compile_module(module)
     return Translation(
         engine.get_function_address("evaluate"),
         stand_in.params,
@@ -137,8 +137,8 @@ class StandIn:
         self._writer = writer
         self._env = env
         self._pointer = params
-        # Official code divides and branches on numpy, on its own helpers, and on its own class by name.
-        helpers = {"np": _numpy(), "Rotation": _Rotation, "abs": abs}
+        # Global names of the official modules that must mean something else: libraries, and the class itself.
+        helpers: dict[str, Any] = {"np": library.numpy(), "Rotation": library.Rotation}
         names = ("tolerance", "_sigmoids", "hamacher_product", "rect_prism_tolerance", "inverse_tolerance")
         for name in names:
             helpers[name] = lambda *a, _name=name, **k: rewrite(getattr(reward_utils, _name), writer, helpers)(*a, **k)
@@ -189,9 +189,9 @@ class StandIn:
             self.n_params += np.size(value)
         offset, size = self.params[name]
         if value is None:  # a number that the first step sets
-            return Optional(self._writer, _load(self._writer, self._pointer, offset))
+            return Optional(self._writer, load(self._writer, self._pointer, offset))
         strong = YES if isinstance(value, (np.ndarray, np.floating)) else NO
-        items = [Symbol(self._writer, _load(self._writer, self._pointer, offset + i), strong) for i in range(size)]
+        items = [Symbol(self._writer, load(self._writer, self._pointer, offset + i), strong) for i in range(size)]
         return objects(items).reshape(value.shape) if isinstance(value, np.ndarray) else items[0]
 
 
@@ -224,7 +224,7 @@ class DataStandIn:
         return SimpleNamespace(id=joint.id, qpos=qpos)
 
     def live(self, value: Any) -> Any:
-        """``value``'s place in the simulation's arrays if it is a view of them, which some attributes are by mistake."""
+        """``value``'s place in the simulation's arrays if it is a view of them, as some attributes are by mistake."""
         if not isinstance(value, np.ndarray):
             return None
         for name in FIELDS:
@@ -240,129 +240,21 @@ class DataStandIn:
         build = self._writer.ir
         array = build.load(build.gep(self._fields, [ir.Constant(WORD, FIELDS.index(name))]))
         first = index * (size if row is None else row)
-        return objects([Symbol(self._writer, _load(self._writer, array, first + i), YES) for i in range(size)])
+        return objects([Symbol(self._writer, load(self._writer, array, first + i), YES) for i in range(size)])
 
 
-class _Rotation:
-    """``scipy.spatial.transform.Rotation.from_matrix(...).as_quat()`` for the matrices that MuJoCo keeps."""
-
-    def __init__(self, matrix: Any) -> None:
-        self._matrix = matrix
-
-    @staticmethod
-    def from_matrix(matrix: Any) -> _Rotation:
-        return _Rotation(matrix)
-
-    def as_quat(self) -> Any:
-        """[4], scalar last; the branch with the largest pivot (scipy, _rotation.pyx, ``from_matrix``)."""
-        m = self._matrix
-        trace = m[0, 0] + m[1, 1] + m[2, 2]
-        pivots = (m[0, 0], m[1, 1], m[2, 2], trace)
-        quaternions = []
-        for i in range(3):
-            j, k = (i + 1) % 3, (i + 2) % 3
-            quat: list[Any] = [None] * 4
-            quat[i] = 1 - trace + 2 * m[i, i]
-            quat[j] = m[j, i] + m[i, j]
-            quat[k] = m[k, i] + m[i, k]
-            quat[3] = m[k, j] - m[j, k]
-            quaternions.append(objects(quat))
-        quaternions.append(objects([m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1], 1 + trace]))
-        best, quat = pivots[0], quaternions[0]
-        for pivot, candidate in zip(pivots[1:], quaternions[1:], strict=True):
-            better = pivot > best
-            best, quat = select(better, pivot, best), select(better, candidate, quat)
-        return quat / (quat[0] * quat[0] + quat[1] * quat[1] + quat[2] * quat[2] + quat[3] * quat[3]).sqrt()
-
-
-def np_clip(x: Any, a_min: Any, a_max: Any, dtype: Any = None) -> Any:
-    """``np.clip``: the bound wins a tie, which matters for the sign of a zero."""
-    if isinstance(x, np.ndarray):
-        low, high = np.broadcast_to(a_min, x.shape), np.broadcast_to(a_max, x.shape)
-        return objects([np_clip(v, lo, hi) for v, lo, hi in zip(x, low, high, strict=True)])
-    if not isinstance(x, Symbol):
-        return np.clip(x, a_min, a_max)
-    # -inf and inf bounds of the observation space change nothing.
-    raised = x if a_min == -np.inf else _bounded(x > a_min, x, a_min)
-    return raised if a_max == np.inf else _bounded(raised < a_max, raised, a_max)
-
-
-def _bounded(inside: Truth, x: Symbol, bound: Any) -> Symbol:
-    """``x`` where ``inside``, else the bound as a number of the same type as ``x``."""
-    limit = Symbol(x.writer, ir.Constant(DOUBLE, float(bound)), x.strong, x.single)
-    chosen: Symbol = select(inside, x, limit)
-    return chosen
-
-
-def _norm(x: Any, ord: int | None = None) -> Any:
-    """Norm of a vector as ``np.linalg.norm`` computes it: the root of BLAS's dot product."""
-    if isinstance(x, Symbol):
-        x = [x]
-    if not any(isinstance(item, Symbol) for item in x):
-        return np.linalg.norm(x.astype(np.float64), ord)
-    writer = next(item.writer for item in x if isinstance(item, Symbol))
-    return Symbol(writer, writer.dot([lift(writer, item).value for item in x])).sqrt()
-
-
-def _where(condition: Any, x: Any, y: Any) -> Any:
-    if not isinstance(condition, Truth):
-        return np.where(condition, x, y)
-    # np.where makes an array, whose elements are np.float64.
-    a, b = (np.float64(v) if isinstance(v, (int, float)) else v for v in (x, y))
-    chosen = select(condition, a, b)
-    return Symbol(chosen.writer, chosen.value, YES)
-
-
-def _ufunc(name: str) -> Callable[[Any], Any]:
-    def apply(x: Any) -> Any:
-        if isinstance(x, np.ndarray):
-            return objects([apply(item) for item in x.flat]).reshape(x.shape)
-        return x.ufunc(name) if isinstance(x, Symbol) else getattr(np, name)(x)
-
-    return apply
-
-
-def _numpy() -> Any:
-    """The numpy functions that rewritten code calls; arrays of symbols are object arrays, where numpy can do the rest."""
-
-    def array(items: Any, *args: Any, **kwargs: Any) -> Any:
-        return np.array(items, dtype=object)
-
-    def conjunction(a: Any, b: Any) -> Any:
-        return a & b if isinstance(a, Truth) and isinstance(b, Truth) else (b if a is True else a)
-
-    class Shim:
-        ndarray = np.ndarray
-        linalg = SimpleNamespace(norm=_norm)
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(np, name)
-
-    shim = Shim()
-    for name, function in {
-        "array": array,
-        "zeros": lambda n: array([np.float64(0.0)] * n),
-        "abs": abs,
-        "clip": np_clip,
-        "where": _where,
-        "logical_and": conjunction,
-        "isscalar": lambda x: isinstance(x, Symbol) or np.isscalar(x),
-        "zeros_like": lambda x: objects([np.float64(0.0)] * len(x)),
-        **{name: _ufunc(name) for name in ("log", "exp", "sin", "cos")},
-    }.items():
-        setattr(shim, name, function)
-    return shim
-
-
-def _load(writer: Writer, pointer: ir.Value, index: int) -> ir.Value:
+def load(writer: Writer, pointer: ir.Value, index: int) -> ir.Value:
+    """``pointer[index]``."""
     return writer.ir.load(writer.ir.gep(pointer, [ir.Constant(WORD, index)]))
 
 
-def _store(writer: Writer, pointer: ir.Value, index: int, value: Any) -> None:
+def store(writer: Writer, pointer: ir.Value, index: int, value: Any) -> None:
+    """``pointer[index] = value``."""
     writer.ir.store(lift(writer, value).value, writer.ir.gep(pointer, [ir.Constant(WORD, index)]))
 
 
-def _compile(module: ir.Module) -> Any:
+def compile_module(module: ir.Module) -> Any:
+    """The module as machine code of this process; it lives as long as the returned engine."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     machine = llvm.Target.from_default_triple().create_target_machine(opt=2, jit=True)

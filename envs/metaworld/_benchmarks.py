@@ -1,0 +1,160 @@
+"""Metaworld's benchmarks as Gymnasium environments: ``gym.make_vec("kshot/ML10-train", num_envs=20, seed=1)``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium.utils import seeding
+
+from envs.metaworld._goals import Goal, Source, goals
+from envs.metaworld._vector import MetaWorldVectorEnv
+from kshot.registry import suggest
+from kshot.types import Array, Split
+
+DEFECTS = ("ml1-train-is-test", "basketball-in-test", "shared-seed", "lost-final-step")
+"""Faults of metaworld 3.1.1 that can be had back, for comparison with numbers that were made with them.
+
+* ml1-train-is-test: ``Meta-World/ML1-train`` builds the test split (metaworld/__init__.py, ``register_mw_envs``: a
+  lambda reads the loop variable after the loop).
+* basketball-in-test: ML25 tests on basketball-v3, which it also trains on (metaworld/env_dict.py, ``ML25_V3``).
+* shared-seed: all sub-environments shuffle their goals with the same seed (``_init_each_env``), so those of different
+  classes always meet goals that stand at the same place in their lists.
+* lost-final-step: after an autoreset, a recurrent policy sees zeros instead of the last reward and the end of the
+  episode (metaworld/wrappers.py, ``RNNBasedMetaRLWrapper.reset``).
+"""
+
+
+class BenchmarkVectorEnv(MetaWorldVectorEnv):
+    """Sub-environments that draw their goals from pools, class by class, without repetition until a pool is used up.
+
+    Args:
+        pools: for each sub-environment its goals, all of one class.
+        seed: of the order in which goals are drawn; the order of a sub-environment depends on its position alone.
+        new_goal_each_episode: draw at every reset; otherwise goals change with ``sample_goals`` only.
+        shared_seed: see ``DEFECTS``.
+        settings: of ``MetaWorldVectorEnv``.
+    """
+
+    def __init__(
+        self,
+        pools: Sequence[Sequence[Goal]],
+        seed: int | None = None,
+        new_goal_each_episode: bool = False,
+        shared_seed: bool = False,
+        **settings: Any,
+    ) -> None:
+        self._pools = [list(pool) for pool in pools]
+        self._new_goal_each_episode = new_goal_each_episode
+        self._shared_seed = shared_seed
+        self._seed(seed)
+        super().__init__([pool[0] for pool in pools], **settings)
+        self._draw(range(self.num_envs))
+
+    def sample_goals(self) -> tuple[Array, dict[str, Any]]:
+        """Draw a new goal for every sub-environment and reset them all."""
+        self._draw(range(self.num_envs))
+        drawing, self._new_goal_each_episode = self._new_goal_each_episode, False
+        try:
+            return self.reset()
+        finally:
+            self._new_goal_each_episode = drawing
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
+        """As in ``MetaWorldVectorEnv``; a ``seed`` begins a new order of goals."""
+        if seed is not None:
+            self._seed(int(seed if np.isscalar(seed) else seed[0]))
+            self._draw(range(self.num_envs))
+        return super().reset(seed=seed, options=options)
+
+    def _seed(self, seed: int | None) -> None:
+        words = np.random.SeedSequence(seed).entropy if seed is None else seed
+        if self._shared_seed:
+            self._orders = [seeding.np_random(seed)[0] for _ in self._pools]
+        else:
+            self._orders = [np.random.default_rng([int(words), i]) for i in range(len(self._pools))]  # type: ignore[arg-type]
+        self._shuffled = [list(pool) for pool in self._pools]
+        self._drawn = [-1] * len(self._pools)
+
+    def _draw(self, chosen: Sequence[int]) -> None:
+        """Next goal of a pool; the pool is shuffled anew whenever it begins (``PseudoRandomTaskSelectWrapper``)."""
+        for i in chosen:
+            pool = self._shuffled[i]
+            self._drawn[i] = (self._drawn[i] + 1) % len(pool)
+            if self._drawn[i] == 0:
+                # numpy shuffles a list of tuples in place, element by element, as it does metaworld's list of tasks
+                self._orders[i].shuffle(pool)  # type: ignore[arg-type]
+            self.goals[i] = pool[self._drawn[i]]
+
+    def _begin(self, chosen: Array) -> None:
+        if self._new_goal_each_episode and self._started:
+            self._draw([int(i) for i in chosen])
+        super()._begin(chosen)
+
+
+def make(
+    benchmark: str,
+    split: Split,
+    num_envs: int = 1,
+    env_name: str = "",
+    seed: int = 0,
+    goal_seed: int | None = None,
+    goals_per_class: int | None = None,
+    train_classes: Sequence[str] = (),
+    test_classes: Sequence[str] = (),
+    defects: Sequence[str] = (),
+    **settings: Any,
+) -> BenchmarkVectorEnv:
+    """The environment behind ``kshot/<benchmark>-<split>``.
+
+    Args:
+        benchmark: "ML1", "ML10", "ML25", "ML45" or "custom".
+        split: "train", "validation" (new goals of the training classes) or "test".
+        num_envs: a multiple of the number of classes; sub-environments of a class share its goals evenly.
+        env_name: the class of ML1.
+        seed: of the goals themselves and of the order in which they are drawn.
+        goal_seed: of the goals, where it is to differ from ``seed``.
+        goals_per_class: use only the first goals of each class.
+        train_classes: of "custom".
+        test_classes: of "custom".
+        defects: names out of ``DEFECTS``.
+        settings: of ``BenchmarkVectorEnv`` and ``MetaWorldVectorEnv``.
+
+    Raises:
+        ValueError: an unknown name, or a number of sub-environments that does not fit the classes and goals.
+    """
+    for defect in defects:
+        if defect not in DEFECTS:
+            raise ValueError(f"metaworld: unknown defect {defect!r}{suggest(defect, DEFECTS)}")
+    if benchmark == "ML1" and split == "train" and "ml1-train-is-test" in defects:
+        split = "test"
+    source = Source(
+        benchmark,
+        env_name,
+        seed if goal_seed is None else goal_seed,
+        tuple(train_classes),
+        tuple(test_classes),
+        keep_seen_classes="basketball-in-test" in defects,
+    )
+    by_class: dict[str, list[Goal]] = {}
+    for goal in goals(source, split):
+        by_class.setdefault(goal[0], []).append(goal)
+    share, rest = divmod(num_envs, len(by_class))
+    if rest or not share:
+        raise ValueError(
+            f"metaworld: {benchmark}-{split} has {len(by_class)} classes: num_envs must be a multiple, got {num_envs}"
+        )
+    pools = []
+    for name, own in by_class.items():
+        kept = own[:goals_per_class]
+        if len(kept) < share:
+            raise ValueError(f"metaworld: {share} sub-environments of {name} for {len(kept)} goals")
+        pools += [kept[i::share] for i in range(share)]
+    return BenchmarkVectorEnv(
+        pools,
+        seed,
+        shared_seed="shared-seed" in defects,
+        lost_final_step="lost-final-step" in defects,
+        **settings,
+    )

@@ -1,0 +1,74 @@
+"""Does this machine compute what the translation relies on? Small translated functions are compared with numpy's."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from scipy.spatial.transform import Rotation
+
+from envs.metaworld.engine import library
+from envs.metaworld.engine.symbols import POINTER, YES, Symbol, Writer, lift, objects
+from envs.metaworld.engine.translation import compile_module, load, store
+from kshot.types import Array
+
+_SAMPLES = 300
+
+
+def compiled(body: Callable[[Any], Any], n_inputs: int, n_outputs: int) -> Callable[[Array], Array]:
+    """``body``, which maps an array of symbols to numbers, as a function from float64 [n_inputs] to [n_outputs]."""
+    module = ir.Module("check")
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [POINTER, POINTER]), "check")
+    writer = Writer(ir.IRBuilder(function.append_basic_block()))
+    source, target = function.args
+    outputs = body(objects([Symbol(writer, load(writer, source, i), YES) for i in range(n_inputs)]))
+    for i, value in enumerate(np.atleast_1d(outputs)):
+        store(writer, target, i, lift(writer, value))
+    writer.ir.ret_void()
+    engine = compile_module(module)
+    call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(engine.get_function_address("check"))
+
+    def run(x: Array) -> Array:
+        given, result = np.ascontiguousarray(x, dtype=np.float64), np.empty(n_outputs)
+        call(given.ctypes.data, result.ctypes.data)
+        assert engine  # the code lives as long as its engine
+        return result
+
+    return run
+
+
+@cache
+def why_inexact() -> str | None:
+    """None if everything is exact here, else what is not; takes a fraction of a second, once per process."""
+    rng = np.random.default_rng(0)
+    for name, body, original, samples in _checks(rng):
+        run = compiled(body, samples.shape[1], np.size(original(samples[0])))
+        for x in samples:
+            if run(x).tobytes() != np.atleast_1d(original(x)).astype(np.float64).tobytes():
+                return f"{name} differs from numpy's"
+    return None
+
+
+def _checks(rng: np.random.Generator) -> list[tuple[str, Callable[[Any], Any], Callable[[Array], Any], Array]]:
+    numbers = rng.normal(size=(_SAMPLES, 1))
+    matrices = Rotation.random(_SAMPLES, rng=rng).as_matrix().reshape(_SAMPLES, 9)
+    checks: list[Any] = [
+        ("a square", lambda x: x[0] ** 2, lambda x: x[0] ** 2, numbers),
+        ("a quotient", lambda x: (x[0] - 0.1) / x[1], lambda x: (x[0] - 0.1) / x[1], rng.normal(size=(_SAMPLES, 2))),
+        (
+            "a quaternion",
+            lambda x: library.Rotation.from_matrix(x.reshape(3, 3)).as_quat(),
+            lambda x: Rotation.from_matrix(x.reshape(3, 3)).as_quat(),
+            matrices,
+        ),
+    ]
+    for n in (2, 3, 4):
+        checks.append((f"the norm of {n} numbers", library.norm, np.linalg.norm, rng.normal(size=(_SAMPLES, n))))
+    for name in ("log", "exp", "sin", "cos"):
+        samples = np.abs(numbers) + 1e-3 if name == "log" else numbers
+        checks.append((f"np.{name}", lambda x, f=name: x[0].ufunc(f), lambda x, f=name: getattr(np, f)(x[0]), samples))
+    return checks

@@ -19,7 +19,8 @@ from gymnasium.vector import AutoresetMode
 
 from envs._scripted import uniform_random
 from envs.metaworld import _references as scripts
-from envs.metaworld._goals import Goal, Source, check_class, goals
+from envs.metaworld._goals import Source, goals
+from envs.metaworld._tasks import Goal, check_class
 from envs.metaworld._vector import ACTION_SPACE, MAX_HORIZON, OBSERVATION_DIM, MetaWorldVectorEnv
 from envs.metaworld.engine import Snapshot, prototype
 from kshot import seeding

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from gymnasium.utils import seeding
 
-from envs.metaworld._goals import Goal, Source, goals
+from envs.metaworld._goals import Source, goals
+from envs.metaworld._tasks import Goal
 from envs.metaworld._vector import MetaWorldVectorEnv
 from kshot.registry import suggest
 from kshot.types import Array, Split
@@ -64,7 +65,7 @@ class BenchmarkVectorEnv(MetaWorldVectorEnv):
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
         """As in ``MetaWorldVectorEnv``; a ``seed`` begins a new order of goals."""
         if seed is not None:
-            self._seed(int(seed if np.isscalar(seed) else seed[0]))
+            self._seed(int(np.atleast_1d(seed)[0]))
             self._draw(range(self.num_envs))
         return super().reset(seed=seed, options=options)
 
@@ -84,7 +85,7 @@ class BenchmarkVectorEnv(MetaWorldVectorEnv):
             self._drawn[i] = (self._drawn[i] + 1) % len(pool)
             if self._drawn[i] == 0:
                 # numpy shuffles a list of tuples in place, element by element, as it does metaworld's list of tasks
-                self._orders[i].shuffle(pool)  # type: ignore[arg-type]
+                self._orders[i].shuffle(pool)
             self.goals[i] = pool[self._drawn[i]]
 
     def _begin(self, chosen: Array) -> None:

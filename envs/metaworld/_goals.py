@@ -1,31 +1,31 @@
-"""Which goals make up which split: Metaworld's own benchmark objects, checked for the leaks they are known for.
+"""Which goals make up which split: Metaworld's own benchmarks, checked for the leaks they are known for.
 
-A goal is (class name, rand_vec): ``rand_vec`` is the vector from which the class derives the positions of its object
-and its target (metaworld/sawyer_xyz_env.py, ``_get_state_rand_vec``). Goals come from ``metaworld.ML1`` and its
-siblings, always with a seed: without one they would be drawn from, and with one they save and restore, the global
-numpy generator (metaworld/__init__.py, ``_make_tasks``). The vector entry points are not used: ``Meta-World/ML1-train``
-builds the test split in metaworld 3.1.1, because its lambda reads the loop variable ``split`` after the loop.
+Goals are drawn as ``metaworld.ML1`` and its siblings draw them (metaworld/__init__.py, ``_make_tasks``): by the
+classes' own ``reset_model`` out of one seeded stream per split. Two things differ, and tests compare the results with
+the official benchmarks: the stream is not numpy's global generator, and the resets do not simulate, because no
+placement depends on that, so that drawing takes a tenth of the time.
+
+The vector entry points are not used: ``Meta-World/ML1-train`` builds the test split in metaworld 3.1.1, because its
+lambda reads the loop variable ``split`` after the loop.
 """
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
 
-import metaworld
 import numpy as np
-from metaworld.env_dict import ALL_V3_ENVIRONMENTS
-from metaworld.types import Task as OfficialTask
+from metaworld import env_dict
 
+from envs.metaworld._tasks import Goal, check_class
+from envs.metaworld.engine import prototype
 from kshot.registry import suggest
 from kshot.types import Split
 
-Goal = tuple[str, tuple[float, ...]]
 BENCHMARKS = ("ML1", "ML10", "ML25", "ML45", "custom")
-CLASSES: tuple[str, ...] = tuple(ALL_V3_ENVIRONMENTS)
+GOALS_PER_CLASS = 50
+_DRAWN_BEFORE: dict[Split, tuple[Split, ...]] = {"train": (), "test": ("train",), "validation": ("train", "test")}
 # ML1 draws its test goals with seed + 1, so + 2 is the first seed that neither split of the benchmark uses.
 _VALIDATION_SEED_OFFSET = 2
 
@@ -69,81 +69,53 @@ class Source:
             if not self.train_classes or not self.test_classes or len(set(classes)) < len(classes):
                 raise ValueError("metaworld: 'custom' needs train_classes and test_classes, no class twice")
 
-
-def check_class(task: str) -> None:
-    """Raises ValueError, naming the nearest known name, for an unknown class."""
-    if task not in CLASSES:
-        raise ValueError(f"metaworld: unknown task {task!r}{suggest(task, CLASSES)}")
-
-
-def check_goals(goals: Sequence[Goal]) -> None:
-    """Raises ValueError if there are none, or one is not (class name, vector of numbers)."""
-    if not goals:
-        raise ValueError("metaworld: at least one goal is needed")
-    for goal in goals:
-        if not (isinstance(goal, tuple) and len(goal) == 2 and isinstance(goal[0], str) and isinstance(goal[1], tuple)):
-            raise ValueError(f"metaworld: a goal is a pair (class name, rand_vec) of text and tuple, got {goal!r}")
-        check_class(goal[0])
+    def classes(self, split: Split) -> list[str]:
+        """Names of the classes of a split, in the benchmark's order."""
+        if self.benchmark == "ML1":
+            return [self.task]
+        if self.benchmark == "custom":
+            return list(self.test_classes if split == "test" else self.train_classes)
+        found = getattr(env_dict, f"{self.benchmark}_V3")
+        train, test = list(found["train"]), list(found["test"])
+        if split != "test":
+            return train
+        # ML25 lists basketball-v3 for training and for testing (metaworld/env_dict.py): a class that was trained on
+        # says nothing about unseen classes, so it leaves the test split.
+        return [name for name in test if self.keep_seen_classes or name not in train]
 
 
 @cache
 def goals(source: Source, split: Split) -> tuple[Goal, ...]:
     """All goals of a split, 50 per class, in the benchmark's order.
 
-    Train and test are the benchmark's. Validation holds new goals of the training classes, drawn by the same
-    generator with another seed.
+    Train and test are the benchmark's. Validation holds new goals of the training classes, drawn in the same way with
+    another seed.
 
     Raises:
         RuntimeError: a goal is in two splits, which the installed metaworld must not produce.
     """
-    if split == "validation":
-        found = _read(_benchmark(replace(source, seed=source.seed + _VALIDATION_SEED_OFFSET)).train_tasks)
-        _assert_disjoint(found, (*goals(source, "train"), *goals(source, "test")))
-        return found
-    train, test = _train_and_test(source)
-    return train if split == "train" else test
+    found = _draw(source, split)
+    if not source.keep_seen_classes:
+        _assert_disjoint(found, [goal for other in _DRAWN_BEFORE[split] for goal in _draw(source, other)])
+    return found
 
 
 @cache
-def _train_and_test(source: Source) -> tuple[tuple[Goal, ...], tuple[Goal, ...]]:
-    drawn = _benchmark(source)
-    train, test = _read(drawn.train_tasks), _read(drawn.test_tasks)
-    if source.keep_seen_classes:
-        return train, test
-    if source.benchmark != "ML1":
-        # ML25 lists basketball-v3 for training and for testing (metaworld/env_dict.py): a class that was trained on
-        # says nothing about unseen classes, so it leaves the test split.
-        seen = {name for name, _ in train}
-        test = tuple(goal for goal in test if goal[0] not in seen)
-    _assert_disjoint(train, test)
-    return train, test
+def _draw(source: Source, split: Split) -> tuple[Goal, ...]:
+    if source.benchmark == "ML25" and split == "test" and not source.keep_seen_classes:
+        # The stream runs through all official classes: the one that leaves must have taken its share.
+        seen = set(source.classes("train"))
+        return tuple(goal for goal in _draw(replace(source, keep_seen_classes=True), split) if goal[0] not in seen)
+    offset = _VALIDATION_SEED_OFFSET if split == "validation" else int(source.benchmark == "ML1" and split == "test")
+    stream = np.random.RandomState(source.seed + offset)
+    return tuple(
+        (name, rand_vec)
+        for name in source.classes(split)
+        for rand_vec in prototype(name, goal_observable=False).draw(GOALS_PER_CLASS, stream)
+    )
 
 
-def _benchmark(source: Source) -> metaworld.Benchmark:
-    if source.benchmark == "ML1":
-        return metaworld.ML1(source.task, seed=source.seed)
-    if source.benchmark == "custom":
-        return metaworld.CustomML(list(source.train_classes), list(source.test_classes), seed=source.seed)
-    make: Callable[..., metaworld.Benchmark] = getattr(metaworld, source.benchmark)
-    return make(seed=source.seed)
-
-
-def _read(tasks: Sequence[OfficialTask]) -> tuple[Goal, ...]:
-    return tuple((task.env_name, tuple(pickle.loads(task.data)["rand_vec"].tolist())) for task in tasks)
-
-
-def _assert_disjoint(first: Iterable[Goal], second: Iterable[Goal]) -> None:
+def _assert_disjoint(first: Iterable[Goal], second: Sequence[Goal]) -> None:
     shared = set(first) & set(second)
     if shared:
         raise RuntimeError(f"metaworld: {len(shared)} goals are in two splits, for example {min(shared)}")
-
-
-def official_task(goal: Goal, goal_observable: bool = False) -> OfficialTask:
-    """The goal as ``metaworld.Task``; the target is hidden from the observation as in all ML benchmarks by default."""
-    name, rand_vec = goal
-    data: dict[str, Any] = {
-        "rand_vec": np.array(rand_vec),
-        "env_cls": ALL_V3_ENVIRONMENTS[name],
-        "partially_observable": not goal_observable,
-    }
-    return OfficialTask(env_name=name, data=pickle.dumps(data))

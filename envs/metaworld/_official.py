@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 import mujoco
 import numpy as np
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 from metaworld.sawyer_xyz_env import SawyerXYZEnv
 
-from envs.metaworld._goals import Goal
+from envs.metaworld._tasks import Goal
 from envs.metaworld.engine import INFO_KEYS, observation_bounds, reset_to
 from kshot.types import Array
 
@@ -46,9 +47,7 @@ class OfficialBatch:
             counts[_UNSTABLE] = 0
 
     def render(self, i: int, goal: Goal) -> Array:
-        env = self._envs[i]
-        env.render_mode = "rgb_array"
-        env.mujoco_renderer.render_mode = "rgb_array"
+        env: Any = self._envs[i]
         frame: Array = env.mujoco_renderer.render("rgb_array")
         return frame
 

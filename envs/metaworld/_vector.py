@@ -13,8 +13,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from metaworld.sawyer_xyz_env import SawyerXYZEnv
 
-from envs.metaworld._goals import Goal, check_goals
 from envs.metaworld._official import OfficialBatch
+from envs.metaworld._tasks import Goal, check_goals
 from envs.metaworld.engine import INFO_KEYS, Batch, why_inexact
 from kshot.registry import suggest
 from kshot.types import Array
@@ -244,11 +244,13 @@ class MetaWorldVectorEnv(VectorEnv[Array, Array, Array]):
         self._finished[chosen] = False
 
     def _observation(self) -> Array:
-        obs = self._raw
+        obs: Array = self._raw
         if self._masked.any():
             obs = obs.copy()
             obs[np.ix_(self._masked, _OBJECT_ENTRIES)] = 0.0
-        return np.concatenate([obs, self._last], axis=1) if self._recurrent_info else obs
+        if self._recurrent_info:
+            obs = np.concatenate([obs, self._last], axis=1)
+        return obs
 
     def _info(self, valid: Array) -> dict[str, Any]:
         """Arrays [N] by name, each with the mask ``_<name>`` of where they are meaningful, as Gymnasium has it."""

@@ -12,11 +12,10 @@ from typing import Any
 import mujoco
 import numpy as np
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS
-from metaworld.sawyer_xyz_env import SawyerXYZEnv
 
-from envs.metaworld._goals import Goal
+from envs.metaworld._tasks import Goal
 from envs.metaworld.engine import kernel
-from envs.metaworld.engine.prototypes import Prototype, observation_bounds, prototype, reset_to
+from envs.metaworld.engine.prototypes import Prototype, observation_bounds, place_all, prototype, reset_to
 from envs.metaworld.engine.translation import FIELDS, INFO_KEYS
 from kshot.types import Array
 
@@ -118,7 +117,7 @@ class Batch:
     def __init__(self, names: Sequence[str], threads: int, goal_observable: bool) -> None:
         self._machines = machines(threads, goal_observable)
         self._goal_observable = goal_observable
-        self._cameras: dict[str, SawyerXYZEnv] = {}
+        self._cameras: dict[str, Any] = {}
         self._prototypes = [prototype(name, goal_observable) for name in names]
         self._names = list(names)
         self._ready = False
@@ -148,6 +147,10 @@ class Batch:
         Raises:
             ValueError: a goal does not fit its class.
         """
+        wanted = [goals[i] for i in chosen]
+        if any(self._prototypes[i].missing(goals[i]) for i in chosen):
+            with self._machines.lock:  # the prototypes' models are the first thread's
+                place_all(wanted, self._goal_observable, self._machines.threads)
         found = [self._prototypes[i].snapshot(goals[i]) for i in chosen]
         if not self._ready:
             if len(chosen) < len(self._names):

@@ -48,7 +48,7 @@ def functions() -> Any:
     return np.array([ctypes.cast(f, ctypes.c_void_p).value for f in found], dtype=np.int64)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _call(typing: Any, function: Any, arguments: Any) -> Any:
     """Call the C function at an address; ``arguments`` is a tuple of int64, for pointers and integers alike."""
 
@@ -63,7 +63,7 @@ def _call(typing: Any, function: Any, arguments: Any) -> Any:
 
 
 def _memory(kind: Any, llvm: Any) -> Any:
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def at(typing: Any, address: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             return builder.load(builder.inttoptr(values[0], llvm.as_pointer()))
@@ -78,7 +78,7 @@ _address_at = _memory(types.int64, ir.IntType(64))
 _float_at = _memory(types.float64, ir.DoubleType())
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _clear(typing: Any, address: Any) -> Any:
     """Set the 32-bit integer at an address to zero."""
 
@@ -89,7 +89,7 @@ def _clear(typing: Any, address: Any) -> Any:
     return types.void(types.int64), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _next(typing: Any, address: Any) -> Any:
     """Count up the 64-bit integer at an address, for all threads, and return what it was."""
 
@@ -100,7 +100,7 @@ def _next(typing: Any, address: Any) -> Any:
     return types.int64(types.int64), generate
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def _force(data: int, pad: int, geom: int) -> float:
     """Sum of the first constraint force of every contact between two geoms (sawyer_xyz_env.py, touching_object)."""
     total = 0.0
@@ -117,7 +117,7 @@ def _force(data: int, pad: int, geom: int) -> float:
     return total
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def simulate(
     end: int,
     counter: Any,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -12,7 +14,7 @@ import numpy as np
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 from metaworld.sawyer_xyz_env import SawyerXYZEnv
 
-from envs.metaworld._goals import Goal, official_task
+from envs.metaworld._tasks import Goal, official_task
 from envs.metaworld.engine.kernel import STATE
 from envs.metaworld.engine.translation import FIELDS, Translation, translate
 from kshot.types import Array
@@ -52,7 +54,7 @@ class Prototype:
 
     def __init__(self, name: str, goal_observable: bool) -> None:
         self.name = name
-        self.env: SawyerXYZEnv = ALL_V3_ENVIRONMENTS[name]()
+        self.env: Any = ALL_V3_ENVIRONMENTS[name]()
         self.model_file: str = self.env.model_name
         self.limits = np.stack([self.env.mocap_low, self.env.mocap_high]).astype(np.float64)
         self.action_scale: float = self.env.action_scale
@@ -65,6 +67,10 @@ class Prototype:
         if single not in self._translations:
             self._translations[single] = translate(self.env, single)
         return self._translations[single]
+
+    def missing(self, goal: Goal) -> bool:
+        """Whether ``snapshot`` would have to place the goal first."""
+        return goal[1] not in self._snapshots
 
     def snapshot(self, goal: Goal) -> Snapshot:
         """The state after a reset to ``goal``; kept, so that every goal is placed once per process.
@@ -79,6 +85,23 @@ class Prototype:
         if rand_vec not in self._snapshots:
             self._snapshots[rand_vec] = self._place(goal)
         return self._snapshots[rand_vec]
+
+    def draw(self, n: int, stream: np.random.RandomState) -> list[tuple[float, ...]]:
+        """``n`` new placements out of ``stream``, as the class itself draws them at a reset."""
+        env = self.env
+        env._freeze_rand_vec, env.seeded_rand_vec, env._set_task_called = False, True, True
+        env.np_random = stream
+        # Only the random numbers of these resets matter: bodies are put in their places, but nothing moves.
+        env.do_simulation = lambda *_: mujoco.mj_kinematics(env.model, env.data)
+        try:
+            drawn = []
+            for _ in range(n):
+                env.reset()
+                drawn.append(tuple(env._last_rand_vec.tolist()))
+        finally:
+            del env.do_simulation
+            env._freeze_rand_vec, env.seeded_rand_vec = True, False
+        return drawn
 
     def _place(self, goal: Goal) -> Snapshot:
         env = self.env
@@ -116,7 +139,22 @@ def prototype(name: str, goal_observable: bool) -> Prototype:
     return Prototype(name, goal_observable)
 
 
-def reset_to(env: SawyerXYZEnv, goal: Goal, goal_observable: bool) -> Array:
+def place_all(goals: Sequence[Goal], goal_observable: bool, threads: int) -> None:
+    """Fill the snapshots of ``goals``, classes side by side."""
+    by_class: defaultdict[str, list[Goal]] = defaultdict(list)
+    for goal in dict.fromkeys(goals):
+        if prototype(goal[0], goal_observable).missing(goal):
+            by_class[goal[0]].append(goal)
+
+    def place(own: list[Goal]) -> None:
+        for goal in own:
+            prototype(goal[0], goal_observable).snapshot(goal)
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(place, by_class.values()))
+
+
+def reset_to(env: Any, goal: Goal, goal_observable: bool) -> Array:
     """Set ``env`` to ``goal`` and reset it; the observation [39] after the reset.
 
     Raises:
@@ -125,7 +163,6 @@ def reset_to(env: SawyerXYZEnv, goal: Goal, goal_observable: bool) -> Array:
     """
     name, rand_vec = goal
     space = env._random_reset_space
-    assert space is not None
     if len(rand_vec) != space.low.size or not np.isfinite(rand_vec).all():
         raise ValueError(
             f"metaworld: a goal of {name} is {space.low.size} finite numbers (rand_vec), got {list(rand_vec)}"

@@ -10,10 +10,12 @@ from __future__ import annotations
 import ast
 import builtins
 import inspect
+import operator
 import textwrap
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from types import FunctionType
+from functools import cache
+from types import CodeType, FunctionType
 from typing import Any
 
 from envs.metaworld.engine.symbols import Optional, Symbol, Truth, Unsupported, Writer, lift, select
@@ -24,9 +26,18 @@ def rewrite(function: Callable[..., Any], writer: Writer, replaced: Mapping[str,
     original = inspect.unwrap(function)
     if original.__name__ == "inner" and original.__closure__:  # metaworld's assert_task_is_set hides the method
         original = next(c.cell_contents for c in original.__closure__ if isinstance(c.cell_contents, FunctionType))
-    lines, first = inspect.getsourcelines(original)
+    names: dict[str, Any] = {**original.__globals__, **_operations(writer), **replaced}
+    exec(_code(original), names)
+    rewritten: Callable[..., Any] = names[original.__name__]
+    return rewritten
+
+
+@cache
+def _code(function: FunctionType) -> CodeType:
+    """The definition of ``function``, rewritten; errors in it point into the original file."""
+    lines, first = inspect.getsourcelines(function)
     tree = ast.parse(textwrap.dedent("".join(lines)))
-    ast.increment_lineno(tree, first - 1)  # errors point into the original file
+    ast.increment_lineno(tree, first - 1)
     definition = tree.body[0]
     assert isinstance(definition, ast.FunctionDef)
     definition.decorator_list = []
@@ -34,11 +45,7 @@ def rewrite(function: Callable[..., Any], writer: Writer, replaced: Mapping[str,
     for argument in [*definition.args.args, *definition.args.kwonlyargs]:
         argument.annotation = None
     Rewriter().visit(definition)
-    ast.fix_missing_locations(tree)
-    names: dict[str, Any] = {**original.__globals__, **_operations(writer), **replaced}
-    exec(compile(tree, inspect.getfile(original), "exec"), names)
-    rewritten: Callable[..., Any] = names[definition.name]
-    return rewritten
+    return compile(ast.fix_missing_locations(tree), inspect.getfile(function), "exec")
 
 
 class Rewriter(ast.NodeTransformer):
@@ -250,17 +257,16 @@ def _operations(writer: Writer) -> dict[str, Any]:
     def to_bool(value: Any) -> Any:
         return truth(value)
 
-    def maximum(first: Any, *others: Any) -> Any:
-        first, *others = (first, *others) if others else first
-        for other in others:
-            first = choose(other > first, lambda o=other: o, lambda f=first: f)  # type: ignore[misc]
-        return first
+    def extreme(better: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+        """``min`` and ``max``: of several numbers, the first that no later one beats."""
 
-    def minimum(first: Any, *others: Any) -> Any:
-        first, *others = (first, *others) if others else first
-        for other in others:
-            first = choose(other < first, lambda o=other: o, lambda f=first: f)  # type: ignore[misc]
-        return first
+        def pick(*items: Any) -> Any:
+            best, *others = items if len(items) > 1 else items[0]
+            for other in others:
+                best = choose(better(other, best), lambda o=other: o, lambda b=best: b)  # type: ignore[misc]
+            return best
+
+        return pick
 
     return {
         "_truth": truth,
@@ -279,7 +285,7 @@ def _operations(writer: Writer) -> dict[str, Any]:
         "_fail": writer.fail,
         "float": to_float,
         "bool": to_bool,
-        "max": maximum,
-        "min": minimum,
+        "max": extreme(operator.gt),
+        "min": extreme(operator.lt),
         "__builtins__": builtins,
     }

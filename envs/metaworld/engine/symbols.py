@@ -169,9 +169,9 @@ class Symbol:
         """``other``, a number or a symbol, as a symbol."""
         return lift(self.writer, other)
 
-    def _arithmetic(self, other: Any, name: str, swap: bool = False) -> Symbol:
+    def _arithmetic(self, other: Any, name: str, swap: bool = False) -> Any:
         if isinstance(other, np.ndarray):
-            return NotImplemented
+            return NotImplemented  # the array's own operator goes element by element
         a, b = (self.lift(other), self) if swap else (self, self.lift(other))
         build = self.writer.ir
         emit = getattr(build, name)
@@ -189,28 +189,28 @@ class Symbol:
         single = self.writer.disjunction(a.single, b.single)
         return strong, self.writer.choose(strong, NO, single)
 
-    def __add__(self, other: Any) -> Symbol:
+    def __add__(self, other: Any) -> Any:
         return self._arithmetic(other, "fadd")
 
-    def __radd__(self, other: Any) -> Symbol:
+    def __radd__(self, other: Any) -> Any:
         return self._arithmetic(other, "fadd", swap=True)
 
-    def __sub__(self, other: Any) -> Symbol:
+    def __sub__(self, other: Any) -> Any:
         return self._arithmetic(other, "fsub")
 
-    def __rsub__(self, other: Any) -> Symbol:
+    def __rsub__(self, other: Any) -> Any:
         return self._arithmetic(other, "fsub", swap=True)
 
-    def __mul__(self, other: Any) -> Symbol:
+    def __mul__(self, other: Any) -> Any:
         return self._arithmetic(other, "fmul")
 
-    def __rmul__(self, other: Any) -> Symbol:
+    def __rmul__(self, other: Any) -> Any:
         return self._arithmetic(other, "fmul", swap=True)
 
-    def __truediv__(self, other: Any) -> Symbol:
+    def __truediv__(self, other: Any) -> Any:
         return self._arithmetic(other, "fdiv")
 
-    def __rtruediv__(self, other: Any) -> Symbol:
+    def __rtruediv__(self, other: Any) -> Any:
         return self._arithmetic(other, "fdiv", swap=True)
 
     def __pow__(self, other: float) -> Symbol:

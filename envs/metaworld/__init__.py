@@ -192,7 +192,7 @@ class MetaWorldFamily:
 
 
 def _at_reset(goal: Goal) -> Snapshot:
-    return prototype(goal[0], goal_observable=False).snapshot(goal)
+    return prototype(goal[0], False).snapshot(goal)
 
 
 def _goal(task: Task) -> Goal:

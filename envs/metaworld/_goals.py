@@ -111,7 +111,7 @@ def _draw(source: Source, split: Split) -> tuple[Goal, ...]:
     return tuple(
         (name, rand_vec)
         for name in source.classes(split)
-        for rand_vec in prototype(name, goal_observable=False).draw(GOALS_PER_CLASS, stream)
+        for rand_vec in prototype(name, False).draw(GOALS_PER_CLASS, stream)
     )
 
 

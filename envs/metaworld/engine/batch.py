@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from queue import SimpleQueue
 from typing import Any
@@ -46,6 +46,12 @@ class Machines:
             self._kinds[name] = len(self._kinds)
         return self._kinds[name]
 
+    def accept_doubles(self, names: Iterable[str]) -> None:
+        """Translate ``names`` for float64 actions too: few users need that, and it takes a tenth of a second each."""
+        for name in set(names):
+            address = prototype(name, self._goal_observable).translation(single=False).address
+            self._table[:, self._kinds[name], kernel.DOUBLE] = address
+
     def run(self, order: Any, arguments: tuple[Any, ...]) -> None:
         """Step the sub-environments ``order``; ``arguments`` are those of ``kernel.simulate`` after ``calls``."""
         with self.lock:
@@ -83,10 +89,10 @@ class Machines:
         body, site = model.body_pos, model.site_pos
         mocap = mujoco.mj_stateSize(model, _before(mujoco.mjtState.mjSTATE_MOCAP_POS))
         ctrl = mujoco.mj_stateSize(model, _before(mujoco.mjtState.mjSTATE_CTRL))
-        single, double = proto.translation(True), proto.translation(False)
+        single = proto.translation(single=True)
         pads = [model.geom(name).id for name in ("leftpad_geom", "rightpad_geom")]
         addresses = [model._address, data._address, fields.ctypes.data, body.ctypes.data, site.ctypes.data]
-        return [*addresses, len(body), len(site), mocap, ctrl, single.address, double.address, single.touched, *pads]
+        return [*addresses, len(body), len(site), mocap, ctrl, single.address, 0, single.touched, *pads]
 
     def _simulation(self, thread: int, proto: Prototype) -> tuple[Any, Any, Array]:
         """Model, data and the addresses of its arrays."""
@@ -100,7 +106,7 @@ class Machines:
 
 
 @cache
-def machines(threads: int, goal_observable: bool) -> Machines:
+def machines(threads: int, goal_observable: bool, /) -> Machines:
     """The process's machines: models are large, and every batch can use the same."""
     return Machines(threads, goal_observable)
 
@@ -120,7 +126,7 @@ class Batch:
         self._cameras: dict[str, Any] = {}
         self._prototypes = [prototype(name, goal_observable) for name in names]
         self._names = list(names)
-        self._ready = False
+        self._ready = self._accepts_doubles = False
         n = len(names)
         self._limits = np.stack([p.limits for p in self._prototypes])
         self._scale = np.array([p.action_scale for p in self._prototypes])
@@ -171,6 +177,9 @@ class Batch:
             RuntimeError: the official code refuses the state (raises an exception) in one of them.
         """
         single = actions.dtype == np.float32
+        if not single and not self._accepts_doubles:
+            self._machines.accept_doubles(self._names)
+            self._accepts_doubles = True
         scale = self._scale.astype(actions.dtype)[:, None]
         delta = (np.clip(actions[:, :3], -1, 1) * scale).astype(np.float64)
         self._action[:, :4] = actions

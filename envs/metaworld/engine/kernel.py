@@ -49,7 +49,7 @@ def functions() -> Any:
 
 
 @intrinsic
-def _call(typing: Any, function: Any, arguments: Any) -> Any:
+def call(typing: Any, function: Any, arguments: Any) -> Any:
     """Call the C function at an address; ``arguments`` is a tuple of int64, for pointers and integers alike."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
@@ -90,7 +90,7 @@ def _clear(typing: Any, address: Any) -> Any:
 
 
 @intrinsic
-def _next(typing: Any, address: Any) -> Any:
+def count_up(typing: Any, address: Any) -> Any:
     """Count up the 64-bit integer at an address, for all threads, and return what it was."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
@@ -157,14 +157,14 @@ def simulate(
         fault: [N] ``RAISED`` and ``UNSTABLE`` bits, written.
     """
     taken = 0
-    while _next(counter.ctypes.data) < len(order):
+    while count_up(counter.ctypes.data) < len(order):
         i = order[taken] if end == 0 else order[len(order) - 1 - taken]
         taken += 1
         machine = machines[kind[i]]
         model, data = machine[MODEL], machine[DATA]
         place = places[i].ctypes.data
-        _call(calls[COPY], (machine[BODY_POS], place, machine[N_BODY] * 24))
-        _call(calls[COPY], (machine[SITE_POS], place + machine[N_BODY] * 24, machine[N_SITE] * 24))
+        call(calls[COPY], (machine[BODY_POS], place, machine[N_BODY] * 24))
+        call(calls[COPY], (machine[SITE_POS], place + machine[N_BODY] * 24, machine[N_SITE] * 24))
 
         mocap, ctrl = machine[MOCAP], machine[CTRL]
         for k in range(3):
@@ -175,11 +175,11 @@ def simulate(
         state[i, ctrl] = action[i, 3]
         state[i, ctrl + 1] = -action[i, 3]
 
-        _call(calls[SET_STATE], (model, data, state[i].ctypes.data, STATE))
+        call(calls[SET_STATE], (model, data, state[i].ctypes.data, STATE))
         for _ in range(_SUBSTEPS):
-            _call(calls[MJ_STEP], (model, data))
-        _call(calls[FORWARD], (model, data))
-        _call(calls[GET_STATE], (model, data, state[i].ctypes.data, STATE))
+            call(calls[MJ_STEP], (model, data))
+        call(calls[FORWARD], (model, data))
+        call(calls[GET_STATE], (model, data, state[i].ctypes.data, STATE))
 
         fault[i] = 0
         for warning in range(_FIRST_BAD, _LAST_BAD + 1):
@@ -191,7 +191,7 @@ def simulate(
         if machine[TOUCHED] >= 0 and _force(data, machine[LEFT_PAD], machine[TOUCHED]) > 0:
             action[i, 4] = 1.0 if _force(data, machine[RIGHT_PAD], machine[TOUCHED]) > 0 else 0.0
         evaluate = machine[SINGLE] if single else machine[DOUBLE]
-        _call(
+        call(
             evaluate,
             (
                 machine[FIELDS],

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import mujoco
@@ -65,7 +65,10 @@ class Prototype:
     def translation(self, single: bool) -> Translation:
         """Machine code for float32 (``single``) or float64 actions; the environment must have been reset before."""
         if single not in self._translations:
-            self._translations[single] = translate(self.env, single)
+            made = translate(self.env, single)
+            if any(other.params != made.params for other in self._translations.values()):
+                raise RuntimeError(f"metaworld: {self.name} reads other attributes with other types of actions")
+            self._translations[single] = made
         return self._translations[single]
 
     def missing(self, goal: Goal) -> bool:
@@ -93,13 +96,14 @@ class Prototype:
         env.np_random = stream
         # Only the random numbers of these resets matter: bodies are put in their places, but nothing moves.
         env.do_simulation = lambda *_: mujoco.mj_kinematics(env.model, env.data)
+        env._reset_hand = partial(env._reset_hand, steps=1)
         try:
             drawn = []
             for _ in range(n):
                 env.reset()
                 drawn.append(tuple(env._last_rand_vec.tolist()))
         finally:
-            del env.do_simulation
+            del env.do_simulation, env._reset_hand
             env._freeze_rand_vec, env.seeded_rand_vec = True, False
         return drawn
 
@@ -114,8 +118,7 @@ class Prototype:
 
     def _params(self) -> Array:
         """Attributes of the environment that the translated code reads."""
-        first, second = self.translation(True), self.translation(False)
-        assert first.params == second.params
+        first = self.translation(single=True)
         row = np.full(first.n_params, np.nan)
         for name, (start, size) in first.params.items():
             value = getattr(self.env, name)
@@ -134,7 +137,7 @@ class Prototype:
 
 
 @cache
-def prototype(name: str, goal_observable: bool) -> Prototype:
+def prototype(name: str, goal_observable: bool, /) -> Prototype:
     """The process's prototype of class ``name``."""
     return Prototype(name, goal_observable)
 

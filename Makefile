@@ -6,11 +6,11 @@ CORES ?= all
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help bench smoke test lint clean
+.PHONY: help bench smoke test parity lint clean
 
 help:
 	@sed -n '1,2s/^# //p' Makefile
-	@echo "Targets: bench smoke test lint clean"
+	@echo "Targets: bench smoke test parity lint clean"
 
 bench: $(INSTALLED)
 	$(BIN)/snakemake --cores $(CORES)
@@ -23,6 +23,10 @@ smoke: $(INSTALLED)
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
+# Every class of Meta-World, step by step beside the official one (about half an hour).
+parity: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.parity
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -34,7 +38,7 @@ lint: $(INSTALLED)
 # Caches and logs; results, reports and .venv stay: they are dear, and each is one folder to delete by hand.
 clean:
 	rm -rf logs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find algorithms envs kshot tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find algorithms benchmarks envs kshot tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

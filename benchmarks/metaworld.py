@@ -37,9 +37,9 @@ import numpy as np
 import psutil
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 
-from envs.metaworld import MetaWorldVectorEnv
 from envs.metaworld._goals import Source, goals
 from envs.metaworld._tasks import Goal, official_task
+from envs.metaworld._vector import MetaWorldVectorEnv
 from envs.metaworld.engine import kernel, prototype
 
 Stepper = Callable[[np.ndarray[Any, Any]], Any]
@@ -197,7 +197,7 @@ def measure(name: str, n: int, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def construct(n: int) -> dict[str, float]:
-    """Seconds and memory of ``n`` sub-environments of ML10-train: goals drawn and placed, one step; in a new process."""
+    """Seconds and memory of ``n`` sub-environments of ML10-train in a new process: goals drawn and placed, one step."""
     process = psutil.Process()
     import kshot  # noqa: F401  (registers the environments)
 

@@ -85,19 +85,30 @@ def player(goal: Goal, mode: str, stream: Sequence[int]) -> Player:
     return told if mode == "expert" else lambda obs, t: told(obs, t) + rng.normal(0.0, _NOISE, 4)
 
 
+def players(chosen: Sequence[Goal], modes: Sequence[str], seed: int) -> Callable[[Array, int], Array]:
+    """(obs [N, ...], step) -> actions [N, 4], float32 and float64 by turns."""
+    single = [player(goal, mode, (seed, i)) for i, (goal, mode) in enumerate(zip(chosen, modes, strict=True))]
+
+    def act(obs: Array, t: int) -> Array:
+        actions = np.array([play(row[:39], t) for play, row in zip(single, obs, strict=True)])
+        return actions.astype(DTYPES[t // 100 % 2])
+
+    return act
+
+
 def record(
     played: Sequence[tuple[Goal, str]], dtype: str, steps: int, threads: int
 ) -> tuple[Array, dict[str, Array], Array]:
     """Play (goal, mode) pairs; returns actions [T, N, 4], what came of them [T, N, ...] and the first observations."""
     env = MetaWorldVectorEnv([goal for goal, _ in played], threads=threads, autoreset_mode="Disabled")
     first, _ = env.reset()
-    players = [player(goal, mode, (i, len(dtype))) for i, (goal, mode) in enumerate(played)]
+    single = [player(goal, mode, (i, DTYPES.index(dtype))) for i, (goal, mode) in enumerate(played)]
     actions = np.zeros((steps, len(played), 4), dtype)
     rows, obs = [], first
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the experts' gains exceed the action range
         for t in range(steps):
-            for i, act in enumerate(players):
+            for i, act in enumerate(single):
                 actions[t, i] = act(obs[i], t)
             obs, reward, _, truncated, info = env.step(actions[t])
             rows.append((obs, reward, truncated, *(np.asarray(info[key], dtype=float) for key in INFO_KEYS)))
@@ -163,9 +174,13 @@ def compare_vectors(
     theirs: VectorEnv[Any, Any, Any],
     act: Callable[[Array, int], Array],
     steps: int,
-) -> None:
-    """Step two vector environments that have just been reset; with autoreset disabled, reset what has finished."""
-    obs = ours._observation()
+) -> tuple[int, int]:
+    """Step two vector environments that have just been reset; with autoreset disabled, reset what has finished.
+
+    Returns:
+        How many episodes terminated, and how many were truncated.
+    """
+    obs, terminations, truncations = ours._observation(), 0, 0
     for t in range(steps):
         actions = act(obs, t)
         mine, other = ours.step(actions), theirs.step(actions)
@@ -173,10 +188,12 @@ def compare_vectors(
         found = {key: value.astype(expected[key].dtype) for key, value in returned(mine).items()}
         report.compare(found, expected, f"{report.title}, step {t}", "sub-environment")
         report.steps += ours.num_envs
+        terminations, truncations = terminations + int(mine[2].sum()), truncations + int(mine[3].sum())
         finished = mine[2] | mine[3]
         if finished.any() and ours.metadata["autoreset_mode"] is AutoresetMode.DISABLED:
             obs, again = (env.reset(options={"reset_mask": finished})[0] for env in (ours, theirs))
             report.compare({"obs": obs}, {"obs": again}, f"{report.title}, reset after step {t}", "sub-environment")
+    return terminations, truncations
 
 
 def returned(result: tuple[Any, ...]) -> dict[str, Array]:
@@ -222,11 +239,7 @@ def compare_benchmark(benchmark: str, steps: int = 1050, seed: int = 3, threads:
 
     draw(3)
     modes = [MODES[0] if i % 2 == 0 else MODES[2] for i in range(n)]
-    players = [player(goal, mode, (seed, i)) for i, (goal, mode) in enumerate(zip(ours.goals, modes, strict=True))]
-
-    def act(obs: Array, t: int) -> Array:
-        return np.array([play(row, t) for play, row in zip(players, obs, strict=True)]).astype(DTYPES[t // 100 % 2])
-
+    act = players(ours.goals, modes, seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         compare_vectors(report, ours, theirs, act, steps)

@@ -54,8 +54,9 @@ class BenchmarkVectorEnv(MetaWorldVectorEnv):
         self._draw(range(self.num_envs))
 
     def sample_goals(self) -> tuple[Array, dict[str, Any]]:
-        """Draw a new goal for every sub-environment and reset them all."""
-        self._draw(range(self.num_envs))
+        """Draw a new goal for every sub-environment and reset them all; the first goals are those drawn already."""
+        if self._started:
+            self._draw(range(self.num_envs))
         drawing, self._new_goal_each_episode = self._new_goal_each_episode, False
         try:
             return self.reset()

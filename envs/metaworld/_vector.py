@@ -128,7 +128,7 @@ class MetaWorldVectorEnv(VectorEnv[Array, Array, Array]):
 
         n = self.num_envs
         self._started = False
-        self._raw = np.zeros((n, OBSERVATION_DIM))
+        self._raw: Array = np.zeros((n, OBSERVATION_DIM))
         self._last = np.zeros((n, _RECURRENT_DIM))
         self._elapsed = np.zeros(n, dtype=np.int64)
         self._finished = np.ones(n, dtype=bool)  # until its first reset an episode counts as ended
@@ -244,13 +244,14 @@ class MetaWorldVectorEnv(VectorEnv[Array, Array, Array]):
         self._finished[chosen] = False
 
     def _observation(self) -> Array:
-        obs: Array = self._raw
+        obs = self._raw
         if self._masked.any():
             obs = obs.copy()
             obs[np.ix_(self._masked, _OBJECT_ENTRIES)] = 0.0
-        if self._recurrent_info:
-            obs = np.concatenate([obs, self._last], axis=1)
-        return obs
+        if not self._recurrent_info:
+            return obs
+        extended: Array = np.concatenate([obs, self._last], axis=1)
+        return extended
 
     def _info(self, valid: Array) -> dict[str, Any]:
         """Arrays [N] by name, each with the mask ``_<name>`` of where they are meaningful, as Gymnasium has it."""
@@ -291,7 +292,8 @@ class MetaWorldVectorEnv(VectorEnv[Array, Array, Array]):
         if not finite.all():
             i = int(np.flatnonzero(~finite.all(axis=1))[0])
             raise FloatingPointError(f"metaworld: the action of sub-environment {i} is not finite: {actions[i]}")
-        return np.clip(actions.astype(np.float32), -1.0, 1.0) if self._clip_actions else actions
+        checked: Array = np.clip(actions.astype(np.float32), -1.0, 1.0) if self._clip_actions else actions
+        return checked
 
 
 def default_threads() -> int:

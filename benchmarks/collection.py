@@ -1,0 +1,186 @@
+"""What collecting experience on ML10 costs: steps per second, and the share of each part of the loop.
+
+``python -m benchmarks.collection`` plays RL² (20 sub-environments, GRU 256 after a layer of 256) and MAML (20 tasks of
+10 copies, 2 x 512) through ``kshot.running.rollout`` with untrained policies of the reference sizes, once per
+combination of threads for the policy and threads for the physics, round by round in one process.
+
+Parts: "physics" is the time inside the compiled loop, less "reward", the translated observation and reward code, which
+is timed by itself on the same states; "policy" is ``act`` and ``observe``; "env" is the vector environment around the
+loop; "rollout" is everything else: noise, buffers, masks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+
+from algorithms import maml, rl2
+from envs import metaworld
+from envs.metaworld._vector import MetaWorldVectorEnv
+from envs.metaworld.engine import kernel
+from kshot import seeding
+from kshot.running.rollout import rollout
+from kshot.types import FamilySpec, Memory, Policy, Task
+
+PARTS = ("physics", "reward", "policy", "env", "rollout")
+
+
+@dataclass
+class Clock:
+    """Seconds by name."""
+
+    spent: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*args: Any, **kwargs: Any) -> Any:
+            begin = time.perf_counter()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.spent[name] += time.perf_counter() - begin
+
+        return run
+
+
+class TimedPolicy:
+    """A policy whose calls are timed."""
+
+    def __init__(self, policy: Policy, clock: Clock) -> None:
+        self._policy = policy
+        self.act = clock.timed("policy", policy.act)
+        self.observe = clock.timed("policy", policy.observe)
+
+    def start(self, n_tasks: int, n_copies: int) -> Memory:
+        return self._policy.start(n_tasks, n_copies)
+
+
+class TimedFamily:
+    """The metaworld family with a chosen number of physics threads and timed environments."""
+
+    def __init__(self, family: metaworld.MetaWorldFamily, threads: int, clock: Clock) -> None:
+        self.spec = family.spec
+        self._family = family
+        self._threads = threads
+        self._clock = clock
+
+    def vector_env(self, tasks: Sequence[Task], copies: int) -> MetaWorldVectorEnv:
+        os.environ["OMP_NUM_THREADS"] = str(self._threads)  # where the environment looks for its threads
+        env = self._family.vector_env(tasks, copies)
+        backend: Any = env._backend
+        loop = backend._machines.run
+        env.step = self._clock.timed("step", env.step)  # type: ignore[method-assign]
+        backend._machines = _Timed(backend._machines, self._clock.timed("loop", loop))
+        self.last = backend
+        return env
+
+
+class _Timed:
+    def __init__(self, machines: Any, run: Callable[..., Any]) -> None:
+        self._machines = machines
+        self.run = run
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._machines, name)
+
+
+def reward_share(batch: Any, rounds: int = 30) -> float:
+    """Share of the compiled loop that is observation and reward: its time without the physics over its whole time.
+
+    The simulation functions are exchanged for one that does nothing, so the same states are evaluated again.
+    """
+    machines = batch._machines
+    order, n = np.arange(len(batch._names)), len(batch._names)
+    delta, obs = np.zeros((n, 3)), np.zeros((n, 39))
+    idle = machines.calls.copy()
+    idle[[kernel.SET_STATE, kernel.GET_STATE, kernel.MJ_STEP, kernel.FORWARD]] = nothing.address
+    best = {}
+    for label, calls in (("reward", idle), ("all", machines.calls)):
+        times = []
+        for _ in range(rounds):
+            arguments = [delta, batch._limits, batch._action, True, obs, batch._out, batch._fault]
+            state = [batch._kind, batch._state.copy(), batch._places, batch._params.copy()]
+            counter = np.zeros(1, dtype=np.int64)
+            begin = time.perf_counter()
+            kernel.simulate(0, counter, order, machines._table[0], calls, *state, *arguments)
+            times.append(time.perf_counter() - begin)
+        best[label] = min(times)
+    return best["reward"] / best["all"]
+
+
+@numba.cfunc("void(int64, int64)")
+def nothing(model: int, data: int) -> None:
+    """In place of a MuJoCo function."""
+
+
+def policies(spec: FamilySpec) -> dict[str, tuple[Policy, int, int]]:
+    """Untrained policies of the reference sizes, each with its numbers of tasks and of copies."""
+    recurrent = rl2.build(spec, rl2.Settings(hidden=256, encoder=256), seed=0, device="cpu")
+    gradient = maml.build(spec, maml.Settings(hidden=(512, 512)), seed=0, device="cpu")
+    return {"RL2": (recurrent.policy(), 20, 1), "MAML": (gradient.policy(), 20, 10)}
+
+
+def measure(
+    name: str, family: metaworld.MetaWorldFamily, policy_threads: int, physics_threads: int
+) -> dict[str, float]:
+    """Steps per second of one rollout of one episode per sub-environment, and seconds by part."""
+    torch.set_num_threads(policy_threads)
+    clock = Clock()
+    timed = TimedFamily(family, physics_threads, clock)
+    policy, n_tasks, copies = policies(family.spec)[name]
+    tasks = family.tasks("train", n_tasks, 0)
+    keys = seeding.split(np.arange(n_tasks, dtype=np.uint64), 0)
+    begin = time.perf_counter()
+    rollout(timed, TimedPolicy(policy, clock), tasks, keys, copies)  # type: ignore[arg-type]
+    total = time.perf_counter() - begin
+    share = reward_share(timed.last)
+    spent = clock.spent
+    return {
+        "rate": n_tasks * copies * family.spec.horizon / total,
+        "physics": spent["loop"] * (1 - share) / total,
+        "reward": spent["loop"] * share / total,
+        "policy": spent["policy"] / total,
+        "env": (spent["step"] - spent["loop"]) / total,
+        "rollout": (total - spent["step"] - spent["policy"]) / total,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--learners", nargs="+", choices=("RL2", "MAML"), default=["RL2", "MAML"])
+    parser.add_argument("--horizon", type=int, default=200, help="steps per episode")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--official", action="store_true", help="with metaworld's own environment objects instead")
+    options = parser.parse_args()
+    settings = metaworld.Settings(benchmark="ML10", horizon=options.horizon)
+    family = metaworld.build(replace(settings, backend="official") if options.official else settings)
+    combinations = [(p, e) for p in (1, 2) for e in (1, 2)]
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.2f}; steps per second and shares, median of rounds")
+    print(f"{'':5} policy physics {'steps/s':>9}  " + " ".join(f"{part:>8}" for part in PARTS))
+    results = []
+    for name in options.learners:
+        measure(name, family, 1, 1)  # not counted: compilation, first placements
+        rounds: dict[tuple[int, int], list[dict[str, float]]] = {pair: [] for pair in combinations}
+        for _ in range(options.rounds):
+            for pair in combinations:
+                rounds[pair].append(measure(name, family, *pair))
+        for pair, found in rounds.items():
+            middle = {key: statistics.median(one[key] for one in found) for key in found[0]}
+            shares = " ".join(f"{middle[part]:>8.2f}" for part in PARTS)
+            print(f"{name:5} {pair[0]:>6} {pair[1]:>7} {middle['rate']:>9.0f}  {shares}", flush=True)
+            results.append({"learner": name, "policy_threads": pair[0], "physics_threads": pair[1], **middle})
+    print(json.dumps({"cores": os.cpu_count(), "horizon": options.horizon, "results": results}))
+
+
+if __name__ == "__main__":
+    main()

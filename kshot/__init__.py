@@ -1,7 +1,3 @@
 """kshot: how well does a meta-RL algorithm do after K episodes on a task it has never seen?"""
 
-from kshot.environments import register_environments
-
 __version__ = "0.1.0"
-
-register_environments()

@@ -27,7 +27,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 
-import kshot  # registers ours
+import kshot.environments  # registers ours
 from envs.metaworld._goals import Source, goals
 from envs.metaworld._references import expert
 from envs.metaworld._tasks import Goal, official_task
@@ -81,7 +81,13 @@ def player(goal: Goal, mode: str, stream: Sequence[int]) -> Player:
     rng = np.random.default_rng(stream)
     if mode == "random":
         return lambda obs, t: rng.uniform(-1.5, 1.5, 4)
-    told = expert(goal[0], prototype(goal[0], False).snapshot(goal).target)
+    control = expert(goal[0], prototype(goal[0], False).snapshot(goal).target)
+
+    def told(obs: Array, t: int) -> Array:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # the experts' gains exceed the action range
+            return control(obs, t)
+
     return told if mode == "expert" else lambda obs, t: told(obs, t) + rng.normal(0.0, _NOISE, 4)
 
 
@@ -105,13 +111,11 @@ def record(
     single = [player(goal, mode, (i, DTYPES.index(dtype))) for i, (goal, mode) in enumerate(played)]
     actions = np.zeros((steps, len(played), 4), dtype)
     rows, obs = [], first
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # the experts' gains exceed the action range
-        for t in range(steps):
-            for i, act in enumerate(single):
-                actions[t, i] = act(obs[i], t)
-            obs, reward, _, truncated, info = env.step(actions[t])
-            rows.append((obs, reward, truncated, *(np.asarray(info[key], dtype=float) for key in INFO_KEYS)))
+    for t in range(steps):
+        for i, act in enumerate(single):
+            actions[t, i] = act(obs[i], t)
+        obs, reward, _, truncated, info = env.step(actions[t])
+        rows.append((obs, reward, truncated, *(np.asarray(info[key], dtype=float) for key in INFO_KEYS)))
     env.close()
     return actions, _columns(rows), first
 
@@ -240,9 +244,7 @@ def compare_benchmark(benchmark: str, steps: int = 1050, seed: int = 3, threads:
     draw(3)
     modes = [MODES[0] if i % 2 == 0 else MODES[2] for i in range(n)]
     act = players(ours.goals, modes, seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        compare_vectors(report, ours, theirs, act, steps)
+    compare_vectors(report, ours, theirs, act, steps)
     draw(60 // max(n // 10, 1))  # for ML1 and ML10 more draws than a sub-environment has goals
     ours.close()
     theirs.close()

@@ -1,10 +1,11 @@
-"""Meta-World: bit-equality with freshly built official environments, and the integrity of goals and splits."""
+"""The Meta-World family: equality with official environments, and the integrity of goals and splits."""
 
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 import metaworld
 import numpy as np
@@ -13,8 +14,10 @@ from metaworld.env_dict import ALL_V3_ENVIRONMENTS, ML25_V3
 
 from envs import metaworld as family_module
 from envs.metaworld import MetaWorldFamily, Settings, _goals, _references
-from envs.metaworld._goals import official_task
+from envs.metaworld._goals import Source
+from envs.metaworld._tasks import Goal, official_task
 from kshot.types import Array, Split, Task
+from tests.parity import replay
 
 ML1: Any = metaworld.ML1  # untyped upstream
 FAKE_SEED = 1_000_003
@@ -43,46 +46,34 @@ def play(family: MetaWorldFamily, name: str, tasks: list[Task]) -> tuple[Array, 
     return returns, ever, info["success"]
 
 
+@pytest.mark.parametrize("backend", ["engine", "official"])
 @pytest.mark.parametrize("name", ["reach-v3", "push-v3"])
-def test_equal_to_freshly_built_official_environments(name: str) -> None:
-    """Observation, reward, success and truncation of 100 steps, in environment objects that were used before."""
-    family = family_module.build(Settings(task=name, horizon=100))
-    tasks = family.tasks("test", 2, 0)
-    used = family.vector_env(family.tasks("train", 4, 1), 1)
-    used.reset()
-    rng = np.random.default_rng(0)
-    for _ in range(30):
-        used.step(rng.uniform(-1, 1, (4, 4)))
-    used.close()
+def test_equal_to_freshly_built_official_environments(name: str, backend: Literal["engine", "official"]) -> None:
+    """Learners' actions are clipped and cast as the action space says; everything else is Metaworld's.
 
+    The official classes clip the movement but not the gripper's effort, so a family that forgot to would differ.
+    """
+    family = family_module.build(Settings(task=name, horizon=100, backend=backend))
+    tasks = family.tasks("test", 2, 0)
     env = family.vector_env(tasks, 2)
-    actions = rng.uniform(-1, 1, (100, 4, 4)).astype(np.float32)
     # The expert's hand goes to the object, so that the contact terms of push's reward are reached as well.
     expert = family.references["oracle"](tasks)
-    obs, _ = env.reset()
-    trace: list[tuple[Any, ...]] = [(obs,)]
-    memory = expert.start(2, 2)
+    actions = np.random.default_rng(0).uniform(-1.5, 1.5, (100, 4, 4))
+    first, _ = env.reset()
+    obs, memory, trace = first, expert.start(2, 2), []
     for t in range(100):
-        guided = expert.act(obs.reshape(2, 2, -1), memory, None)[0].reshape(4, 4).astype(np.float32)
-        actions[t, ::2] = np.clip(guided[::2], -1, 1)
+        actions[t, ::2] = expert.act(obs.reshape(2, 2, -1), memory, None)[0].reshape(4, 4)[::2]
         obs, reward, terminated, truncated, info = env.step(actions[t])
-        assert not terminated.any()
-        trace.append((obs, reward, info["success"], truncated))
+        assert not terminated.any() and truncated.all() == (t == 99)
+        trace.append((obs, reward, info["success"]))
     env.close()
-
-    official = {goal: task for task in ML1(name, seed=0).test_tasks for goal in _goals._read([task])}
     for i in range(4):
-        fresh = ALL_V3_ENVIRONMENTS[name]()
-        fresh.set_task(official[(name, tasks[i // 2]["rand_vec"])])
-        first, _ = fresh.reset()
-        assert np.array_equal(trace[0][0][i], first)
-        for t in range(100):
-            obs, reward, _, _, info = fresh.step(actions[t, i])
-            ours = trace[t + 1]
-            assert np.array_equal(ours[0][i], obs)
-            assert ours[1][i] == reward
-            assert ours[2][i] == (info["success"] == 1.0)
-    assert trace[100][3].all() and not trace[99][3].any()
+        cast = np.clip(actions[:, i].astype(np.float32), -1.0, 1.0)
+        goal = (name, tasks[i // 2]["rand_vec"])
+        expected, expected_first = replay(ALL_V3_ENVIRONMENTS[name](), goal, cast)
+        assert np.array_equal(first[i], expected_first)
+        for k, key in enumerate(("obs", "reward", "success")):
+            assert np.array_equal([step[k][i] for step in trace], expected[key])
 
 
 def test_an_episode_can_be_repeated_in_place(reach: MetaWorldFamily) -> None:
@@ -116,14 +107,20 @@ def test_a_bad_action_is_refused(reach: MetaWorldFamily) -> None:
     env.close()
 
 
-def test_the_pool_reuses_what_was_closed_and_shares_nothing_open(reach: MetaWorldFamily) -> None:
-    tasks = reach.tasks("train", 2, 0)
-    first, second = reach.vector_env(tasks, 1), reach.vector_env(tasks, 1)
-    mine, yours = set(map(id, first._envs)), set(map(id, second._envs))
+def test_official_objects_are_reused_when_closed_and_never_shared(reach: MetaWorldFamily) -> None:
+    """They cost 20 MB each: an evaluation that built its own would fill the memory, a shared one mix two episodes."""
+    family = family_module.build(replace(reach.settings, backend="official"))
+    tasks = family.tasks("train", 2, 0)
+
+    def objects(env: Any) -> set[int]:
+        return set(map(id, env._backend._envs))
+
+    first, second = family.vector_env(tasks, 1), family.vector_env(tasks, 1)
+    mine, yours = objects(first), objects(second)
     assert len(mine) == len(yours) == 2 and not mine & yours
     first.close()
-    third = reach.vector_env(tasks, 1)
-    assert set(map(id, third._envs)) == mine
+    third = family.vector_env(tasks, 1)
+    assert objects(third) == mine
     second.close()
     third.close()
 
@@ -163,43 +160,44 @@ def test_every_split_has_50_goals_per_class_and_no_more(reach: MetaWorldFamily) 
         reach.tasks("test", 51, 0)
 
 
-class FakeML25:
-    """Stands in for ML25, whose 30 classes take 20 s to draw: two training classes, of which one is tested on too."""
+@pytest.mark.parametrize("split", ["test", "validation"])
+def test_a_leak_between_splits_stops_whoever_asks_for_them(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training goal among the test goals would count as success on an unseen task."""
+    first = {"train": 0, "test": 100, "validation": 200} | {split: 49}
 
-    def __init__(self, seed: int) -> None:
-        self.train_tasks = fake_tasks(["basketball-v3", "reach-v3"], 100 * seed)
-        self.test_tasks = fake_tasks(["basketball-v3", "sweep-v3", "door-close-v3"], 100 * seed + 50)
+    def leaking(source: Source, wanted: Split) -> tuple[Goal, ...]:
+        return tuple((source.task, (float(first[wanted] + i),)) for i in range(50))
 
-
-class LeakingML1:
-    """One test goal is a training goal."""
-
-    def __init__(self, name: str, seed: int) -> None:
-        self.train_tasks = fake_tasks([name], 100 * seed)
-        self.test_tasks = fake_tasks([name], 100 * seed + 49)
-
-
-def fake_tasks(names: list[str], first: int) -> list[Any]:
-    return [official_task((name, (float(first + i),))) for name in names for i in range(50)]
-
-
-def test_a_leak_between_splits_stops_the_build(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metaworld, "ML1", LeakingML1)
+    monkeypatch.setattr(_goals, "_draw", leaking)
+    family = family_module.build(Settings(goal_seed=FAKE_SEED + len(split)))
     with pytest.raises(RuntimeError, match="1 goals are in two splits"):
-        family_module.build(Settings(goal_seed=FAKE_SEED))
+        family.tasks(split, 1, 0)
+
+
+class FakePrototype:
+    """Draws placements in no time."""
+
+    def __init__(self, name: str, goal_observable: bool) -> None:
+        pass
+
+    def draw(self, n: int, stream: np.random.RandomState) -> list[tuple[float, ...]]:
+        return [(float(x),) for x in stream.random_sample(n)]
 
 
 def test_classes_trained_on_leave_the_test_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Success on them says nothing about unseen classes; the goals of the other classes stay the official ones."""
     assert set(ML25_V3["train"]) & set(ML25_V3["test"]) == {"basketball-v3"}
-    monkeypatch.setattr(metaworld, "ML25", FakeML25)
+    monkeypatch.setattr(_goals, "prototype", FakePrototype)
     family = family_module.build(Settings(benchmark="ML25", horizon=10, goal_seed=FAKE_SEED))
-    test = family.tasks("test", 100, 0)
-    assert {task.group for task in test} == {"sweep-v3", "door-close-v3"}
+    test = family.tasks("test", 200, 0)
+    assert {task.group for task in test} == set(ML25_V3["test"]) - {"basketball-v3"}
+    official = _goals.goals(Source("ML25", seed=FAKE_SEED, keep_seen_classes=True), "test")
+    assert {(task.group, task["rand_vec"]) for task in test} == {g for g in official if g[0] != "basketball-v3"}
     # A smaller draw is spread over the classes, whatever the seed.
     for seed in range(5):
-        groups = [task.group for task in family.tasks("test", 7, seed)]
-        assert sorted(map(groups.count, set(groups))) == [3, 4]
-    assert {task.group for task in family.tasks("validation", 100, 0)} == {"basketball-v3", "reach-v3"}
+        groups = [task.group for task in family.tasks("test", 6, seed)]
+        assert sorted(map(groups.count, set(groups))) == [1, 1, 2, 2]
+    assert {task.group for task in family.tasks("validation", 25, 0)} == set(ML25_V3["train"])
 
 
 def test_the_observation_centre_is_the_mean_at_reset(reach: MetaWorldFamily) -> None:
@@ -274,7 +272,7 @@ def test_expert_is_told_the_goal_on_a_private_copy(reach: MetaWorldFamily) -> No
         ({"benchmark": "ML11"}, r"unknown benchmark 'ML11' \(did you mean 'ML1'\?\)"),
         ({"horizon": 501}, "horizon must be between 1 and 500, got 501"),
         ({"episodes_per_trial": 0}, "episodes_per_trial must be at least 1"),
-        ({"goal_seed": -1}, "goal_seed must not be negative"),
+        ({"goal_seed": -1}, "the seed of the goals must not be negative"),
     ],
 )
 def test_settings_are_checked(values: dict[str, Any], message: str) -> None:

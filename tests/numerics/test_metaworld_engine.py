@@ -15,7 +15,7 @@ import mujoco
 import numpy as np
 import pytest
 
-import kshot  # noqa: F401  (registers the environments)
+import kshot.environments  # noqa: F401  (registers the environments)
 from envs.metaworld import MetaWorldVectorEnv, _vector
 from envs.metaworld._goals import Source, goals
 from envs.metaworld._tasks import Goal

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
 
 import mujoco
 import numpy as np
@@ -12,7 +11,7 @@ from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 from metaworld.sawyer_xyz_env import SawyerXYZEnv
 
 from envs.metaworld._tasks import Goal
-from envs.metaworld.engine import INFO_KEYS, observation_bounds, reset_to
+from envs.metaworld.engine import INFO_KEYS, STATE, observation_bounds, reset_to
 from kshot.types import Array
 
 _UNSTABLE = [int(getattr(mujoco.mjtWarning, f"mjWARN_BAD{name}")) for name in ("QPOS", "QVEL", "QACC")]
@@ -46,10 +45,11 @@ class OfficialBatch:
             self.unstable[i] = counts[_UNSTABLE].any()
             counts[_UNSTABLE] = 0
 
-    def render(self, i: int, goal: Goal) -> Array:
-        env: Any = self._envs[i]
-        frame: Array = env.mujoco_renderer.render("rgb_array")
-        return frame
+    def state(self, i: int) -> Array:
+        env = self._envs[i]
+        state = np.empty(mujoco.mj_stateSize(env.model, STATE))
+        mujoco.mj_getState(env.model, env.data, state, STATE)
+        return state
 
     def close(self) -> None:
         for key, env in zip(self._keys, self._envs, strict=True):

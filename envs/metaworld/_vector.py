@@ -13,6 +13,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from metaworld.sawyer_xyz_env import SawyerXYZEnv
 
+from envs.metaworld._cameras import Cameras
 from envs.metaworld._official import OfficialBatch
 from envs.metaworld._tasks import Goal, check_goals
 from envs.metaworld.engine import INFO_KEYS, Batch, why_inexact
@@ -52,7 +53,9 @@ class Backend(Protocol):
 
     def step(self, chosen: Array, actions: Array, obs: Array, reward: Array) -> None: ...
 
-    def render(self, i: int, goal: Goal) -> Array: ...
+    def state(self, i: int) -> Array:
+        """Integration state of the simulation of sub-environment ``i``."""
+        ...
 
     def close(self) -> None: ...
 
@@ -82,6 +85,7 @@ class MetaWorldVectorEnv(VectorEnv[Array, Array, Array]):
         backend: "engine", or "official" for one official object per sub-environment (for comparison; slower).
         reward_version: "v2", or "v1" with the official backend.
         render_mode: "rgb_array" to allow ``render``.
+        camera_name: camera of the scene that ``render`` looks through.
 
     Raises:
         ValueError: an argument is out of range, or a goal or a class is unknown.
@@ -103,13 +107,16 @@ class MetaWorldVectorEnv(VectorEnv[Array, Array, Array]):
         backend: str = "engine",
         reward_version: Literal["v1", "v2"] = "v2",
         render_mode: str | None = None,
+        camera_name: str = "corner4",
     ) -> None:
         check_goals(goals)
         _check_arguments(horizon, threads, backend, reward_version, render_mode)
         self.goals: list[Goal] = list(goals)
+        self._playing = list(goals)  # ``goals`` may already hold those of the next episode
         self.names = [name for name, _ in goals]
         self.num_envs = len(self.goals)
         self.render_mode = render_mode
+        self._cameras = Cameras(camera_name, goal_observable)
         self.backend_name = _usable(backend)
         self._backend: Backend
         if self.backend_name == "engine":
@@ -229,16 +236,19 @@ class MetaWorldVectorEnv(VectorEnv[Array, Array, Array]):
         if self.render_mode != "rgb_array":
             raise ValueError('metaworld: pass render_mode="rgb_array" to render')
         chosen = range(self.num_envs) if index is None else [index]
-        frames = tuple(self._backend.render(i, self.goals[i]) for i in chosen)
+        frames = tuple(self._cameras.picture(self._playing[i], self._backend.state(i)) for i in chosen)
         return frames if index is None else frames[0]
 
     def close_extras(self, **kwargs: Any) -> None:
         """Give back what the backend holds."""
+        self._cameras.close()
         self._backend.close()
 
     def _begin(self, chosen: Array) -> None:
         """Reset the sub-environments ``chosen``; their rows of ``_raw`` are written in place."""
         self._backend.reset([int(i) for i in chosen], self.goals, self._raw)
+        for i in chosen:
+            self._playing[i] = self.goals[i]
         self._elapsed[chosen] = 0
         self._finished = self._finished.copy()
         self._finished[chosen] = False

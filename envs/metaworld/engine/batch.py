@@ -11,11 +11,10 @@ from typing import Any
 
 import mujoco
 import numpy as np
-from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 
 from envs.metaworld._tasks import Goal
 from envs.metaworld.engine import kernel
-from envs.metaworld.engine.prototypes import Prototype, observation_bounds, place_all, prototype, reset_to
+from envs.metaworld.engine.prototypes import Prototype, observation_bounds, place_all, prototype
 from envs.metaworld.engine.translation import FIELDS, INFO_KEYS
 from kshot.types import Array
 
@@ -123,7 +122,6 @@ class Batch:
     def __init__(self, names: Sequence[str], threads: int, goal_observable: bool) -> None:
         self._machines = machines(threads, goal_observable)
         self._goal_observable = goal_observable
-        self._cameras: dict[str, Any] = {}
         self._prototypes = [prototype(name, goal_observable) for name in names]
         self._names = list(names)
         self._ready = self._accepts_doubles = False
@@ -207,24 +205,13 @@ class Batch:
                 f"metaworld: the reward code of {self._names[i]} refuses the state of sub-environment {i}"
             )
 
-    def render(self, i: int, goal: Goal) -> Array:
-        """Picture [height, width, 3] of sub-environment ``i``, drawn by an official environment in the same state."""
-        name = self._names[i]
-        if name not in self._cameras:
-            self._cameras[name] = ALL_V3_ENVIRONMENTS[name](render_mode="rgb_array")
-        camera = self._cameras[name]
-        reset_to(camera, goal, self._goal_observable)
-        size = mujoco.mj_stateSize(camera.model, kernel.STATE)
-        mujoco.mj_setState(camera.model, camera.data, self._state[i, :size], kernel.STATE)
-        mujoco.mj_forward(camera.model, camera.data)
-        frame: Array = camera.render()
-        return frame
+    def state(self, i: int) -> Array:
+        """Integration state of sub-environment ``i`` (``mjSTATE_INTEGRATION``)."""
+        state: Array = self._state[i]
+        return state
 
     def close(self) -> None:
-        """Close the cameras; everything else belongs to the process."""
-        for camera in self._cameras.values():
-            camera.close()
-        self._cameras = {}
+        """Nothing to give back: simulations and snapshots belong to the process."""
 
     def _allocate(self, snapshots: Sequence[Any]) -> None:
         n = len(snapshots)

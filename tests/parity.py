@@ -45,6 +45,14 @@ _BENCHMARKS = {"ML1": 10, "ML10": 20, "ML45": 45}
 _INTERLEAVED = (
     ("reach-v3", "push-v3", "door-open-v3", "dial-turn-v3", "basketball-v3", "stick-pull-v3"),
     ("pick-place-v3", "drawer-close-v3", "faucet-open-v3", "peg-insert-side-v3", "soccer-v3", "hammer-v3"),
+    # Classes that share their model files in pairs.
+    (
+        "plate-slide-side-v3",
+        "plate-slide-back-side-v3",
+        "handle-press-side-v3",
+        "handle-pull-side-v3",
+        "plate-slide-v3",
+    ),
 )
 
 Player = Callable[[Array, int], Array]
@@ -220,11 +228,22 @@ def returned(result: tuple[Any, ...]) -> dict[str, Array]:
     return found
 
 
-def compare_benchmark(benchmark: str, steps: int = 1050, seed: int = 3, threads: int = 2, num_envs: int = 0) -> Report:
+def compare_benchmark(
+    benchmark: str,
+    steps: int = 1050,
+    seed: int = 3,
+    threads: int = 2,
+    num_envs: int = 0,
+    horizon: int = 500,
+    new_goal_each_episode: bool = False,
+) -> Report:
     """A benchmark with the official faults beside the official vector environment, goals drawn by both."""
     n = num_envs or _BENCHMARKS[benchmark]
     named = {"env_name": "reach-v3"} if benchmark == "ML1" else {}
-    theirs = gym.make_vec(f"Meta-World/{benchmark}-train", meta_batch_size=n, seed=seed, **named)
+    theirs: Any = gym.make_vec(
+        f"Meta-World/{benchmark}-train", meta_batch_size=n, seed=seed, max_episode_steps=horizon, **named
+    )
+    theirs.call("toggle_sample_tasks_on_reset", new_goal_each_episode)
     ours: Any = gym.make_vec(
         f"kshot/{benchmark}-train",
         num_envs=n,
@@ -232,13 +251,15 @@ def compare_benchmark(benchmark: str, steps: int = 1050, seed: int = 3, threads:
         defects=("shared-seed", "ml1-train-is-test"),
         terminate_on_success=benchmark == "ML1",  # as its test split, which is what "ML1-train" builds
         threads=threads,
+        horizon=horizon,
+        new_goal_each_episode=new_goal_each_episode,
         **named,
     )
     report = Report(benchmark)
 
     def draw(times: int) -> None:
         for k in range(times):
-            obs = np.stack([result[0] for result in theirs.call("sample_tasks")])  # type: ignore[attr-defined]
+            obs = np.stack([result[0] for result in theirs.call("sample_tasks")])
             report.compare({"obs": ours.sample_goals()[0]}, {"obs": obs}, f"{benchmark}, draw {k}", "sub-environment")
 
     draw(3)
@@ -254,7 +275,7 @@ def compare_benchmark(benchmark: str, steps: int = 1050, seed: int = 3, threads:
 def interleave(names: Sequence[str], operations: int, seed: int, threads: int = 2, horizon: int = 60) -> Report:
     """Operations on all sub-environments, one of each class: a step, or new goals and a reset of some of them."""
     rng = np.random.default_rng(seed)
-    pools = [goals(Source("ML1", name, 0), "train")[:4] for name in names]
+    pools = [goals(Source("ML1", name, seed), "train")[:12] for name in names]
 
     def drawn() -> list[Goal]:
         return [pool[rng.integers(len(pool))] for pool in pools]

@@ -5,7 +5,11 @@
 
 from __future__ import annotations
 
+import ast
+import functools
 import time
+from collections import defaultdict
+from itertools import permutations
 from pathlib import Path
 from threading import Event, current_thread
 from typing import Any
@@ -19,9 +23,9 @@ import kshot.environments  # noqa: F401  (registers the environments)
 from envs.metaworld import MetaWorldVectorEnv, _vector
 from envs.metaworld._goals import Source, goals
 from envs.metaworld._tasks import Goal
-from envs.metaworld.engine import exactness, kernel, library
+from envs.metaworld.engine import exactness, kernel, library, prototypes, rewriting
 from kshot.types import Array
-from tests.parity import CLASSES, compare_class, interleave
+from tests.parity import CLASSES, Report, compare_class, interleave
 
 CAGED = ("push-v3", "pick-place-v3", "dial-turn-v3")
 """Rewards that depend on the action, so that its type reaches their last digits."""
@@ -30,6 +34,18 @@ MIXED = ("push-v3", "reach-v3", "drawer-open-v3", "dial-turn-v3")
 
 def first_goals(names: tuple[str, ...], n: int = 1) -> list[Goal]:
     return [goal for name in names for goal in goals(Source("ML1", name, 0), "train")[:n]]
+
+
+@pytest.mark.parametrize("other", [np.nextafter(1.0, 2.0), -0.0, np.nan])
+def test_the_comparison_sees_every_bit(other: float) -> None:
+    """All tests below rest on it."""
+    ours, report = np.array([[1.0, 0.0], [1.0, 0.0]]), Report("numbers")
+    report.compare({"obs": ours}, {"obs": ours.copy()}, "here", "step")
+    assert report.mismatches == 0
+    theirs = ours.copy()
+    theirs[1, int(other == 0)] = other
+    report.compare({"obs": ours}, {"obs": theirs}, "here", "step")
+    assert report.mismatches == 1 and report.first.startswith("here, step 1, obs: ours [1. 0.], official")
 
 
 @pytest.mark.parametrize("name", CLASSES)
@@ -47,6 +63,29 @@ def test_equal_after_any_order_of_resets_new_goals_and_steps(seed: int) -> None:
     report = interleave(MIXED, operations=120, seed=seed, horizon=25)
     assert report.steps > 300
     assert report.mismatches == 0, report.first
+
+
+def test_a_placement_does_not_depend_on_what_was_stepped_before() -> None:
+    """Classes with the same model file share simulations, and some move a body that the others leave where it is.
+
+    Where it stands shows in no observation before something touches it.
+    """
+    sharing: defaultdict[str, list[str]] = defaultdict(list)
+    for name in CLASSES:
+        sharing[prototypes.prototype(name, False).model_file].append(name)
+    groups = [names for names in sharing.values() if len(names) > 1]
+    assert len(groups) > 5
+    for names in groups:
+        fresh = {name: prototypes.Prototype(name, False) for name in names}
+        unplaced = {name: iter(goals(Source("ML1", name, 1), "train")) for name in names}
+        for stepped, placed in permutations(names, 2):
+            env = MetaWorldVectorEnv([next(unplaced[stepped])], threads=1, autoreset_mode="Disabled")
+            env.reset()
+            env.step(np.zeros((1, 4), dtype=np.float32))
+            goal = next(unplaced[placed])
+            ours, expected = prototypes.prototype(placed, False).snapshot(goal), fresh[placed].snapshot(goal)
+            for part in ("places", "state", "obs", "params"):
+                assert getattr(ours, part).tobytes() == getattr(expected, part).tobytes(), (placed, stepped, part)
 
 
 def test_the_number_of_threads_is_not_part_of_the_result() -> None:
@@ -155,6 +194,26 @@ def test_an_error_in_a_thread_reaches_the_caller_and_leaves_nothing_behind(
         assert not busy.is_set()
         expected = fresh.step(action)
         assert found[0].tobytes() == expected[0].tobytes() and found[1].tobytes() == expected[1].tobytes()
+
+
+def test_threads_do_not_parse_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python 3.11 counts the depth of syntax trees per process: at times two threads at once end in a SystemError."""
+    parse, inside, overlaps = ast.parse, [], []
+
+    def watched(*arguments: Any, **settings: Any) -> Any:
+        overlaps.append(len(inside))
+        inside.append(None)
+        time.sleep(0.001)
+        try:
+            return parse(*arguments, **settings)
+        finally:
+            inside.pop()
+
+    monkeypatch.setattr(prototypes, "prototype", functools.cache(prototypes.Prototype))
+    monkeypatch.setattr(ast, "parse", watched)
+    rewriting._code.cache_clear()
+    prototypes.place_all(first_goals(MIXED), False, threads=4)
+    assert len(overlaps) > 20 and not any(overlaps)
 
 
 def test_a_machine_that_computes_differently_gets_the_official_classes(monkeypatch: pytest.MonkeyPatch) -> None:

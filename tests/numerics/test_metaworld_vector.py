@@ -88,9 +88,11 @@ def test_a_recurrent_policy_sees_the_end_of_the_episode() -> None:
         assert np.array_equal(other[:, 39:], np.zeros((2, 6)) if ends else obs[:, 39:])
 
 
-def test_a_benchmark_draws_goals_in_the_official_order() -> None:
+@pytest.mark.parametrize("each_episode", [False, True])
+def test_a_benchmark_draws_goals_in_the_official_order(each_episode: bool) -> None:
     """With the defect "shared-seed" a run of other people's code can be repeated, goal by goal."""
-    report = compare_benchmark("ML1", steps=60, seed=5, num_envs=2)
+    settings = {"num_envs": 2, "horizon": 25, "new_goal_each_episode": each_episode}
+    report = compare_benchmark("ML1", steps=60, seed=5, **settings)
     assert report.steps == 120
     assert report.mismatches == 0, report.first
 
@@ -292,7 +294,7 @@ def test_a_mask_that_selects_nothing_or_something_else_is_refused(mask: Array) -
         ("ML10-train", {"num_envs": 600}, "60 sub-environments of .* for 50 goals"),
         ("ML1-train", {"num_envs": 1, "env_name": "reach"}, r"did you mean 'reach-v3'\?"),
         ("ML1-train", {"num_envs": 1, "env_name": "reach-v3", "defects": ["shared-sed"]}, "mean 'shared-seed'"),
-        ("ML1-train", {"num_envs": 1, "env_name": "reach-v3", "backend": "offical"}, "did you mean 'official'"),
+        ("ML1-train", {"num_envs": 1, "env_name": "reach-v3", "backend": "officia"}, "did you mean 'official'"),
         ("ML1-train", {"num_envs": 1, "env_name": "reach-v3", "horizon": 501}, "horizon must be between 1 and 500"),
         ("ML1-train", {"num_envs": 1, "env_name": "reach-v3", "threads": 0}, "threads must be at least 1"),
         ("ML1-train", {"num_envs": 1, "env_name": "reach-v3", "render_mode": "human"}, "render_mode must be"),

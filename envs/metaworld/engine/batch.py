@@ -66,8 +66,10 @@ class Machines:
                 self._jobs[thread - 1].put((thread % 2, self._table[thread], counter, piece_order, arguments))
             faults: list[BaseException | None] = []
             if jobs:
-                self._simulate(0, self._table[0], jobs[0][1], jobs[0][2], arguments)
-                faults = [self._done.get() for _ in jobs[1:]]
+                try:
+                    self._simulate(0, self._table[0], jobs[0][1], jobs[0][2], arguments)
+                finally:  # an interrupt in this thread must not leave the others at work
+                    faults = [self._done.get() for _ in jobs[1:]]
         for fault in faults:
             if fault is not None:
                 raise fault

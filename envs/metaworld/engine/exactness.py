@@ -12,7 +12,7 @@ from llvmlite import ir
 from scipy.spatial.transform import Rotation
 
 from envs.metaworld.engine import library
-from envs.metaworld.engine.symbols import POINTER, YES, Symbol, Writer, lift, objects
+from envs.metaworld.engine.symbols import POINTER, YES, Symbol, Writer, objects
 from envs.metaworld.engine.translation import compile_module, load, store
 from kshot.types import Array
 
@@ -27,7 +27,7 @@ def compiled(body: Callable[[Any], Any], n_inputs: int, n_outputs: int) -> Calla
     source, target = function.args
     outputs = body(objects([Symbol(writer, load(writer, source, i), YES) for i in range(n_inputs)]))
     for i, value in enumerate(np.atleast_1d(outputs)):
-        store(writer, target, i, lift(writer, value))
+        store(writer, target, i, value)
     writer.ir.ret_void()
     engine = compile_module(module)
     call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(engine.get_function_address("check"))

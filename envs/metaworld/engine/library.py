@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from envs.metaworld.engine.symbols import DOUBLE, YES, Symbol, Truth, lift, objects, select
+from envs.metaworld.engine.symbols import DOUBLE, Symbol, Truth, Unsupported, lift, objects, select
 
 
 class Rotation:
@@ -45,15 +45,21 @@ class Rotation:
 
 
 def clip(x: Any, a_min: Any, a_max: Any, dtype: Any = None) -> Any:
-    """``np.clip``: the bound wins a tie, which matters for the sign of a zero."""
+    """``np.clip``: a bound in an array wins a tie, another bound loses it, which matters for the sign of a zero."""
     if isinstance(x, np.ndarray):
+        wins = isinstance(a_min, np.ndarray)
         low, high = np.broadcast_to(a_min, x.shape), np.broadcast_to(a_max, x.shape)
-        return objects([clip(v, lo, hi) for v, lo, hi in zip(x, low, high, strict=True)])
+        return objects([_clip(v, lo, hi, wins) for v, lo, hi in zip(x, low, high, strict=True)])
+    return _clip(x, a_min, a_max, False)
+
+
+def _clip(x: Any, a_min: Any, a_max: Any, wins: bool) -> Any:
     if not isinstance(x, Symbol):
         return np.clip(x, a_min, a_max)
-    # -inf and inf bounds of the observation space change nothing.
-    raised = x if a_min == -np.inf else _bounded(x > a_min, x, a_min)
-    return raised if a_max == np.inf else _bounded(raised < a_max, raised, a_max)
+    x = x.as_numpy()
+    # -inf and inf bounds of the observation space change nothing. NaN is neither below nor above and stays.
+    raised = x if a_min == -np.inf else _bounded(~(x <= a_min if wins else x < a_min), x, a_min)
+    return raised if a_max == np.inf else _bounded(~(raised >= a_max if wins else raised > a_max), raised, a_max)
 
 
 def _bounded(inside: Truth, x: Symbol, bound: Any) -> Symbol:
@@ -65,59 +71,93 @@ def _bounded(inside: Truth, x: Symbol, bound: Any) -> Symbol:
 
 def norm(x: Any, ord: int | None = None) -> Any:
     """Norm of a vector as ``np.linalg.norm`` computes it: the root of BLAS's dot product."""
-    if isinstance(x, Symbol):
-        x = [x]
-    if not any(isinstance(item, Symbol) for item in x):
-        return np.linalg.norm(x.astype(np.float64), ord)
-    writer = next(item.writer for item in x if isinstance(item, Symbol))
-    return Symbol(writer, writer.dot([lift(writer, item).value for item in x])).sqrt()
+    items = list(_elements(np.atleast_1d(x)))
+    writer = next((item.writer for item in items if isinstance(item, Symbol)), None)
+    if writer is None:
+        return np.linalg.norm(np.array(items, dtype=np.float64), ord)
+    return Symbol(writer, writer.dot([lift(writer, item).value for item in items])).sqrt()
 
 
 def _where(condition: Any, x: Any, y: Any) -> Any:
     if not isinstance(condition, Truth):
         return np.where(condition, x, y)
-    # np.where makes an array, whose elements are np.float64.
-    a, b = (np.float64(v) if isinstance(v, (int, float)) else v for v in (x, y))
-    chosen = select(condition, a, b)
-    return Symbol(chosen.writer, chosen.value, YES)
+    return select(condition, *_elements(np.array([x, y], dtype=object)))
 
 
-def _ufunc(name: str) -> Callable[[Any], Any]:
+def _elements(items: Any) -> Any:
+    """``items`` as they are in an array of float64."""
+    return objects([_element(item) for item in items.flat]).reshape(items.shape)
+
+
+def _element(item: Any) -> Any:
+    if isinstance(item, Symbol):
+        item.refuse_single("an array")
+        return item.as_numpy()
+    return np.float64(item)
+
+
+def _each(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """``function`` of a number, for arrays too."""
+
     def apply(x: Any) -> Any:
-        if isinstance(x, np.ndarray):
-            return objects([apply(item) for item in x.flat]).reshape(x.shape)
-        return x.ufunc(name) if isinstance(x, Symbol) else getattr(np, name)(x)
+        return (
+            objects([function(item) for item in x.flat]).reshape(x.shape) if isinstance(x, np.ndarray) else function(x)
+        )
 
     return apply
 
 
-def numpy() -> Any:
-    """A stand-in for the numpy module; arrays of symbols are object arrays, so most of numpy works on them as it is."""
+def _ufunc(name: str) -> Callable[[Any], Any]:
+    return _each(lambda x: x.ufunc(name) if isinstance(x, Symbol) else getattr(np, name)(x))
 
-    def array(items: Any, *args: Any, **kwargs: Any) -> Any:
-        return np.array(items, dtype=object)
 
-    def conjunction(a: Any, b: Any) -> Any:
-        return a & b if isinstance(a, Truth) and isinstance(b, Truth) else (b if a is True else a)
+def _logical_and(a: Any, b: Any) -> Any:
+    if isinstance(a, Truth) and isinstance(b, Truth):
+        return a & b
+    known, other = (b, a) if isinstance(a, Truth) else (a, b)
+    return other if known else False
 
-    class Shim:
-        ndarray = np.ndarray
-        linalg = SimpleNamespace(norm=norm)
 
-        def __getattr__(self, name: str) -> Any:
-            return getattr(np, name)
+class _Numpy:
+    """A stand-in for the numpy module. What it does not have is refused: it might not be exact.
 
-    shim = Shim()
-    for name, function in {
-        "array": array,
-        "zeros": lambda n: array([np.float64(0.0)] * n),
-        "abs": abs,
-        "clip": clip,
-        "where": _where,
-        "logical_and": conjunction,
-        "isscalar": lambda x: isinstance(x, Symbol) or np.isscalar(x),
-        "zeros_like": lambda x: objects([np.float64(0.0)] * len(x)),
-        **{name: _ufunc(name) for name in ("log", "exp", "sin", "cos")},
-    }.items():
-        setattr(shim, name, function)
-    return shim
+    Arrays of symbols are object arrays, so the functions that only move elements are numpy's own.
+    """
+
+    pi = np.pi
+    ndarray = np.ndarray
+    linalg = SimpleNamespace(norm=norm)
+    split = staticmethod(np.split)
+    copy = staticmethod(np.copy)
+    clip = staticmethod(clip)
+    where = staticmethod(_where)
+    logical_and = staticmethod(_logical_and)
+    log, exp, sin, cos = (staticmethod(_ufunc(name)) for name in ("log", "exp", "sin", "cos"))
+    sqrt = staticmethod(_each(np.sqrt))
+    abs = staticmethod(_each(lambda x: abs(x).as_numpy() if isinstance(x, Symbol) else np.abs(x)))
+
+    @staticmethod
+    def array(items: Any) -> Any:
+        return _elements(np.array(items, dtype=object))
+
+    @staticmethod
+    def hstack(items: Any) -> Any:
+        return _elements(np.hstack([np.atleast_1d(np.asarray(item, dtype=object)) for item in items]))
+
+    @staticmethod
+    def zeros(n: int) -> Any:
+        return objects([np.float64(0.0)] * n)
+
+    @staticmethod
+    def zeros_like(x: Any) -> Any:
+        return objects([np.float64(0.0)] * len(x))
+
+    @staticmethod
+    def isscalar(x: Any) -> bool:
+        return isinstance(x, Symbol) or np.isscalar(x)
+
+    def __getattr__(self, name: str) -> Any:
+        raise Unsupported(f"np.{name}")
+
+
+numpy = _Numpy()

@@ -59,6 +59,7 @@ class Prototype:
         self.limits = np.stack([self.env.mocap_low, self.env.mocap_high]).astype(np.float64)
         self.action_scale: float = self.env.action_scale
         self._goal_observable = goal_observable
+        self._places = self.env.model.body_pos.copy(), self.env.model.site_pos.copy()
         self._translations: dict[bool, Translation] = {}
         self._snapshots: dict[tuple[float, ...], Snapshot] = {}
 
@@ -109,6 +110,8 @@ class Prototype:
 
     def _place(self, goal: Goal) -> Snapshot:
         env = self.env
+        # Steps use this model too, and leave behind the places of other goals and of other classes with the same file.
+        env.model.body_pos[:], env.model.site_pos[:] = self._places
         obs = reset_to(env, goal, self._goal_observable)
         state = np.empty(mujoco.mj_stateSize(env.model, STATE))
         mujoco.mj_getState(env.model, env.data, state, STATE)

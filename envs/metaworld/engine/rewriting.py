@@ -12,13 +12,17 @@ import builtins
 import inspect
 import operator
 import textwrap
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from types import CodeType, FunctionType
 from typing import Any
 
-from envs.metaworld.engine.symbols import Optional, Symbol, Truth, Unsupported, Writer, lift, select
+from envs.metaworld.engine.symbols import YES, Optional, Symbol, Truth, Unsupported, Writer, select
+
+_parsing = threading.Lock()
+"""Python 3.11 counts the depth of syntax trees per process: two threads that parse at once can raise SystemError."""
 
 
 def rewrite(function: Callable[..., Any], writer: Writer, replaced: Mapping[str, Any]) -> Callable[..., Any]:
@@ -27,7 +31,9 @@ def rewrite(function: Callable[..., Any], writer: Writer, replaced: Mapping[str,
     if original.__name__ == "inner" and original.__closure__:  # metaworld's assert_task_is_set hides the method
         original = next(c.cell_contents for c in original.__closure__ if isinstance(c.cell_contents, FunctionType))
     names: dict[str, Any] = {**original.__globals__, **_operations(writer), **replaced}
-    exec(_code(original), names)
+    with _parsing:
+        code = _code(original)
+    exec(code, names)
     rewritten: Callable[..., Any] = names[original.__name__]
     return rewritten
 
@@ -247,11 +253,13 @@ def _operations(writer: Writer) -> dict[str, Any]:
 
     def overwrite(array: Any, part: Any, value: Any) -> None:
         condition = writer.condition()
+        if isinstance(value, Symbol):
+            value = Symbol(writer, value.value, strong=YES)  # the arrays of the translated code hold float64
         array[part] = value if condition is None else select(condition, value, array[part])
 
     def to_float(value: Any) -> Any:
         if isinstance(value, Truth):
-            return lift(writer, value)
+            return value.number()
         return value.as_weak() if isinstance(value, Symbol) else float(value)
 
     def to_bool(value: Any) -> Any:

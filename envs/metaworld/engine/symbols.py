@@ -127,6 +127,10 @@ class Truth:
     def __bool__(self) -> bool:
         raise Unsupported("a condition on run-time data outside the statements that are translated")
 
+    def number(self) -> Symbol:
+        """``float(condition)``."""
+        return Symbol(self.writer, self.writer.ir.uitofp(self.value, DOUBLE))
+
     def __invert__(self) -> Truth:
         return Truth(self.writer, self.writer.ir.not_(self.value))
 
@@ -158,6 +162,11 @@ class Symbol:
 
     def item(self) -> Symbol:
         return self.as_weak()
+
+    def as_numpy(self) -> Symbol:
+        """As numpy's functions return it: np.float32 if it is one, else np.float64."""
+        strong = YES if self.single is NO else self.writer.choose(self.single, NO, YES)
+        return Symbol(self.writer, self.value, strong, self.single)
 
     def __bool__(self) -> bool:
         raise Unsupported("a condition on run-time data outside the statements that are translated")
@@ -214,7 +223,7 @@ class Symbol:
         return self._arithmetic(other, "fdiv", swap=True)
 
     def __pow__(self, other: float) -> Symbol:
-        self._refuse_single("a power")
+        self.refuse_single("a power")
         return Symbol(self.writer, self.writer.power(self.value, self.lift(other).value), self.strong)
 
     def __neg__(self) -> Symbol:
@@ -225,14 +234,15 @@ class Symbol:
 
     def sqrt(self) -> Symbol:
         """Found by name when ``np.sqrt`` meets an array of symbols."""
-        self._refuse_single("a square root")
+        self.refuse_single("a square root")
         return Symbol(self.writer, self.writer.intrinsic("sqrt", self.value), YES)
 
     def ufunc(self, name: str) -> Symbol:
-        self._refuse_single(f"np.{name}")
+        self.refuse_single(f"np.{name}")
         return Symbol(self.writer, self.writer.ufunc(name, self.value), YES)
 
-    def _refuse_single(self, what: str) -> None:
+    def refuse_single(self, what: str) -> None:
+        """Raise Unsupported if this may be a float32."""
         if self.single is not NO:
             raise Unsupported(f"{what} of a float32")
 
@@ -279,8 +289,6 @@ def lift(writer: Writer, number: Any) -> Symbol:
     """A constant as a symbol: Python numbers are weak, numpy's float64 is strong."""
     if isinstance(number, Symbol):
         return number
-    if isinstance(number, Truth):
-        return Symbol(writer, writer.ir.uitofp(number.value, DOUBLE))
     if isinstance(number, np.float64):
         return Symbol(writer, ir.Constant(DOUBLE, float(number)), YES)
     if isinstance(number, (bool, int, float)):

@@ -138,7 +138,7 @@ class StandIn:
         self._env = env
         self._pointer = params
         # Global names of the official modules that must mean something else: libraries, and the class itself.
-        helpers: dict[str, Any] = {"np": library.numpy(), "Rotation": library.Rotation}
+        helpers: dict[str, Any] = {"np": library.numpy, "Rotation": library.Rotation}
         names = ("tolerance", "_sigmoids", "hamacher_product", "rect_prism_tolerance", "inverse_tolerance")
         for name in names:
             helpers[name] = lambda *a, _name=name, **k: rewrite(getattr(reward_utils, _name), writer, helpers)(*a, **k)
@@ -250,7 +250,8 @@ def load(writer: Writer, pointer: ir.Value, index: int) -> ir.Value:
 
 def store(writer: Writer, pointer: ir.Value, index: int, value: Any) -> None:
     """``pointer[index] = value``."""
-    writer.ir.store(lift(writer, value).value, writer.ir.gep(pointer, [ir.Constant(WORD, index)]))
+    number = value.number() if isinstance(value, Truth) else lift(writer, value)
+    writer.ir.store(number.value, writer.ir.gep(pointer, [ir.Constant(WORD, index)]))
 
 
 def compile_module(module: ir.Module) -> Any:

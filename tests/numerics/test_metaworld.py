@@ -169,9 +169,8 @@ def test_a_leak_between_splits_stops_whoever_asks_for_them(split: Split, monkeyp
         return tuple((source.task, (float(first[wanted] + i),)) for i in range(50))
 
     monkeypatch.setattr(_goals, "_draw", leaking)
-    family = family_module.build(Settings(goal_seed=FAKE_SEED + len(split)))
     with pytest.raises(RuntimeError, match="1 goals are in two splits"):
-        family.tasks(split, 1, 0)
+        family_module.build(Settings(goal_seed=FAKE_SEED + len(split))).tasks(split, 1, 0)
 
 
 class FakePrototype:

@@ -26,7 +26,7 @@ from kshot.types import Array, Split
 from tests.parity import Report, compare_benchmark, compare_vectors, official_info, players
 
 FEW = 3
-UNUSED_SEED = 1_000_003
+UNUSED_SEED = 1_000_007
 """Goals are kept by seed: short lists of them need a seed that no other test asks for."""
 
 

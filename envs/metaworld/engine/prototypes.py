@@ -95,6 +95,7 @@ class Prototype:
         env = self.env
         env._freeze_rand_vec, env.seeded_rand_vec, env._set_task_called = False, True, True
         env.np_random = stream
+        self._restore_model()
         # Only the random numbers of these resets matter: bodies are put in their places, but nothing moves.
         env.do_simulation = lambda *_: mujoco.mj_kinematics(env.model, env.data)
         env._reset_hand = partial(env._reset_hand, steps=1)
@@ -110,14 +111,17 @@ class Prototype:
 
     def _place(self, goal: Goal) -> Snapshot:
         env = self.env
-        # Steps use this model too, and leave behind the places of other goals and of other classes with the same file.
-        env.model.body_pos[:], env.model.site_pos[:] = self._places
+        self._restore_model()
         obs = reset_to(env, goal, self._goal_observable)
         state = np.empty(mujoco.mj_stateSize(env.model, STATE))
         mujoco.mj_getState(env.model, env.data, state, STATE)
         places = np.concatenate([env.model.body_pos.ravel(), env.model.site_pos.ravel()])
         target = np.array(env._target_pos, dtype=np.float64)  # a copy: some classes hold a view of the simulation
         return Snapshot(obs, target, state, places, self._params())
+
+    def _restore_model(self) -> None:
+        """Steps use this model too: they leave the places of other goals, and of other classes with the same file."""
+        self.env.model.body_pos[:], self.env.model.site_pos[:] = self._places
 
     def _params(self) -> Array:
         """Attributes of the environment that the translated code reads."""

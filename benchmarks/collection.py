@@ -4,9 +4,10 @@
 10 copies, 2 x 512) through ``kshot.running.rollout`` with untrained policies of the reference sizes, once per
 combination of threads for the policy and threads for the physics, round by round in one process.
 
-Parts: "physics" is the time inside the compiled loop, less "reward", the translated observation and reward code, which
-is timed by itself on the same states; "policy" is ``act`` and ``observe``; "env" is the vector environment around the
-loop; "rollout" is everything else: noise, buffers, masks.
+Parts: "loop" is the stepping of all sub-environments, of which "physics" is MuJoCo and "reward" the translated
+observation and reward code, timed by itself on the same states; "policy" is ``act`` and ``observe``; "env" is the
+vector environment around the loop; "rollout" is everything else: noise, buffers, masks. The rows "official" play the
+same through metaworld's own environment objects, as kshot did before it had the engine.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from kshot import seeding
 from kshot.running.rollout import rollout
 from kshot.types import FamilySpec, Memory, Policy, Task
 
-PARTS = ("physics", "reward", "policy", "env", "rollout")
+PARTS = ("loop", "physics", "reward", "policy", "env", "rollout")
 
 
 @dataclass
@@ -78,9 +79,12 @@ class TimedFamily:
         os.environ["OMP_NUM_THREADS"] = str(self._threads)  # where the environment looks for its threads
         env = self._family.vector_env(tasks, copies)
         backend: Any = env._backend
-        loop = backend._machines.run
-        env.step = self._clock.timed("step", env.step)  # type: ignore[method-assign]
-        backend._machines = _Timed(backend._machines, self._clock.timed("loop", loop))
+        env.step = self._clock.timed("env", env.step)  # type: ignore[method-assign]
+        env.reset = self._clock.timed("env", env.reset)  # type: ignore[method-assign]
+        if env.backend_name == "engine":
+            backend._machines = _Timed(backend._machines, self._clock.timed("loop", backend._machines.run))
+        else:
+            backend.step = self._clock.timed("loop", backend.step)
         self.last = backend
         return env
 
@@ -143,15 +147,16 @@ def measure(
     begin = time.perf_counter()
     rollout(timed, TimedPolicy(policy, clock), tasks, keys, copies)  # type: ignore[arg-type]
     total = time.perf_counter() - begin
-    share = reward_share(timed.last)
+    share = reward_share(timed.last) if family.settings.backend == "engine" else float("nan")
     spent = clock.spent
     return {
         "rate": n_tasks * copies * family.spec.horizon / total,
         "physics": spent["loop"] * (1 - share) / total,
         "reward": spent["loop"] * share / total,
         "policy": spent["policy"] / total,
-        "env": (spent["step"] - spent["loop"]) / total,
-        "rollout": (total - spent["step"] - spent["policy"]) / total,
+        "loop": spent["loop"] / total,
+        "env": (spent["env"] - spent["loop"]) / total,
+        "rollout": (total - spent["env"] - spent["policy"]) / total,
     }
 
 
@@ -160,25 +165,26 @@ def main() -> None:
     parser.add_argument("--learners", nargs="+", choices=("RL2", "MAML"), default=["RL2", "MAML"])
     parser.add_argument("--horizon", type=int, default=200, help="steps per episode")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--official", action="store_true", help="with metaworld's own environment objects instead")
     options = parser.parse_args()
     settings = metaworld.Settings(benchmark="ML10", horizon=options.horizon)
-    family = metaworld.build(replace(settings, backend="official") if options.official else settings)
-    combinations = [(p, e) for p in (1, 2) for e in (1, 2)]
+    families = {name: metaworld.build(replace(settings, backend=name)) for name in ("official", "engine")}
+    contenders = [("official", 1, 1), *(("engine", p, e) for p in (1, 2) for e in (1, 2))]
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.2f}; steps per second and shares, median of rounds")
-    print(f"{'':5} policy physics {'steps/s':>9}  " + " ".join(f"{part:>8}" for part in PARTS))
+    print(f"{'':5} {'backend':8} policy physics {'steps/s':>8}  " + " ".join(f"{part:>8}" for part in PARTS))
     results = []
     for name in options.learners:
-        measure(name, family, 1, 1)  # not counted: compilation, first placements
-        rounds: dict[tuple[int, int], list[dict[str, float]]] = {pair: [] for pair in combinations}
-        for _ in range(options.rounds):
-            for pair in combinations:
-                rounds[pair].append(measure(name, family, *pair))
-        for pair, found in rounds.items():
-            middle = {key: statistics.median(one[key] for one in found) for key in found[0]}
-            shares = " ".join(f"{middle[part]:>8.2f}" for part in PARTS)
-            print(f"{name:5} {pair[0]:>6} {pair[1]:>7} {middle['rate']:>9.0f}  {shares}", flush=True)
-            results.append({"learner": name, "policy_threads": pair[0], "physics_threads": pair[1], **middle})
+        rounds: dict[tuple[str, int, int], list[dict[str, float]]] = {row: [] for row in contenders}
+        for i in range(options.rounds + 1):
+            for row in contenders:
+                found = measure(name, families[row[0]], *row[1:])
+                if i > 0:  # the first round compiles, places goals and builds objects
+                    rounds[row].append(found)
+        for row, kept in rounds.items():
+            middle = {key: statistics.median(one[key] for one in kept) for key in kept[0]}
+            shares = " ".join(f"{middle[part]:>8.3f}" for part in PARTS)
+            print(f"{name:5} {row[0]:8} {row[1]:>6} {row[2]:>7} {middle['rate']:>8.0f}  {shares}", flush=True)
+            threads = {"policy_threads": row[1], "physics_threads": row[2]}
+            results.append({"learner": name, "backend": row[0], **threads, **middle})
     print(json.dumps({"cores": os.cpu_count(), "horizon": options.horizon, "results": results}))
 
 

@@ -229,6 +229,19 @@ def refusing(x, y):
     return x
 
 
+def test_arrays_are_not_changed_in_place_in_one_branch() -> None:
+    """Both branches run, so the other one would see the change."""
+
+    def scaled(x: float) -> Any:
+        pair = np.array([x, x])
+        if x > 0:
+            pair *= 2.0
+        return pair[0]
+
+    with pytest.raises(Unsupported, match="changed in place"):
+        translated(scaled, np.float64)
+
+
 def test_an_error_counts_only_where_its_branch_is_taken() -> None:
     """Otherwise a check for impossible states would stop every episode, or none."""
     for values in itertools.product((-1.5, 0.5), repeat=2):

@@ -19,6 +19,8 @@ from functools import cache
 from types import CodeType, FunctionType
 from typing import Any
 
+import numpy as np
+
 from envs.metaworld.engine.symbols import YES, Optional, Symbol, Truth, Unsupported, Writer, select
 
 _parsing = threading.Lock()
@@ -74,6 +76,15 @@ class Rewriter(ast.NodeTransformer):
         if isinstance(part, ast.Slice):
             part = _call("slice", part.lower or ast.Constant(None), part.upper or ast.Constant(None))
         return ast.Expr(_call("_overwrite", target.value, part, node.value))
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST | list[ast.stmt]:
+        """``x += y`` changes an array in place, for whoever else holds it: refused where it might not have run."""
+        self.generic_visit(node)
+        if isinstance(node.target, ast.Subscript):
+            raise Unsupported("an element that is added to in place")
+        if not isinstance(node.target, ast.Name):
+            return node
+        return [ast.Expr(_call("_changes", ast.Name(node.target.id, ast.Load()))), node]
 
     def visit_Raise(self, node: ast.Raise) -> ast.AST:
         return ast.parse("_fail()").body[0]
@@ -251,6 +262,10 @@ def _operations(writer: Writer) -> dict[str, Any]:
 
         return tuple(merge(name) for name in sorted(then.keys() | other.keys()))
 
+    def changes(value: Any) -> None:
+        if isinstance(value, np.ndarray) and writer.condition() is not None:
+            raise Unsupported("an array that is changed in place in one branch")
+
     def overwrite(array: Any, part: Any, value: Any) -> None:
         condition = writer.condition()
         if isinstance(value, Symbol):
@@ -289,6 +304,7 @@ def _operations(writer: Writer) -> dict[str, Any]:
         "_kept": kept,
         "_restored": restored,
         "_merged": merged,
+        "_changes": changes,
         "_overwrite": overwrite,
         "_fail": writer.fail,
         "float": to_float,

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import ast
 import functools
+import multiprocessing
 import time
+import warnings
 from collections import defaultdict
 from itertools import permutations
 from pathlib import Path
@@ -194,6 +196,21 @@ def test_an_error_in_a_thread_reaches_the_caller_and_leaves_nothing_behind(
         assert not busy.is_set()
         expected = fresh.step(action)
         assert found[0].tobytes() == expected[0].tobytes() and found[1].tobytes() == expected[1].tobytes()
+
+
+def test_a_forked_process_steps_too() -> None:
+    """Threads do not survive a fork: without new ones the child would wait for them for ever."""
+    env = MetaWorldVectorEnv(goals(Source("ML1", "reach-v3"), "train")[:4], threads=2, autoreset_mode="Disabled")
+    env.reset()
+    env.step(np.zeros((4, 4)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads around is what is tested
+        child = multiprocessing.get_context("fork").Process(target=env.step, args=(np.zeros((4, 4)),))
+        child.start()
+    child.join(60)
+    alive = child.is_alive()
+    child.kill()
+    assert not alive and child.exitcode == 0
 
 
 def test_threads_do_not_parse_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import threading
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -22,19 +23,25 @@ from kshot.types import Array
 class Machines:
     """The simulations of one set of classes, for ``threads`` threads; built when a batch first needs them."""
 
+    lock = threading.Lock()
+    """One for all: the first threads' models are the prototypes', whatever the number of threads."""
+
     def __init__(self, threads: int, goal_observable: bool) -> None:
         self.threads = threads
-        self.lock = threading.Lock()
         self.calls = kernel.functions()
         self._goal_observable = goal_observable
         self._kinds: dict[str, int] = {}
         self._simulations: dict[tuple[str, int], tuple[Any, Any, Array]] = {}
         self._table = np.zeros((threads, 0, kernel.MACHINE_COLUMNS), dtype=np.int64)
+        self._start()
+
+    def _start(self) -> None:
+        self._process = os.getpid()
         self._jobs: list[SimpleQueue[Any]] = []
         self._done: SimpleQueue[BaseException | None] = SimpleQueue()
-        for thread in range(1, threads):
+        for thread in range(1, self.threads):
             queue: SimpleQueue[Any] = SimpleQueue()
-            threading.Thread(target=self._work, args=(thread, queue), daemon=True, name=f"physics-{thread}").start()
+            threading.Thread(target=self._work, args=(queue,), daemon=True, name=f"physics-{thread}").start()
             self._jobs.append(queue)
 
     def kind(self, name: str) -> int:
@@ -54,6 +61,8 @@ class Machines:
     def run(self, order: Any, arguments: tuple[Any, ...]) -> None:
         """Step the sub-environments ``order``; ``arguments`` are those of ``kernel.simulate`` after ``calls``."""
         with self.lock:
+            if self._process != os.getpid():  # threads do not survive a fork
+                self._start()
             # Two threads share a piece of the order, one from its front and one from its back.
             pieces = np.array_split(order, min((self.threads + 1) // 2, max(len(order), 1)))
             counters = [np.zeros(1, dtype=np.int64) for _ in pieces]
@@ -77,13 +86,14 @@ class Machines:
     def _simulate(self, end: int, machines: Any, counter: Any, order: Any, arguments: tuple[Any, ...]) -> None:
         kernel.simulate(end, counter, order, machines, self.calls, *arguments)
 
-    def _work(self, thread: int, jobs: SimpleQueue[Any]) -> None:
+    def _work(self, jobs: SimpleQueue[Any]) -> None:
+        done = self._done
         while True:
             try:
                 self._simulate(*jobs.get())
-                self._done.put(None)
+                done.put(None)
             except BaseException as error:  # the caller waits for an answer, whatever it is
-                self._done.put(error)
+                done.put(error)
 
     def _row(self, thread: int, proto: Prototype) -> list[int]:
         model, data, fields = self._simulation(thread, proto)

@@ -24,7 +24,6 @@ from typing import Any
 
 import numba
 import numpy as np
-import torch
 
 from algorithms import maml, rl2
 from envs import metaworld
@@ -138,14 +137,13 @@ def measure(
     name: str, family: metaworld.MetaWorldFamily, policy_threads: int, physics_threads: int
 ) -> dict[str, float]:
     """Steps per second of one rollout of one episode per sub-environment, and seconds by part."""
-    torch.set_num_threads(policy_threads)
     clock = Clock()
     timed = TimedFamily(family, physics_threads, clock)
     policy, n_tasks, copies = policies(family.spec)[name]
     tasks = family.tasks("train", n_tasks, 0)
     keys = seeding.split(np.arange(n_tasks, dtype=np.uint64), 0)
     begin = time.perf_counter()
-    rollout(timed, TimedPolicy(policy, clock), tasks, keys, copies)  # type: ignore[arg-type]
+    rollout(timed, TimedPolicy(policy, clock), tasks, keys, copies, policy_threads=policy_threads)  # type: ignore[arg-type]
     total = time.perf_counter() - begin
     share = reward_share(timed.last) if family.settings.backend == "engine" else float("nan")
     spent = clock.spent

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from kshot import seeding
 from kshot.types import Array, Episodes, Memory, Mode, Policy, Task, TaskFamily
@@ -20,6 +21,7 @@ def rollout(
     copies: int,
     episodes: int = 1,
     mode: Mode = "sampled",
+    policy_threads: int = 1,
 ) -> Episodes:
     """Play ``copies`` trials of ``episodes`` consecutive episodes on every task.
 
@@ -32,6 +34,9 @@ def rollout(
         copies: trials per task, played side by side.
         episodes: episodes per trial, played one after the other.
         mode: "sampled" or "mean" actions.
+        policy_threads: threads of the policy's computations. With more than one, those that have just computed a small
+            network keep waiting for more on the cores that the simulation needs: slower at the reference sizes
+            (``benchmarks/collection.py``).
 
     Returns:
         Episodes with E = copies * episodes, trial by trial; observations and rewards in single precision.
@@ -52,7 +57,7 @@ def rollout(
     # Gymnasium's vector environments take one seed per sub-environment, though the base class is typed for one alone.
     env_seeds: Any = [int(value) for value in seeding.split(trial_keys, 1).reshape(-1) >> np.uint64(1)]
     memory = policy.start(n_tasks, copies)
-    with contextlib.closing(family.vector_env(tasks, copies)) as env:
+    with _torch_threads(policy_threads), contextlib.closing(family.vector_env(tasks, copies)) as env:
         for episode in range(episodes):
             raw_obs, _ = env.reset(seed=env_seeds if episode == 0 else None)
             obs = np.asarray(raw_obs).reshape(*lead, -1)
@@ -96,6 +101,16 @@ def rollout(
         final_obs=merged(final_obs),
         **{name: merged(value) for name, value in flags.items()},
     )
+
+
+@contextlib.contextmanager
+def _torch_threads(n: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _where(active: Array, new: Memory, old: Memory) -> Memory:

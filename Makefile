@@ -23,7 +23,7 @@ smoke: $(INSTALLED)
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-# Every class of Meta-World, step by step beside the official one (about half an hour).
+# Every class of Meta-World, step by step beside the official one (about a quarter of an hour).
 parity: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.parity
 

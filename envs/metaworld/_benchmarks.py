@@ -68,6 +68,7 @@ class BenchmarkVectorEnv(MetaWorldVectorEnv):
         if seed is not None:
             self._seed(int(np.atleast_1d(seed)[0]))
             self._draw(range(self.num_envs))
+            self._started = False  # the goals just drawn are the first ones, whatever was played before
         return super().reset(seed=seed, options=options)
 
     def _seed(self, seed: int | None) -> None:

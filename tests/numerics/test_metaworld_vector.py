@@ -304,3 +304,15 @@ def test_a_mask_that_selects_nothing_or_something_else_is_refused(mask: Array) -
 def test_wrong_settings_are_named(name: str, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         gym.make_vec(f"kshot/{name}", **settings)
+
+
+@pytest.mark.parametrize("each_episode", [False, True])
+def test_a_seeded_reset_begins_the_same_order_of_goals_at_any_time(each_episode: bool) -> None:
+    env: Any = gym.make_vec("kshot/ML1-train", env_name="reach-v3", num_envs=3, new_goal_each_episode=each_episode)
+    env.reset(seed=5)
+    first = list(env.goals)
+    env.reset()
+    assert (list(env.goals) != first) is each_episode
+    env.reset(seed=5)
+    assert list(env.goals) == first
+    env.close()

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from gymnasium.envs.registration import register
 
+from kshot.types import SPLITS
+
 for _benchmark in ("ML1", "ML10", "ML25", "ML45", "custom"):
-    for _split in ("train", "validation", "test"):
+    for _split in SPLITS:
         register(
             id=f"kshot/{_benchmark}-{_split}",
             vector_entry_point="envs.metaworld._benchmarks:make",  # imported when one is made

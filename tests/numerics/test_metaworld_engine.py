@@ -26,6 +26,7 @@ from envs.metaworld import MetaWorldVectorEnv, _vector
 from envs.metaworld._goals import Source, goals
 from envs.metaworld._tasks import Goal
 from envs.metaworld.engine import exactness, kernel, library, prototypes, rewriting
+from envs.metaworld.engine.symbols import Unsupported
 from kshot.types import Array
 from tests.parity import CLASSES, Report, compare_class, interleave
 
@@ -258,3 +259,14 @@ def test_a_machine_that_computes_differently_gets_the_official_classes(monkeypat
     expected = "official"
     with pytest.warns(RuntimeWarning, match=r"not be exact on this machine \(a norm differs\)"):
         assert play() == exact
+
+
+def test_a_class_that_cannot_be_translated_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an update of metaworld, say: the user must learn which class it is and what still steps it."""
+
+    def refused(env: Any, single: bool) -> None:
+        raise Unsupported("np.einsum")
+
+    monkeypatch.setattr(prototypes, "translate", refused)
+    with pytest.raises(Unsupported, match=r"cannot step reach-v3 exactly \(np\.einsum\); the official backend can"):
+        prototypes.Prototype("reach-v3", False).snapshot(goals(Source("ML1", "reach-v3"), "train")[0])

@@ -16,6 +16,7 @@ from metaworld.sawyer_xyz_env import SawyerXYZEnv
 
 from envs.metaworld._tasks import Goal, official_task
 from envs.metaworld.engine.kernel import STATE
+from envs.metaworld.engine.symbols import Unsupported
 from envs.metaworld.engine.translation import FIELDS, Translation, translate
 from kshot.types import Array
 
@@ -66,7 +67,11 @@ class Prototype:
     def translation(self, single: bool) -> Translation:
         """Machine code for float32 (``single``) or float64 actions; the environment must have been reset before."""
         if single not in self._translations:
-            made = translate(self.env, single)
+            try:
+                made = translate(self.env, single)
+            except Unsupported as error:
+                text = f"metaworld: the engine cannot step {self.name} exactly ({error}); the official backend can"
+                raise Unsupported(text) from error
             if any(other.params != made.params for other in self._translations.values()):
                 raise RuntimeError(f"metaworld: {self.name} reads other attributes with other types of actions")
             self._translations[single] = made

@@ -88,6 +88,7 @@ class MAML:
 
     trains = True
     max_evidence: int | None = None
+    fixed_tasks = False
 
     def __init__(self, spec: FamilySpec, settings: Settings, seed: int, device: str) -> None:
         self.settings = settings

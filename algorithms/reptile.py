@@ -68,6 +68,7 @@ class Reptile:
 
     trains = True
     max_evidence: int | None = None
+    fixed_tasks = False
 
     def __init__(self, spec: FamilySpec, settings: Settings, seed: int, device: str) -> None:
         self.settings = settings

@@ -137,7 +137,7 @@ class RecurrentPolicy:
     settings: Settings
     memory: Mapping[str, Array] | None = None
 
-    def start(self, n_tasks: int, n_copies: int) -> Memory:
+    def start(self, n_tasks: int, n_copies: int, keys: Array | None = None) -> Memory:
         if self.memory is None:
             lead = (n_tasks, n_copies)
             hidden = np.zeros((*lead, self.settings.hidden), dtype=np.float32)
@@ -273,6 +273,7 @@ class RL2:
     """See the module's docstring; the protocol is ``kshot.types.MetaLearner``."""
 
     trains = True
+    fixed_tasks = False
     adaptation_episodes = 1
 
     def __init__(self, spec: FamilySpec, settings: Settings, seed: int, device: str) -> None:

@@ -31,7 +31,7 @@ from envs.metaworld._vector import MetaWorldVectorEnv
 from envs.metaworld.engine import kernel
 from kshot import seeding
 from kshot.running.rollout import rollout
-from kshot.types import FamilySpec, Memory, Policy, Task
+from kshot.types import Array, FamilySpec, Memory, Policy, Task
 
 PARTS = ("loop", "physics", "reward", "policy", "env", "rollout")
 
@@ -61,8 +61,8 @@ class TimedPolicy:
         self.act = clock.timed("policy", policy.act)
         self.observe = clock.timed("policy", policy.observe)
 
-    def start(self, n_tasks: int, n_copies: int) -> Memory:
-        return self._policy.start(n_tasks, n_copies)
+    def start(self, n_tasks: int, n_copies: int, keys: Array | None = None) -> Memory:
+        return self._policy.start(n_tasks, n_copies, keys)
 
 
 class TimedFamily:

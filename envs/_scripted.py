@@ -24,7 +24,7 @@ class Scripted:
 
     rule: Rule
 
-    def start(self, n_tasks: int, n_copies: int) -> Memory:
+    def start(self, n_tasks: int, n_copies: int, keys: Array | None = None) -> Memory:
         return {"step": np.zeros((n_tasks, n_copies), dtype=np.int64)}
 
     def act(self, obs: Array, memory: Memory, noise: Array | None) -> tuple[Array, Array, Memory]:

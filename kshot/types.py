@@ -117,6 +117,8 @@ class Episodes:
         log_prob: [T, E, H] log-probability of the action under the policy that took it (0 for scripted ones).
         success: [T, E, H] bool, the family's success flag after the step.
         final_obs: [T, E, D] observation after the last step taken.
+        training_reward: [T, E, H] float, what a learner may optimise in meta-training where a family offers a denser
+            signal than the reward; the reward itself everywhere else, and by default. Evidence is always ``reward``.
 
     Episodes of one task that share a memory (a trial) are adjacent and in order.
 
@@ -133,12 +135,15 @@ class Episodes:
     log_prob: Array
     success: Array
     final_obs: Array
+    training_reward: Array = field(default_factory=lambda: np.zeros(0))
 
     def __post_init__(self) -> None:
+        if self.training_reward.size == 0:
+            object.__setattr__(self, "training_reward", self.reward)
         if self.obs.ndim != 4:
             raise ValueError(f"obs has shape {self.obs.shape}, expected [task, episode, time, obs_dim]")
         steps = self.obs.shape[:3]
-        for name in ("reward", "terminated", "truncated", "mask", "log_prob", "success"):
+        for name in ("reward", "terminated", "truncated", "mask", "log_prob", "success", "training_reward"):
             if getattr(self, name).shape != steps:
                 raise ValueError(f"{name} has shape {getattr(self, name).shape}, expected {steps}")
         if self.action.shape[:3] != steps:
@@ -202,8 +207,12 @@ class Episodes:
 class Policy(Protocol):
     """A policy as a value: it never changes; memory goes in and comes out. One policy serves T tasks at once."""
 
-    def start(self, n_tasks: int, n_copies: int) -> Memory:
-        """Memory at the beginning of a trial, every array with leading axes [n_tasks, n_copies]."""
+    def start(self, n_tasks: int, n_copies: int, keys: Array | None = None) -> Memory:
+        """Memory at the beginning of a trial, every array with leading axes [n_tasks, n_copies].
+
+        ``keys`` [n_tasks, n_copies] decide what else is random in a policy than its action noise, such as a sample
+        from a posterior; None asks for none of it.
+        """
         ...
 
     def act(self, obs: Array, memory: Memory, noise: Array | None) -> tuple[Array, Array, Memory]:
@@ -257,6 +266,14 @@ class MetaLearner(Protocol):
         ...
 
     @property
+    def fixed_tasks(self) -> bool:
+        """True for learners that come back to the same tasks, as those that keep experience do.
+
+        Every ``meta_step`` then receives the same ``tasks_per_step`` training tasks in the same order.
+        """
+        ...
+
+    @property
     def adaptation_episodes(self) -> int:
         """How many episodes (or demonstrations) per task one call of ``adapt`` takes."""
         ...
@@ -291,7 +308,10 @@ class MetaLearner(Protocol):
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything training needs to go on exactly as if never interrupted (tensors, numbers, nested dicts)."""
+        """Everything training needs to go on exactly as if never interrupted (tensors, numbers, nested dicts).
+
+        What stands under "replay" is needed for that alone: model files leave it out.
+        """
         ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
@@ -337,7 +357,8 @@ class TaskFamily(Protocol):
 
         ``reset(seed=list)`` takes one integer per sub-environment for the environment's own randomness; ``reset()``
         starts the next episode of the same tasks. ``info["success"]`` of ``step`` is a bool array. Out-of-range
-        actions are clipped. Stepping a sub-environment that has ended is allowed and meaningless.
+        actions are clipped. Stepping a sub-environment that has ended is allowed and meaningless. An array
+        ``info["training_reward"]`` is optional (see ``Episodes``).
         """
         ...
 

@@ -68,7 +68,7 @@ class MLPPolicy:
         anchor = self.params["weight_0"]
         return torch.as_tensor(np.clip(scaled, -self.clip, self.clip), dtype=anchor.dtype, device=anchor.device)
 
-    def start(self, n_tasks: int, n_copies: int) -> Memory:
+    def start(self, n_tasks: int, n_copies: int, keys: Array | None = None) -> Memory:
         stacked = self.params["weight_0"].ndim == 3
         if stacked and self.params["weight_0"].shape[0] != n_tasks:
             raise ValueError(f"policy adapted to {self.params['weight_0'].shape[0]} tasks cannot act on {n_tasks}")

@@ -49,6 +49,7 @@ def rollout(
     obs_buffer = np.zeros((*shape, spec.observation_dim), dtype=np.float32)
     action_buffer = np.zeros(shape if discrete else (*shape, spec.action_dim), np.int64 if discrete else np.float32)
     reward_buffer, log_prob_buffer = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    training_buffer = reward_buffer  # one array, unless the family tells them apart
     flags = {name: np.zeros(shape, dtype=bool) for name in ("terminated", "truncated", "mask", "success")}
     final_obs = np.zeros((n_tasks, copies, episodes, spec.observation_dim), dtype=np.float32)
 
@@ -56,7 +57,7 @@ def rollout(
     noise_keys = seeding.split(trial_keys, 0)
     # Gymnasium's vector environments take one seed per sub-environment, though the base class is typed for one alone.
     env_seeds: Any = [int(value) for value in seeding.split(trial_keys, 1).reshape(-1) >> np.uint64(1)]
-    memory = policy.start(n_tasks, copies)
+    memory = policy.start(n_tasks, copies, seeding.split(trial_keys, 2))
     with _torch_threads(policy_threads), contextlib.closing(family.vector_env(tasks, copies)) as env:
         for episode in range(episodes):
             raw_obs, _ = env.reset(seed=env_seeds if episode == 0 else None)
@@ -79,6 +80,11 @@ def rollout(
                 obs_buffer[:, :, episode, t] = obs
                 action_buffer[:, :, episode, t] = action
                 reward_buffer[:, :, episode, t] = np.where(active, reward, 0.0)
+                if "training_reward" in info:
+                    if training_buffer is reward_buffer:
+                        training_buffer = np.zeros(shape, np.float32)
+                    training_reward = np.asarray(info["training_reward"]).reshape(lead)
+                    training_buffer[:, :, episode, t] = np.where(active, training_reward, 0.0)
                 log_prob_buffer[:, :, episode, t] = log_prob
                 flags["mask"][:, :, episode, t] = active
                 success = np.asarray(info["success"]).reshape(lead)
@@ -99,6 +105,7 @@ def rollout(
         reward=merged(reward_buffer),
         log_prob=merged(log_prob_buffer),
         final_obs=merged(final_obs),
+        training_reward=merged(training_buffer),
         **{name: merged(value) for name, value in flags.items()},
     )
 

@@ -19,6 +19,7 @@ from kshot.running.rollout import rollout
 from kshot.types import DemonstrationFamily, Episodes, Policy, Task, TaskFamily
 
 CHECKPOINT_SECONDS = 30.0
+CHECKPOINT_SHARE = 0.05  # at most this part of the time goes into checkpoints
 INTERRUPTED = 143  # 128 + SIGTERM, what a shell reports for a terminated process
 
 
@@ -45,7 +46,7 @@ class Collector:
 
     def _counted(self, episodes: Episodes) -> Episodes:
         self.steps += episodes.steps
-        if not np.isfinite(episodes.reward).all():
+        if not (np.isfinite(episodes.reward).all() and np.isfinite(episodes.training_reward).all()):
             raise FloatingPointError("a reward is not finite")
         return episodes
 
@@ -80,10 +81,13 @@ def _train(run: RunConfig, directory: Path, stop: checkpoint.StopRequest) -> Non
     budget = run.steps if learner.trains else 0
     heartbeat = Heartbeat(directory, "train", budget, "steps", done=steps)
     heartbeat.beat("training", steps, force=True)
-    begun = last_saved = time.monotonic()
+    begun = time.monotonic()
+    next_save = begun + CHECKPOINT_SECONDS
     status, reason = "ok", ""
 
-    def save_checkpoint() -> None:
+    def save_checkpoint() -> float:
+        """Save, and say when to do so next: large replay buffers must not turn training into writing."""
+        before = time.monotonic()
         checkpoint.save(
             directory / checkpoint.CHECKPOINT,
             {
@@ -95,9 +99,12 @@ def _train(run: RunConfig, directory: Path, stop: checkpoint.StopRequest) -> Non
                 "learner": learner.state_dict(),
             },
         )
+        after = time.monotonic()
+        return after + max(CHECKPOINT_SECONDS, (after - before) / CHECKPOINT_SHARE)
 
     while steps < budget:
-        tasks = family.tasks("train", learner.tasks_per_step, seeding.key(run.seed, "training tasks", iteration))
+        draw = 0 if learner.fixed_tasks else iteration
+        tasks = family.tasks("train", learner.tasks_per_step, seeding.key(run.seed, "training tasks", draw))
         collect = Collector(family, run.seed, iteration)
         try:
             metrics = learner.meta_step(tasks, collect, min(steps / budget, 1.0))
@@ -115,9 +122,8 @@ def _train(run: RunConfig, directory: Path, stop: checkpoint.StopRequest) -> Non
             save_checkpoint()
             heartbeat.beat("interrupted", steps, f"stopped by signal {stop.signal}; starts again from here", force=True)
             raise SystemExit(INTERRUPTED)
-        if time.monotonic() - last_saved > CHECKPOINT_SECONDS:
-            save_checkpoint()
-            last_saved = time.monotonic()
+        if time.monotonic() > next_save:
+            next_save = save_checkpoint()
 
     frame = pd.DataFrame(rows, columns=records.TRAIN_SCHEMA.names)
     records.write_table(directory / "train.parquet", frame, records.TRAIN_SCHEMA)
@@ -140,7 +146,7 @@ def _train(run: RunConfig, directory: Path, stop: checkpoint.StopRequest) -> Non
             "train_hash": run.train_hash,
             "status": status,
             "reason": reason,
-            "learner": learner.state_dict(),
+            "learner": {name: value for name, value in learner.state_dict().items() if name != "replay"},
         },
     )
     (directory / checkpoint.CHECKPOINT).unlink(missing_ok=True)

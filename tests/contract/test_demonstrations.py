@@ -50,7 +50,7 @@ class Settings:
 class Follow:
     target: object = None
 
-    def start(self, n_tasks, n_copies):
+    def start(self, n_tasks, n_copies, keys=None):
         return {}
 
     def act(self, obs, memory, noise):
@@ -62,7 +62,7 @@ class Follow:
 
 
 class Watching:
-    trains, tasks_per_step, adaptation_episodes, max_evidence = True, 3, 1, None
+    trains, fixed_tasks, tasks_per_step, adaptation_episodes, max_evidence = True, False, 3, 1, None
 
     def policy(self):
         return Follow()

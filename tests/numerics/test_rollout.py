@@ -57,7 +57,7 @@ class Countdown:
 class Counting:
     """A policy whose memory counts its own steps and adds up rewards; the action is argmax of the noise."""
 
-    def start(self, n_tasks: int, n_copies: int) -> Memory:
+    def start(self, n_tasks: int, n_copies: int, keys: Array | None = None) -> Memory:
         return {"steps": np.zeros((n_tasks, n_copies)), "sum": np.zeros((n_tasks, n_copies))}
 
     def act(self, obs: Array, memory: Memory, noise: Array | None) -> tuple[Array, Array, Memory]:

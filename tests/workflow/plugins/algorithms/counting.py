@@ -39,7 +39,7 @@ class Softmax:
 
     logits: Array
 
-    def start(self, n_tasks: int, n_copies: int) -> Memory:
+    def start(self, n_tasks: int, n_copies: int, keys: Array | None = None) -> Memory:
         return {}
 
     def act(self, obs: Array, memory: Memory, noise: Array | None) -> tuple[Array, Array, Memory]:
@@ -58,6 +58,7 @@ class Counting:
     tasks_per_step = 4
     adaptation_episodes = 1
     max_evidence = None
+    fixed_tasks = False
     trains = True
 
     def __init__(self, spec: FamilySpec, settings: Settings) -> None:

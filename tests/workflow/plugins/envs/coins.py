@@ -63,7 +63,7 @@ class Fixed:
 
     coin: Array | None
 
-    def start(self, n_tasks: int, n_copies: int) -> Memory:
+    def start(self, n_tasks: int, n_copies: int, keys: Array | None = None) -> Memory:
         return {}
 
     def act(self, obs: Array, memory: Memory, noise: Array | None) -> tuple[Array, Array, Memory]:

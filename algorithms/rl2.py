@@ -4,15 +4,18 @@ The policy receives the observation, its last action, the last reward and whethe
 hidden state over the episodes of a trial; the return of the whole trial is maximised, here with PPO (Schulman et al.
 2017, arXiv 1707.06347). Adapting to a task is playing it: no parameter changes.
 
-The last reward and the end of an episode reach the policy on the first step of the next episode. Advantages are
-estimated over the concatenated trial, across episode borders: what is learnt in one episode pays off in the next.
+Advantages are estimated over the concatenated trial, across episode borders: what is learnt in one episode pays off in
+the next. Updates are made on sequences, never on shuffled steps: a trial is cut into chunks, and each chunk's hidden
+state is first brought up to date by reading the steps before it (the "burn-in" of Kapturowski et al. 2019, R2D2).
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,6 +24,8 @@ from torch import Tensor, nn
 from kshot.learning import distributions, networks, returns
 from kshot.learning.checks import check_finite, require_at_least_one, require_positive
 from kshot.learning.distributions import Distribution
+from kshot.learning.memory import GRU, LSTM, Transformer
+from kshot.learning.sequences import Sequences, cut
 from kshot.seeding import generator, key
 from kshot.types import ActionKind, Array, Collect, Episodes, Evidence, FamilySpec, Memory, Metrics, Policy, Task
 
@@ -33,19 +38,25 @@ class Settings:
     """Hyper-parameters of RL^2 with PPO.
 
     Attributes:
-        hidden: width of the recurrent layer (GRU).
-        encoder: width of a tanh layer before it; 0 for none.
+        memory: the recurrent layer, "gru" or "lstm" ("transformer": see ``rl2_transformer``).
+        hidden: its width.
+        encoder: widths of the tanh layers before it.
         init_std: initial standard deviation of continuous actions.
         observation_clip: bound on normalised observations.
         reward_input_scale: factor on the reward as an input.
         reward_scale: factor on the reward as learning signal (sizes the value function's targets).
+        border: what the policy sees of the last step at the first step of the next episode: its action, reward and
+            done ("kept"), or zeros ("zeroed"), as with ``RNNBasedMetaRLWrapper`` of Meta-World 3.1.1, under whose
+            autoreset the last reward and done never arrive.
         trial_episodes: episodes per trial in training; 0 means the family's own number.
         meta_batch: tasks per update.
         trials: trials per task and update.
         epochs: passes over a batch.
-        minibatches: updates per pass; trials are split, never the steps within.
-        chunk: steps through which gradients flow back; 0 for the whole trial. Hidden states at chunk starts are
-            recomputed with the current parameters at the start of every epoch.
+        minibatches: updates per pass; chunks are split among them, never the steps within.
+        chunk: steps of a trial that are learnt from as one sequence, through which gradients flow back; 0 for the
+            whole trial.
+        burn_in: steps read before each chunk but a trial's first, from the hidden state left there by the policy that
+            played.
         clip: PPO's bound on the probability ratio.
         discount: gamma.
         gae_lambda: lambda of generalised advantage estimation.
@@ -56,18 +67,21 @@ class Settings:
         max_gradient_norm: bound on the norm of the gradient.
     """
 
+    memory: Literal["gru", "lstm", "transformer"] = "gru"
     hidden: int = 64
-    encoder: int = 0
+    encoder: tuple[int, ...] = ()
     init_std: float = 1.0
     observation_clip: float = 5.0
     reward_input_scale: float = 1.0
     reward_scale: float = 1.0
+    border: Literal["kept", "zeroed"] = "kept"
     trial_episodes: int = 0
     meta_batch: int = 1000
     trials: int = 1
     epochs: int = 4
     minibatches: int = 4
     chunk: int = 0
+    burn_in: int = 0
     clip: float = 0.2
     discount: float = 0.99
     gae_lambda: float = 0.3
@@ -80,55 +94,53 @@ class Settings:
     def __post_init__(self) -> None:
         require_at_least_one(self, "hidden", "meta_batch", "trials", "epochs", "minibatches")
         require_positive(self, "lr", "init_std", "clip", "reward_scale")
-        if self.meta_batch * self.trials < self.minibatches:
+        with torch.device("meta"):
+            self.make_memory(1)  # refuses what does not fit together
+        if self.meta_batch * self.trials < self.minibatches and not self.chunk:
             raise ValueError(f"minibatches ({self.minibatches}) exceed the trials of a batch: meta_batch * trials")
+        if not 0 <= self.burn_in < max(self.chunk, 1):
+            raise ValueError(f"burn_in must be shorter than a chunk ({self.chunk} steps), got {self.burn_in}")
+
+    def make_memory(self, width_in: int) -> GRU | LSTM | Transformer:
+        """The recurrent layer over inputs of a given width."""
+        if self.memory == "transformer":
+            raise ValueError("memory must be 'gru' or 'lstm'; use rl2_transformer for a transformer")
+        return GRU(width_in, self.hidden) if self.memory == "gru" else LSTM(width_in, self.hidden)
 
 
 class ActorCritic(nn.Module):
-    """Encoder -> GRU -> policy and value heads, over sequences of step inputs."""
+    """Encoder -> memory -> policy and value heads, over sequences of step inputs."""
 
     def __init__(self, input_dim: int, action_dim: int, continuous: bool, settings: Settings, seed: int) -> None:
         super().__init__()
-        width = settings.encoder or input_dim
-        # Built without values, which torch would draw from its global generator, then filled from our own.
-        meta = torch.device("meta")
-        self.encoder = nn.Linear(input_dim, settings.encoder, device=meta) if settings.encoder else None
-        self.gru = nn.GRU(width, settings.hidden, batch_first=True, device=meta)
-        self.policy_head = nn.Linear(settings.hidden, action_dim, device=meta)
-        self.value_head = nn.Linear(settings.hidden, 1, device=meta)
-        self.to_empty(device="cpu")
-        self.log_std = nn.Parameter(torch.full((action_dim,), float(np.log(settings.init_std)))) if continuous else None
-        rng = networks.torch_generator(seed)
+        widths = [input_dim, *settings.encoder]
+        with torch.device("meta"):  # no values yet: torch would draw them from its global generator
+            layers = [nn.Sequential(nn.Linear(a, b), nn.Tanh()) for a, b in itertools.pairwise(widths)]
+            self.encoder = nn.Sequential(*layers)
+            self.memory = settings.make_memory(widths[-1])
+            self.policy_head = nn.Linear(self.memory.width, action_dim)
+            self.value_head = nn.Linear(self.memory.width, 1)
+        networks.initialise(self, networks.torch_generator(seed))
         with torch.no_grad():
-            for name, parameter in self.named_parameters():
-                if name == "log_std":
-                    continue
-                if "bias" in name:
-                    parameter.zero_()
-                elif name.startswith("gru.weight_hh"):
-                    for gate in parameter.chunk(3):
-                        nn.init.orthogonal_(gate, generator=rng)
-                elif name.endswith("weight") or name.startswith("gru.weight_ih"):
-                    nn.init.xavier_uniform_(parameter, generator=rng)
             self.policy_head.weight.mul_(0.1)  # a nearly uniform first policy explores every action
+        self.log_std = nn.Parameter(torch.full((action_dim,), math.log(settings.init_std))) if continuous else None
 
-    def forward(self, inputs: Tensor, hidden: Tensor) -> tuple[Distribution, Tensor, Tensor]:
-        """Inputs [B, L, I], hidden [B, hidden] -> distribution over [B, L], value [B, L], last hidden."""
-        encoded = inputs if self.encoder is None else torch.tanh(self.encoder(inputs))
-        output, last = self.gru(encoded, hidden.unsqueeze(0).contiguous())
+    def forward(self, inputs: Tensor, state: Tensor) -> tuple[Distribution, Tensor, Tensor]:
+        """Inputs [B, L, I], state [B, state_size] -> distribution over [B, L], value [B, L], the state after them."""
+        output, state = self.memory(self.encoder(inputs), state)
         head = self.policy_head(output)
         value = self.value_head(output).squeeze(-1)
         if self.log_std is None:
-            return (head,), value, last.squeeze(0)
+            return (head,), value, state
         log_std = self.log_std.clamp(min=distributions.MIN_LOG_STD).expand_as(head)
-        return (head, log_std), value, last.squeeze(0)
+        return (head, log_std), value, state
 
 
 @dataclass(frozen=True)
 class RecurrentPolicy:
     """The network with the memory it starts from: zeros, or, once adapted, one memory per task.
 
-    Memory: hidden [T, C, hidden], and the last step's action [T, C, action_dim] (one-hot if discrete),
+    Memory: hidden [T, C, state_size], and the last step's action [T, C, action_dim] (one-hot if discrete),
     reward [T, C] and done [T, C], which are inputs of the next step.
     """
 
@@ -140,14 +152,13 @@ class RecurrentPolicy:
     def start(self, n_tasks: int, n_copies: int, keys: Array | None = None) -> Memory:
         if self.memory is None:
             lead = (n_tasks, n_copies)
-            hidden = np.zeros((*lead, self.settings.hidden), dtype=np.float32)
-            action = np.zeros((*lead, self.spec.action_dim), dtype=np.float32)
-            return {
-                "hidden": hidden,
-                "action": action,
-                "reward": np.zeros(lead, np.float32),
-                "done": np.zeros(lead, np.float32),
+            widths = {
+                "hidden": (self.network.memory.state_size,),
+                "action": (self.spec.action_dim,),
+                "reward": (),
+                "done": (),
             }
+            return {name: np.zeros((*lead, *width), dtype=np.float32) for name, width in widths.items()}
         adapted_tasks = self.memory["reward"].shape[0]
         if adapted_tasks != n_tasks:
             raise ValueError(f"policy adapted to {adapted_tasks} tasks cannot act on {n_tasks}")
@@ -186,18 +197,27 @@ class RecurrentPolicy:
         action = action.squeeze(1).reshape(*lead, *action.shape[2:])
         return action.cpu().numpy(), log_prob.reshape(lead).cpu().numpy(), new_memory
 
+    def last_step(self, action: Array, reward: Array, done: Array) -> Memory:
+        """What the next step's input holds of this one: action as returned by ``act``, the others of its shape."""
+        last = {"action": self.encode_action(action), "reward": reward, "done": done}
+        if self.settings.border == "zeroed":
+            inside = ~done.astype(bool)
+            last = {
+                name: value * inside.reshape(inside.shape + (1,) * (value.ndim - inside.ndim))
+                for name, value in last.items()
+            }
+        return {name: value.astype(np.float32) for name, value in last.items()}
+
     def observe(self, memory: Memory, action: Array, reward: Array, done: Array) -> Memory:
-        last = {
-            "action": self.encode_action(action),
-            "reward": reward.astype(np.float32),
-            "done": done.astype(np.float32),
-        }
-        return {**memory, **last}
+        return {**memory, **self.last_step(action, reward, done)}
 
 
 @dataclass(frozen=True)
 class Trials:
-    """Trials as sequences of L steps, real steps first: inputs [B, L, I]; all others [B, L]; action as played."""
+    """B trials as sequences of L steps, real steps first: inputs [B, L, I]; all others [B, L]; action as played.
+
+    ``reward`` is the learning signal; ``last`` [B] the action, reward and done that the step after the trial sees.
+    """
 
     inputs: Tensor
     action: Tensor
@@ -205,17 +225,6 @@ class Trials:
     mask: Array
     lengths: Array
     last: Memory
-
-
-class Minibatch(NamedTuple):
-    """Chunks of trials for one PPO update: inputs [B, L, I], the others [B, L]."""
-
-    inputs: Tensor
-    action: Tensor
-    old_log_prob: Tensor
-    advantage: Tensor
-    target: Tensor
-    mask: Tensor
 
 
 def to_trials(policy: RecurrentPolicy, episodes: Episodes, trial_episodes: int, start: Memory) -> Trials:
@@ -234,39 +243,43 @@ def to_trials(policy: RecurrentPolicy, episodes: Episodes, trial_episodes: int, 
 
     mask = sequence(episodes.mask)
     # Episodes that end early leave gaps in the concatenated trial; moving real steps to the front closes them.
-    order = np.argsort(~mask, axis=1, kind="stable")
+    order = None if mask.all() else np.argsort(~mask, axis=1, kind="stable")
 
     def compact(array: Array) -> Array:
-        index = order.reshape(*order.shape, *(1,) * (array.ndim - 2))
-        return np.take_along_axis(array, index, axis=1)
+        sequences = sequence(array)
+        if order is None:
+            return sequences
+        return np.take_along_axis(sequences, order.reshape(*order.shape, *(1,) * (sequences.ndim - 2)), axis=1)
 
-    mask = compact(mask)
-    obs, action, reward = (compact(sequence(x)) for x in (episodes.obs, episodes.action, episodes.reward))
-    done = compact(sequence(episodes.terminated | episodes.truncated)).astype(np.float32)
-    encoded = policy.encode_action(action)
-    first = {name: start[name].reshape(n, 1, *start[name].shape[2:]) for name in ("action", "reward", "done")}
-    shifted = {
-        "action": np.concatenate([first["action"], encoded[:, :-1]], axis=1),
-        "reward": np.concatenate([first["reward"], reward[:, :-1]], axis=1),
-        "done": np.concatenate([first["done"], done[:, :-1]], axis=1),
-    }
-    lengths = mask.sum(axis=1)
-    rows = np.arange(n)
-    last = {"action": encoded[rows, lengths - 1], "reward": reward[rows, lengths - 1], "done": done[rows, lengths - 1]}
-    inputs = policy.inputs(obs, **shifted)
-    return Trials(inputs, torch.as_tensor(action, device=inputs.device), reward, mask, lengths, last)
+    mask, action = compact(episodes.mask), compact(episodes.action)
+    following = policy.last_step(action, compact(episodes.reward), compact(episodes.terminated | episodes.truncated))
+    rows, lengths = np.arange(n), mask.sum(axis=1)
+    first = {name: start[name].reshape(n, 1, *start[name].shape[2:]) for name in following}
+    seen = {name: np.concatenate([first[name], value[:, :-1]], axis=1) for name, value in following.items()}
+    inputs = policy.inputs(compact(episodes.obs), **seen)
+    return Trials(
+        inputs=inputs,
+        action=torch.tensor(action, device=inputs.device),
+        reward=compact(episodes.training_reward),
+        mask=mask,
+        lengths=lengths,
+        last={name: value[rows, lengths - 1] for name, value in following.items()},
+    )
 
 
-def forward_chunked(
-    network: ActorCritic, inputs: Tensor, hidden: Tensor, chunk: int
-) -> tuple[list[tuple[Distribution, Tensor]], list[Tensor]]:
-    """Run sequences chunk by chunk; returns each chunk's (distribution, value) and the hidden state it started from."""
-    outputs, starts = [], []
-    for part in torch.split(inputs, chunk or inputs.shape[1], dim=1):
-        starts.append(hidden)
-        distribution, value, hidden = network(part, hidden)
-        outputs.append((distribution, value))
-    return outputs, starts
+@torch.no_grad()
+def read(network: ActorCritic, trials: Trials, chunk: int, burn_in: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Log-probability and value of every step [B, L], and the states [B, n_chunks, S] where the burn-ins begin."""
+    length = trials.inputs.shape[1]
+    begins = [max(0, at - burn_in) for at in range(0, length, chunk)]
+    state = trials.inputs.new_zeros(trials.inputs.shape[0], network.memory.state_size)
+    log_probs, values, states = [], [], []
+    for begin, end in itertools.pairwise([*begins, length]):
+        states.append(state)
+        distribution, value, state = network(trials.inputs[:, begin:end], state)
+        log_probs.append(distributions.log_prob(distribution, trials.action[:, begin:end]))
+        values.append(value)
+    return torch.cat(log_probs, dim=1), torch.cat(values, dim=1), torch.stack(states, dim=1)
 
 
 class RL2:
@@ -282,7 +295,7 @@ class RL2:
         continuous = spec.action_kind == "continuous"
         initial = key(seed, "initial parameters")
         self._network = ActorCritic(input_dim, spec.action_dim, continuous, settings, initial).to(device)
-        self._optimizer = torch.optim.Adam(self._network.parameters(), lr=settings.lr, eps=1e-5)
+        self._optimizer = torch.optim.Adam(self._network.parameters(), lr=settings.lr, eps=1e-5, fused=True)
         self._iteration = 0
 
     @property
@@ -306,24 +319,15 @@ class RL2:
         policy = self.policy()
         episodes = collect(policy, tasks, s.trials, self.trial_episodes)
         trials = to_trials(policy, episodes, self.trial_episodes, policy.start(len(tasks), s.trials))
-        hidden = trials.inputs.new_zeros(trials.inputs.shape[0], s.hidden)
+        chunk = s.chunk or trials.inputs.shape[1]
 
-        with torch.no_grad():
-            outputs, _ = forward_chunked(self._network, trials.inputs, hidden, s.chunk)
-            value = torch.cat([chunk_value for _, chunk_value in outputs], dim=1)
-            old_log_prob = torch.cat(
-                [
-                    distributions.log_prob(distribution, action)
-                    for (distribution, _), action in zip(outputs, self._chunks(trials.action), strict=True)
-                ],
-                dim=1,
-            )
+        log_prob, value, states = read(self._network, trials, chunk, s.burn_in)
         value_array = value.double().cpu().numpy()
         # A trial is over when its last episode is: nothing is bootstrapped at its end, nor cut at episode borders.
         advantage = returns.gae(trials.reward * s.reward_scale, value_array, trials.mask, s.discount, s.gae_lambda)
-        target = torch.as_tensor(advantage + value_array).to(value)
-        normalised = torch.as_tensor(returns.normalise(advantage, trials.mask, axes=(0, 1))).to(value)
-        mask = torch.as_tensor(trials.mask).to(value)
+        normalised = returns.normalise(advantage, trials.mask, axes=(0, 1))
+        target, weight, mask = (torch.tensor(x).to(value) for x in (advantage + value_array, normalised, trials.mask))
+        sequences = cut(trials.inputs, states, (trials.action, log_prob, weight, target, mask), chunk, s.burn_in)
 
         remaining = 1 - (1 - s.lr_end) * progress
         for group in self._optimizer.param_groups:
@@ -331,16 +335,11 @@ class RL2:
         rng = generator(self._seed, "minibatches", self._iteration)
         losses = []
         for _ in range(s.epochs):
-            with torch.no_grad():
-                _, starts = forward_chunked(self._network, trials.inputs, hidden, s.chunk)
-            for rows in np.array_split(rng.permutation(len(mask)), s.minibatches):
+            for rows in np.array_split(rng.permutation(len(sequences.mask)), s.minibatches):
                 index = torch.as_tensor(rows, device=mask.device)
-                sequences = (trials.inputs, trials.action, old_log_prob, normalised, target, mask)
-                chunks = zip(*(self._chunks(sequence[index]) for sequence in sequences), strict=True)
-                for start, chunk in zip(starts, chunks, strict=True):
-                    losses.append(self._update(start[index], Minibatch(*chunk), s.entropy * remaining))
+                losses.append(self._update(Sequences(*(x[index] for x in sequences)), s.entropy * remaining))
         self._iteration += 1
-        metrics = {name: float(np.mean([loss[name] for loss in losses])) for name in losses[0]} if losses else {}
+        metrics = {name: float(np.mean([loss[name] for loss in losses])) for name in losses[0]}
         by_episode = episodes.returns.reshape(len(tasks), s.trials, self.trial_episodes).mean(axis=(0, 1))
         metrics |= {
             "return": float(by_episode[0]),
@@ -348,22 +347,29 @@ class RL2:
             "trial_return": float(by_episode.sum()),
             "success_adapted": float(episodes.success_last[:, self.trial_episodes - 1 :: self.trial_episodes].mean()),
         }
+        if self._network.log_std is not None:
+            metrics["policy_std"] = float(self._network.log_std.detach().exp().mean())
         return metrics
 
-    def _chunks(self, sequence: Tensor) -> tuple[Tensor, ...]:
-        return torch.split(sequence, self.settings.chunk or sequence.shape[1], dim=1)
+    def _chunk_outputs(self, batch: Sequences) -> tuple[Distribution, Tensor]:
+        """Distribution and value at every step of the chunks, each read after its burn-in."""
+        state, burn_in = batch.state, self.settings.burn_in
+        if burn_in:
+            with torch.no_grad():
+                _, _, warm = self._network(batch.inputs[:, :burn_in], state)
+            state = torch.where(batch.first.unsqueeze(1), state, warm)
+        distribution, value, _ = self._network(batch.inputs[:, burn_in:], state)
+        return distribution, value
 
-    def _update(self, hidden: Tensor, batch: Minibatch, entropy_weight: float) -> Metrics:
+    def _update(self, batch: Sequences, entropy_weight: float) -> Metrics:
         """One PPO update on a minibatch of chunks (Schulman et al. 2017, eq. 9)."""
         s = self.settings
         total = batch.mask.sum()
-        if total == 0:  # a chunk that lies behind the end of all its trials
-            return dict.fromkeys(("policy_loss", "value_loss", "entropy", "clip_fraction"), 0.0)
 
         def mean(value: Tensor) -> Tensor:
             return (value * batch.mask).sum() / total
 
-        distribution, value, _ = self._network(batch.inputs, hidden)
+        distribution, value = self._chunk_outputs(batch)
         ratio = (distributions.log_prob(distribution, batch.action) - batch.old_log_prob).exp()
         clipped = ratio.clamp(1 - s.clip, 1 + s.clip)
         policy_loss = -mean(torch.minimum(ratio * batch.advantage, clipped * batch.advantage))
@@ -391,9 +397,11 @@ class RL2:
         start = policy.start(evidence.n_tasks, 1)
         trials = to_trials(policy, evidence, evidence.n_episodes, start)
         hidden = torch.as_tensor(start["hidden"]).to(trials.inputs).flatten(0, 1)
-        # Sequences differ in length: run step by step and keep the hidden state of each one's last real step.
+        # What all sequences have is read in one go; the rest step by step, keeping each one's state at its last step.
         steps = torch.as_tensor(trials.lengths, device=hidden.device)
-        for t in range(int(trials.lengths.max())):
+        common, longest = int(trials.lengths.min()), int(trials.lengths.max())
+        _, _, hidden = policy.network(trials.inputs[:, :common], hidden)
+        for t in range(common, longest):
             _, _, following = policy.network(trials.inputs[:, t : t + 1], hidden)
             hidden = torch.where((t < steps).unsqueeze(-1), following, hidden)
         return replace(policy, memory={"hidden": hidden.cpu().numpy(), **trials.last})

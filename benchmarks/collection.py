@@ -128,7 +128,7 @@ def nothing(model: int, data: int) -> None:
 
 def policies(spec: FamilySpec) -> dict[str, tuple[Policy, int, int]]:
     """Untrained policies of the reference sizes, each with its numbers of tasks and of copies."""
-    recurrent = rl2.build(spec, rl2.Settings(hidden=256, encoder=256), seed=0, device="cpu")
+    recurrent = rl2.build(spec, rl2.Settings(hidden=256, encoder=(256,)), seed=0, device="cpu")
     gradient = maml.build(spec, maml.Settings(hidden=(512, 512)), seed=0, device="cpu")
     return {"RL2": (recurrent.policy(), 20, 1), "MAML": (gradient.policy(), 20, 10)}
 

@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 Params = dict[str, Tensor]
 
@@ -69,3 +69,23 @@ def unflatten(vector: Tensor, like: Mapping[str, Tensor]) -> Params:
     """The inverse of ``flatten`` over ``like.values()``."""
     parts = torch.split(vector, [value.numel() for value in like.values()])
     return {name: part.reshape(value.shape) for (name, value), part in zip(like.items(), parts, strict=True)}
+
+
+def initialise(module: nn.Module, generator: torch.Generator) -> None:
+    """Fill a module built on the "meta" device (so that torch's global generator is not used) from ``generator``.
+
+    Xavier-uniform weights, zero biases; the recurrent matrices of GRUs and LSTMs are orthogonal gate by gate, the
+    scales of layer norms 1.
+    """
+    module.to_empty(device="cpu")
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            if "bias" in name:
+                parameter.zero_()
+            elif parameter.ndim == 1:
+                parameter.fill_(1.0)
+            elif "weight_hh" in name:
+                for gate in torch.split(parameter, parameter.shape[1]):
+                    nn.init.orthogonal_(gate, generator=generator)
+            else:
+                nn.init.xavier_uniform_(parameter, generator=generator)

@@ -1,24 +1,34 @@
 """RL^2: what the policy saw while playing is what it is trained on, however trials are cut and padded."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
 
-from algorithms import rl2
-from kshot.learning import distributions
+from algorithms import rl2, rl2_transformer
+from kshot.learning import distributions, sequences
 from kshot.types import Array, Episodes, FamilySpec
 
 T, TRIALS, EPISODES, H, D, A = 2, 3, 4, 5, 3, 2
 
 
-def make_learner(discrete: bool, **settings: object) -> rl2.RL2:
+MEMORIES = [
+    pytest.param({}, id="gru"),
+    pytest.param({"encoder": (6,)}, id="encoder"),
+    pytest.param({"memory": "lstm"}, id="lstm"),
+    pytest.param({"memory": "transformer", "hidden": 8, "heads": 2, "context": 5}, id="transformer"),
+]
+
+
+def make_learner(discrete: bool, **settings: Any) -> rl2.RL2:
     space = spaces.Discrete(A) if discrete else spaces.Box(-1, 1, (A,))
     spec = FamilySpec("probe", D, space, horizon=H, episodes_per_trial=EPISODES)
     options = {"hidden": 7, "meta_batch": T, "trials": TRIALS, "minibatches": 2, **settings}
-    return rl2.build(spec, rl2.Settings(**options), seed=3, device="cpu")
+    module = rl2_transformer if options.get("memory") == "transformer" else rl2
+    return module.build(spec, module.Settings(**options), seed=3, device="cpu")
 
 
 def play(
@@ -62,41 +72,96 @@ def play(
 
 
 @pytest.mark.parametrize("discrete", [False, True])
-@pytest.mark.parametrize("encoder", [0, 6])
-def test_sequence_log_probs_equal_those_of_the_steps_played(discrete: bool, encoder: int) -> None:
+@pytest.mark.parametrize("options", MEMORIES)
+@pytest.mark.parametrize("border", ["kept", "zeroed"])
+def test_sequence_log_probs_equal_those_of_the_steps_played(
+    discrete: bool, options: dict[str, Any], border: str
+) -> None:
     """Episodes end early here: the shift of actions, rewards and dones must survive the gaps."""
-    learner = make_learner(discrete, encoder=encoder)
+    learner = make_learner(discrete, **options, border=border)
     policy = learner.policy()
     episodes, _ = play(learner, policy, EPISODES, seed=0)
     trials = rl2.to_trials(policy, episodes, EPISODES, policy.start(T, TRIALS))
-    distribution, _, _ = learner._network(trials.inputs, torch.zeros(T * TRIALS, 7))
-    log_prob = distributions.log_prob(distribution, trials.action).detach().numpy()
+    log_prob = rl2.read(learner._network, trials, trials.inputs.shape[1], 0)[0].numpy()
     sequence_mask = episodes.mask.reshape(T * TRIALS, -1)
     played = episodes.log_prob.reshape(T * TRIALS, -1)
     for row in range(T * TRIALS):
         np.testing.assert_allclose(log_prob[row][trials.mask[row]], played[row][sequence_mask[row]], atol=1e-5)
 
 
-@pytest.mark.parametrize("chunk", [1, 3, 7, 20, 100])
-def test_chunked_log_probs_equal_full_sequence_ones(chunk: int) -> None:
-    learner = make_learner(discrete=True)
+@pytest.mark.parametrize("options", MEMORIES)
+@pytest.mark.parametrize(("chunk", "burn_in"), [(1, 0), (3, 0), (3, 2), (7, 3), (20, 0), (20, 19), (100, 5)])
+def test_chunks_with_burn_in_give_what_whole_trials_give(options: dict[str, Any], chunk: int, burn_in: int) -> None:
+    """At the parameters that played, a chunk started from its stored state and burnt in is the trial's own piece."""
+    learner = make_learner(discrete=True, **options, chunk=chunk, burn_in=burn_in)
     learner._network.double()
     policy = learner.policy()
     episodes, _ = play(learner, policy, EPISODES, seed=1)
     trials = rl2.to_trials(policy, episodes, EPISODES, policy.start(T, TRIALS))
-    hidden = torch.zeros(T * TRIALS, 7, dtype=torch.float64)
-    (full, full_value), *_ = rl2.forward_chunked(learner._network, trials.inputs, hidden, 0)[0]
-    parts, starts = rl2.forward_chunked(learner._network, trials.inputs, hidden, chunk)
-    torch.testing.assert_close(torch.cat([d[0] for d, _ in parts], dim=1), full[0], rtol=0, atol=1e-12)
-    torch.testing.assert_close(torch.cat([v for _, v in parts], dim=1), full_value, rtol=0, atol=1e-12)
-    # The stored starts give each chunk on its own the same result again.
-    for start, (distribution, _), inputs in zip(starts, parts, torch.split(trials.inputs, chunk, dim=1), strict=True):
-        torch.testing.assert_close(learner._network(inputs, start)[0][0], distribution[0], rtol=0, atol=1e-12)
+    whole, whole_value, _ = rl2.read(learner._network, trials, trials.inputs.shape[1], 0)
+    log_prob, value, states = rl2.read(learner._network, trials, chunk, burn_in)
+    torch.testing.assert_close(log_prob, whole, rtol=0, atol=1e-12)
+    torch.testing.assert_close(value, whole_value, rtol=0, atol=1e-12)
+    mask = torch.as_tensor(trials.mask)
+    batch = sequences.cut(trials.inputs, states, (trials.action, whole, value, value, mask), chunk, burn_in)
+    assert int(batch.mask.sum()) == mask.sum(), "a step was lost or counted twice"
+    distribution, again = learner._chunk_outputs(batch)
+    torch.testing.assert_close(
+        distributions.log_prob(distribution, batch.action)[batch.mask], batch.old_log_prob[batch.mask]
+    )
+    torch.testing.assert_close(again[batch.mask], batch.target[batch.mask], rtol=0, atol=1e-12)
 
 
-def test_adapting_equals_having_played() -> None:
+def test_burn_in_brings_stale_states_up_to_date() -> None:
+    """After the parameters changed, stored states are wrong; more burn-in brings outputs nearer to a fresh reading."""
+    errors = []
+    for burn_in in (0, 2, 6):
+        learner = make_learner(discrete=True, chunk=8, burn_in=burn_in)
+        learner._network.double()
+        policy = learner.policy()
+        episodes, _ = play(learner, policy, EPISODES, seed=6)
+        trials = rl2.to_trials(policy, episodes, EPISODES, policy.start(T, TRIALS))
+        _, value, states = rl2.read(learner._network, trials, 8, burn_in)
+        with torch.no_grad():
+            for parameter in learner._network.memory.parameters():
+                parameter.mul_(1.3)
+        fresh = rl2.read(learner._network, trials, 8, 0)[1]
+        mask = torch.as_tensor(trials.mask)
+        batch = sequences.cut(trials.inputs, states, (trials.action, value, fresh, fresh, mask), 8, burn_in)
+        with torch.no_grad():
+            errors.append(float((learner._chunk_outputs(batch)[1] - batch.target)[batch.mask].abs().mean()))
+    assert errors[2] < 0.5 * errors[1] < 0.5 * errors[0]
+
+
+def test_gradients_reach_back_through_the_chunk_and_not_into_the_burn_in() -> None:
+    learner = make_learner(discrete=True, chunk=6, burn_in=3)
+    policy = learner.policy()
+    episodes, _ = play(learner, policy, EPISODES, seed=7)
+    trials = rl2.to_trials(policy, episodes, EPISODES, policy.start(T, TRIALS))
+    log_prob, value, states = rl2.read(learner._network, trials, 6, 3)
+    mask = torch.as_tensor(trials.mask)
+    batch = sequences.cut(trials.inputs, states, (trials.action, log_prob, value, value, mask), 6, 3)
+    inputs = batch.inputs.clone().requires_grad_()
+    _, values = learner._chunk_outputs(batch._replace(inputs=inputs))
+    (gradient,) = torch.autograd.grad(values[:, 4].sum(), inputs)
+    reached = gradient.abs().sum(dim=(0, 2)) > 0
+    assert reached.tolist() == [False] * 3 + [True] * 5 + [False]  # causal, and from the chunk's first step on
+
+
+def test_transformer_attends_to_the_past_only_and_no_further_than_its_context() -> None:
+    network = make_learner(discrete=True, **MEMORIES[3].values[0], layers=1)._network
+    inputs = torch.randn(2, 12, D + A + 2, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    _, value, _ = network(inputs, torch.zeros(2, network.memory.state_size))
+    (gradient,) = torch.autograd.grad(value[0, 8], inputs)
+    reached = gradient.abs().sum(dim=2) > 0
+    assert reached[0].tolist() == [False] * 3 + [True] * 6 + [False] * 3  # itself and the context of 5 before it
+    assert not reached[1].any()
+
+
+@pytest.mark.parametrize("options", MEMORIES)
+def test_adapting_equals_having_played(options: dict[str, Any]) -> None:
     """Memory rebuilt from recorded evidence, one episode at a time, equals the memory the policy carried itself."""
-    learner = make_learner(discrete=False)
+    learner = make_learner(discrete=False, **options)
     policy = learner.policy()
     episodes, memories = play(learner, policy, EPISODES, seed=2)
     first_trial = np.arange(EPISODES)  # trial 0 of every task
@@ -117,6 +182,10 @@ def test_last_reward_and_end_of_episode_reach_the_next_episode() -> None:
     np.testing.assert_allclose(first_of_second[:D], episodes.obs[0, 1, 0], atol=1e-6)
     np.testing.assert_allclose(first_of_second[-2:], [episodes.reward[0, 0, length - 1], 1.0], atol=1e-6)
     assert trials.inputs[0, 0, -1] == 0 and trials.inputs[0, 0, -2] == 0
+    zeroed = make_learner(discrete=True, border="zeroed").policy()
+    trials = rl2.to_trials(zeroed, episodes, EPISODES, policy.start(T, TRIALS))
+    assert not trials.inputs[0, length, D:].any()
+    assert trials.inputs[0, 1, D:].any()
 
 
 def test_padding_moves_no_parameter() -> None:

@@ -329,17 +329,8 @@ class RL2:
         target, weight, mask = (torch.tensor(x).to(value) for x in (advantage + value_array, normalised, trials.mask))
         sequences = cut(trials.inputs, states, (trials.action, log_prob, weight, target, mask), chunk, s.burn_in)
 
-        remaining = 1 - (1 - s.lr_end) * progress
-        for group in self._optimizer.param_groups:
-            group["lr"] = s.lr * remaining
-        rng = generator(self._seed, "minibatches", self._iteration)
-        losses = []
-        for _ in range(s.epochs):
-            for rows in np.array_split(rng.permutation(len(sequences.mask)), s.minibatches):
-                index = torch.as_tensor(rows, device=mask.device)
-                losses.append(self._update(Sequences(*(x[index] for x in sequences)), s.entropy * remaining))
+        metrics = self._optimise(sequences, 1 - (1 - s.lr_end) * progress)
         self._iteration += 1
-        metrics = {name: float(np.mean([loss[name] for loss in losses])) for name in losses[0]}
         by_episode = episodes.returns.reshape(len(tasks), s.trials, self.trial_episodes).mean(axis=(0, 1))
         metrics |= {
             "return": float(by_episode[0]),
@@ -350,6 +341,19 @@ class RL2:
         if self._network.log_std is not None:
             metrics["policy_std"] = float(self._network.log_std.detach().exp().mean())
         return metrics
+
+    def _optimise(self, sequences: Sequences, remaining: float) -> Metrics:
+        """Epochs of PPO updates; ``remaining`` is the share of learning rate and entropy bonus that is left."""
+        s = self.settings
+        for group in self._optimizer.param_groups:
+            group["lr"] = s.lr * remaining
+        rng = generator(self._seed, "minibatches", self._iteration)
+        losses = []
+        for _ in range(s.epochs):
+            for rows in np.array_split(rng.permutation(len(sequences.mask)), s.minibatches):
+                index = torch.as_tensor(rows, device=sequences.mask.device)
+                losses.append(self._update(Sequences(*(x[index] for x in sequences)), s.entropy * remaining))
+        return {name: float(np.mean([loss[name] for loss in losses])) for name in losses[0]}
 
     def _chunk_outputs(self, batch: Sequences) -> tuple[Distribution, Tensor]:
         """Distribution and value at every step of the chunks, each read after its burn-in."""

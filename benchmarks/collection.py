@@ -17,15 +17,15 @@ import json
 import os
 import statistics
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numba
 import numpy as np
 
 from algorithms import maml, rl2
+from benchmarks import Clock
 from envs import metaworld
 from envs.metaworld._vector import MetaWorldVectorEnv
 from envs.metaworld.engine import kernel
@@ -34,23 +34,6 @@ from kshot.running.rollout import rollout
 from kshot.types import Array, FamilySpec, Memory, Policy, Task
 
 PARTS = ("loop", "physics", "reward", "policy", "env", "rollout")
-
-
-@dataclass
-class Clock:
-    """Seconds by name."""
-
-    spent: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
-
-    def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        def run(*args: Any, **kwargs: Any) -> Any:
-            begin = time.perf_counter()
-            try:
-                return function(*args, **kwargs)
-            finally:
-                self.spent[name] += time.perf_counter() - begin
-
-        return run
 
 
 class TimedPolicy:

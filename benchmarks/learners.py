@@ -1,0 +1,101 @@
+"""What a meta-step costs at the reference sizes: seconds of collection, adaptation and outer update; steps per second.
+
+``python -m benchmarks.learners`` trains MAML (2 x 512) and RL² (GRU 256 after two layers of 256) on ML10 with 20 tasks,
+10 episodes of 500 steps, and the settings of ``config/algorithms``; each learner in a process of its own, whose peak
+memory is printed. One meta-step warms up, the others are timed. ``--set name=value`` changes settings, ``--profile``
+adds the ten operations that take most of a meta-step's time.
+
+Collection is the playing of episodes. The outer update is TRPO's (MAML) or PPO's (RL²). What remains is adaptation:
+advantages and the inner gradient step for MAML; advantages, values and hidden states for RL², which adapts by playing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from benchmarks import Clock
+from envs import metaworld
+from kshot import registry
+from kshot.running.train import Collector
+
+CONFIG = Path(__file__).resolve().parent.parent / "config" / "algorithms"
+OUTER = {"maml": "_outer_step", "rl2": "_optimise"}
+PARTS = ("collection", "adaptation", "outer")
+
+
+def measure(name: str, changes: dict[str, Any], steps: int, horizon: int, profile: bool) -> dict[str, Any]:
+    """Median seconds of the parts of a meta-step, steps per second over all of it, and peak memory in GB."""
+    module = registry.load("algorithms", name)
+    values = (
+        yaml.safe_load((CONFIG / f"{name}.yaml").read_text())["families"]["metaworld"] | {"meta_batch": 20} | changes
+    )
+    settings = module.Settings(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
+    family = metaworld.build(metaworld.Settings(benchmark="ML10", horizon=horizon))
+    learner = module.build(family.spec, settings, 0, "cpu")
+    clock = Clock()
+    setattr(learner, OUTER[name], clock.timed("outer", getattr(learner, OUTER[name])))
+    rounds: list[dict[str, float]] = []
+    for iteration in range(steps + 1):
+        clock.spent.clear()
+        collector = Collector(family, 0, iteration)
+        tasks = family.tasks("train", learner.tasks_per_step, iteration)
+        begin = time.perf_counter()
+        learner.meta_step(tasks, clock.timed("collection", collector), 0.0)
+        total = time.perf_counter() - begin
+        spent = {**clock.spent, "adaptation": total - clock.spent["collection"] - clock.spent["outer"]}
+        rounds += [{part: spent[part] for part in PARTS} | {"rate": collector.steps / total}] * (iteration > 0)
+    result: dict[str, Any] = {key: statistics.median(one[key] for one in rounds) for key in rounds[0]}
+    result |= {"learner": name, "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6}
+    result |= {"steps": collector.steps, "settings": values}
+    if profile:
+        with torch.profiler.profile() as trace:
+            learner.meta_step(tasks, Collector(family, 0, steps), 0.0)
+        result["profile"] = trace.key_averages().table(
+            sort_by="self_cpu_time_total", row_limit=10, max_name_column_width=40
+        )
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--learners", nargs="+", choices=sorted(OUTER), default=sorted(OUTER))
+    parser.add_argument("--steps", type=int, default=3, help="meta-steps that are timed")
+    parser.add_argument("--horizon", type=int, default=500, help="steps per episode")
+    parser.add_argument("--set", nargs="*", default=[], metavar="name=value", help="settings to change")
+    parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--in-this-process", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    changes = {name: yaml.safe_load(value) for name, value in (item.split("=", 1) for item in options.set)}
+    if options.in_this_process:
+        print(json.dumps(measure(options.learners[0], changes, options.steps, options.horizon, options.profile)))
+        return
+    threads = os.environ.get("OMP_NUM_THREADS", str(os.cpu_count()))
+    print(f"{os.cpu_count()} cores, {threads} threads, load {os.getloadavg()[0]:.2f}; seconds per meta-step, median")
+    print(f"{'':5} " + " ".join(f"{part:>10}" for part in PARTS) + f" {'steps':>7} {'steps/s':>8} {'peak GB':>8}")
+    results = []
+    for name in options.learners:
+        arguments = [arg for arg in sys.argv[1:] if arg not in options.learners and arg != "--learners"]
+        command = [sys.executable, "-m", "benchmarks.learners", *arguments, "--in-this-process", "--learners", name]
+        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        found = json.loads(output.splitlines()[-1])
+        seconds = " ".join(f"{found[part]:>10.2f}" for part in PARTS)
+        print(f"{name:5} {seconds} {found['steps']:>7} {found['rate']:>8.0f} {found['peak_gb']:>8.2f}", flush=True)
+        print(found.pop("profile", ""), end="")
+        results.append(found)
+    print(json.dumps({"cores": os.cpu_count(), "threads": threads, "results": results}))
+
+
+if __name__ == "__main__":
+    main()

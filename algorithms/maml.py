@@ -2,7 +2,8 @@
 
 One meta-step, in the paper's order: sample tasks; collect episodes with the shared parameters theta; take a policy
 gradient step per task (theta -> theta_i'); collect new episodes with every theta_i'; improve theta on those through
-the inner step, within a KL trust region around the adapted policies.
+the inner step, within a KL trust region around the adapted policies. With several inner steps, each takes fresh
+episodes of the policy it starts from. ``outer: ppo`` replaces the trust region by clipped ratios.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -47,12 +49,19 @@ class Settings:
         surrogate: inner objective, "ratio" or plain "log_prob"; equal gradients, different second derivatives.
         discount: gamma.
         gae_lambda: lambda of generalised advantage estimation.
-        max_kl: bound on the mean KL divergence of the outer step.
-        cg_iterations: conjugate-gradient iterations.
-        cg_damping: multiple of the identity added to the curvature.
-        curvature_stride: use every n-th sample for the curvature product; the line search always uses all.
-        backtrack: factor between line-search trials.
-        line_search_steps: number of trials.
+        freeze_features: share of the budget after which the outer step trains the last layer and the standard
+            deviation alone; 1 for never.
+        outer: "trpo", or "ppo": Adam steps on the clipped surrogate, through the adaptation.
+        max_kl: bound on the mean KL divergence of the outer step (trpo).
+        cg_iterations: conjugate-gradient iterations (trpo).
+        cg_damping: multiple of the identity added to the curvature (trpo).
+        curvature_stride: use every n-th sample for the curvature product (trpo); gradient and line search use all.
+        backtrack: factor between line-search trials (trpo).
+        line_search_steps: number of trials (trpo).
+        outer_lr: Adam's learning rate (ppo).
+        outer_epochs: Adam steps per batch (ppo).
+        clip: bound on the probability ratio (ppo).
+        samples_at_once: samples that are differentiated through together, at least one task's; bounds memory.
     """
 
     hidden: tuple[int, ...] = (64, 64)
@@ -70,17 +79,36 @@ class Settings:
     surrogate: Surrogate = "ratio"
     discount: float = 0.99
     gae_lambda: float = 1.0
+    freeze_features: float = 1.0
+    outer: Literal["trpo", "ppo"] = "trpo"
     max_kl: float = 0.01
     cg_iterations: int = 10
     cg_damping: float = 1e-5
     curvature_stride: int = 1
     backtrack: float = 0.8
     line_search_steps: int = 15
+    outer_lr: float = 1e-3
+    outer_epochs: int = 5
+    clip: float = 0.3
+    samples_at_once: int = 25_000
 
     def __post_init__(self) -> None:
         counts = ("meta_batch", "episodes", "inner_steps", "cg_iterations", "curvature_stride", "line_search_steps")
-        require_at_least_one(self, *counts)
-        require_positive(self, "inner_lr", "init_std", "max_kl")
+        require_at_least_one(self, *counts, "outer_epochs", "samples_at_once")
+        require_positive(self, "inner_lr", "init_std", "max_kl", "outer_lr", "clip")
+
+
+@dataclass(frozen=True)
+class InnerStep:
+    """One adaptation step: its samples and, where known, the parameters [T, ...] it led to."""
+
+    batch: Batch
+    adapted: Params | None = None
+
+    def rows(self, rows: slice) -> InnerStep:
+        """The step of some of the tasks."""
+        adapted = self.adapted and {name: value[rows] for name, value in self.adapted.items()}
+        return InnerStep(self.batch.rows(rows), adapted)
 
 
 class MAML:
@@ -93,7 +121,12 @@ class MAML:
     def __init__(self, spec: FamilySpec, settings: Settings, seed: int, device: str) -> None:
         self.settings = settings
         self._policy = policy_gradient.init_policy(spec, settings, seed, device)
-        self._adapted_names = networks.head_names(self._policy.params) if settings.adapt == "head" else None
+        self._head = networks.head_names(self._policy.params)
+        self._adapted_names = self._head if settings.adapt == "head" else None
+        self._adam: torch.optim.Adam | None = None
+        if settings.outer == "ppo":
+            self._theta = {name: value.clone().requires_grad_() for name, value in self._policy.params.items()}
+            self._adam = torch.optim.Adam(list(self._theta.values()), lr=settings.outer_lr)
 
     @property
     def tasks_per_step(self) -> int:
@@ -108,110 +141,188 @@ class MAML:
 
     def meta_step(self, tasks: Sequence[Task], collect: Collect, progress: float) -> Metrics:
         s = self.settings
-        policy, inner_batches, first_return = self._policy, [], math.nan
-        params = networks.stack(self._policy.params, len(tasks))
+        policy, inner, first_return = self._policy, list[InnerStep](), math.nan
+        params = networks.stack(policy_gradient.detached(policy.params), len(tasks))
         for step in range(s.inner_steps):
             episodes = collect(policy, tasks, s.episodes)
             first_return = float(episodes.returns.mean()) if step == 0 else first_return
-            batch = policy_gradient.make_batch(policy, episodes, s)
-            params = policy_gradient.detached(self._inner_step(params, batch, create_graph=False))
+            batch = policy_gradient.make_batch(policy, episodes, episodes.reward, s)
+            params = self._inner_step(params, batch)
             policy = replace(policy, params=params)
-            inner_batches.append(batch)
+            inner.append(InnerStep(batch, params))
         adapted_episodes = collect(policy, tasks, s.episodes)
-        outer_batch = policy_gradient.make_batch(policy, adapted_episodes, s)
-        step_taken = self._outer_step(inner_batches, outer_batch)
-        metrics = {
+        batch = policy_gradient.make_batch(policy, adapted_episodes, adapted_episodes.training_reward, s)
+        metrics = self._outer_step(inner, batch, progress)
+        metrics |= {
             "return": first_return,
             "return_adapted": float(adapted_episodes.returns.mean()),
             "success_adapted": float(adapted_episodes.success_last.mean()),
-            "kl": step_taken.kl,
-            "surrogate": step_taken.surrogate,
-            "line_search_trials": float(step_taken.trials),
-            "accepted": float(step_taken.accepted),
         }
         if "log_std" in self._policy.params:
-            metrics["policy_std"] = float(self._policy.params["log_std"].exp().mean())
+            metrics["policy_std"] = float(self._policy.params["log_std"].detach().exp().mean())
         return metrics
 
-    def _inner_step(self, params: Params, batch: Batch, create_graph: bool) -> Params:
+    def _inner_step(self, params: Params, batch: Batch) -> Params:
+        """The adapted parameters [T, ...] as plain numbers."""
         s = self.settings
-        return policy_gradient.inner_step(
-            self._policy,
-            params,
-            batch,
-            s.inner_lr,
-            names=self._adapted_names,
-            create_graph=create_graph,
-            surrogate=s.surrogate,
+        return policy_gradient.detached_step(
+            self._policy, params, batch, s.inner_lr, self._adapted_names, s.surrogate, s.samples_at_once
         )
 
     def adapted_distribution(
-        self, theta: Mapping[str, Tensor], inner_batches: Sequence[Batch], obs: Tensor, create_graph: bool
+        self, theta: Mapping[str, Tensor], inner: Sequence[InnerStep], obs: Tensor
     ) -> Distribution:
-        """Action distributions [T, N, A] at ``obs`` of the policies adapted from ``theta`` on stored batches.
+        """Action distributions [T, N, A] at ``obs`` of the policies adapted from ``theta`` on stored samples.
 
-        With ``create_graph`` the result can be differentiated with respect to ``theta``, through the inner steps if
-        ``order`` is "second" and straight through them (their gradients being constants) if it is "first".
+        The result can be differentiated with respect to ``theta`` where that requires gradients: through the inner
+        steps if ``order`` is "second", straight through them (their gradients being constants) if it is "first".
+        An inner step that brings ``adapted`` along has exactly that value; its own samples, which may be a part of
+        those that led there, serve for the derivative.
         """
+        s = self.settings
         params = networks.stack(theta, obs.shape[0])
-        for batch in inner_batches:
-            params = self._inner_step(params, batch, create_graph and self.settings.order == "second")
+        second = s.order == "second" and any(value.requires_grad for value in theta.values())
+        for step in inner:
+            stepped = policy_gradient.inner_step(
+                self._policy,
+                params,
+                step.batch,
+                s.inner_lr,
+                names=self._adapted_names,
+                create_graph=second,
+                surrogate=s.surrogate,
+            )
+            if step.adapted is None:
+                params = stepped
+            else:
+                params = {name: value + (step.adapted[name] - value).detach() for name, value in stepped.items()}
         return self._policy.distribution(obs, params)
 
-    def _outer_step(self, inner_batches: Sequence[Batch], batch: Batch) -> trust_region.Step:
-        """TRPO on the adapted policies' surrogate; KL and line search go through the adaptation."""
-        s = self.settings
-        theta = {name: value.clone().requires_grad_() for name, value in self._policy.params.items()}
-        leaves = list(theta.values())
-        n_tasks = batch.obs.shape[0]
+    def _outer_step(self, inner: Sequence[InnerStep], batch: Batch, progress: float) -> Metrics:
+        """Improve theta on the adapted policies' samples, through the adaptation."""
+        names = list(self._policy.params)
+        if progress >= self.settings.freeze_features:
+            names = [name for name in names if name in self._head or name == "log_std"]
+        theta = {name: self._policy.params[name].detach().requires_grad_(name in names) for name in self._policy.params}
+        # Every candidate re-adapts; what the samples came from is known exactly only at the present theta.
+        candidates = [InnerStep(step.batch) for step in inner]
+        if self._adam is not None:
+            return self._ppo(self._adam, candidates, batch, names)
+        return self._trpo(theta, names, inner, candidates, batch)
 
-        outputs = self.adapted_distribution(theta, inner_batches, batch.obs, create_graph=True)
-        old = tuple(output.detach() for output in outputs)
-        old_log_prob = distributions.log_prob(old, batch.action)
-        gradient = networks.flatten(
-            torch.autograd.grad(self._surrogate(outputs, old_log_prob, batch), leaves, retain_graph=True)
-        ).detach()
+    def _trpo(
+        self,
+        theta: Params,
+        names: Sequence[str],
+        inner: Sequence[InnerStep],
+        candidates: Sequence[InnerStep],
+        batch: Batch,
+    ) -> Metrics:
+        """One trust-region step; KL and line search go through the adaptation."""
+        s = self.settings
+        trained, n_tasks = {name: theta[name] for name in names}, batch.obs.shape[0]
+        leaves = list(trained.values())
+        gradient = torch.zeros(sum(leaf.numel() for leaf in leaves), dtype=leaves[0].dtype, device=leaves[0].device)
+        old, before = list[Distribution](), 0.0
+        for rows in batch.groups(s.samples_at_once):
+            part = batch.rows(rows)
+            outputs = self.adapted_distribution(theta, [step.rows(rows) for step in candidates], part.obs)
+            old.append(tuple(output.detach() for output in outputs))
+            surrogate = self._surrogate(outputs, part) / n_tasks
+            before += float(surrogate.detach())
+            gradient += networks.flatten(torch.autograd.grad(surrogate, leaves))
         check_finite("the outer gradient", gradient)
 
         thinned = batch.thin(s.curvature_stride)
-        if s.curvature_stride > 1:
-            outputs = self.adapted_distribution(theta, inner_batches, thinned.obs, create_graph=True)
-        product = trust_region.gauss_newton_product(outputs, thinned.weight / n_tasks, leaves, s.cg_damping)
-        direction = trust_region.conjugate_gradient(product, gradient, s.cg_iterations)
-        curvature = float(direction @ product(direction))
-        if not math.isfinite(curvature):
+        few = [replace(step, batch=step.batch.thin(s.curvature_stride)) for step in inner]
+
+        def curvature(rows: slice) -> trust_region.Product:
+            part = thinned.rows(rows)
+            outputs = self.adapted_distribution(theta, [step.rows(rows) for step in few], part.obs)
+            return trust_region.gauss_newton_product(outputs, part.weight / n_tasks, leaves)
+
+        parts = [partial(curvature, rows) for rows in thinned.groups(s.samples_at_once)]
+        product = trust_region.summed_product(parts, s.cg_damping)
+        direction, quadratic = trust_region.conjugate_gradient(product, gradient, s.cg_iterations)
+        if not math.isfinite(quadratic):
             raise FloatingPointError("the curvature of the trust region is not finite")
-        full_step = direction * math.sqrt(2 * s.max_kl / max(curvature, 1e-12))
+        full_step = direction * math.sqrt(2 * s.max_kl / max(quadratic, 1e-12))
 
         def evaluate(vector: Tensor) -> tuple[float, float]:
-            candidate = networks.unflatten(vector, theta)
-            new = self.adapted_distribution(candidate, inner_batches, batch.obs, create_graph=False)
-            new = tuple(output.detach() for output in new)
-            divergence = (distributions.kl(old, new) * batch.weight).sum() / n_tasks
-            return float(self._surrogate(new, old_log_prob, batch)), float(divergence)
+            candidate = policy_gradient.detached(theta) | networks.unflatten(
+                vector, dict(zip(names, leaves, strict=True))
+            )
+            surrogate = divergence = 0.0
+            for rows, known in zip(batch.groups(s.samples_at_once), old, strict=True):
+                part = batch.rows(rows)
+                with torch.no_grad():
+                    new = self.adapted_distribution(candidate, [step.rows(rows) for step in candidates], part.obs)
+                    surrogate += float(self._surrogate(new, part)) / n_tasks
+                    divergence += float((distributions.kl(known, new) * part.weight).sum()) / n_tasks
+            return surrogate, divergence
 
         start = networks.flatten(leaves).detach()
-        step = trust_region.line_search(start, full_step, evaluate, s.max_kl, s.backtrack, s.line_search_steps)
+        step = trust_region.line_search(start, full_step, evaluate, before, s.max_kl, s.backtrack, s.line_search_steps)
         check_finite("the parameters", step.vector)
-        self._policy = replace(self._policy, params=networks.unflatten(step.vector, self._policy.params))
-        return step
+        moved = theta | networks.unflatten(step.vector, trained)
+        self._policy = replace(self._policy, params=policy_gradient.detached(moved))
+        return {
+            "kl": step.kl,
+            "surrogate": step.surrogate,
+            "line_search_trials": float(step.trials),
+            "accepted": float(step.accepted),
+        }
+
+    def _ppo(
+        self, adam: torch.optim.Adam, candidates: Sequence[InnerStep], batch: Batch, names: Sequence[str]
+    ) -> Metrics:
+        """Adam on the clipped surrogate (Schulman et al. 2017, arXiv 1707.06347, eq. 7) of the adapted policies."""
+        s, n_tasks = self.settings, batch.obs.shape[0]
+        theta = {name: value if name in names else value.detach() for name, value in self._theta.items()}
+        metrics = Metrics()
+        for _ in range(s.outer_epochs):
+            adam.zero_grad()  # a parameter without a gradient is left alone
+            metrics = {"surrogate": 0.0, "clip_fraction": 0.0}
+            for rows in batch.groups(s.samples_at_once):
+                part = batch.rows(rows)
+                outputs = self.adapted_distribution(theta, [step.rows(rows) for step in candidates], part.obs)
+                ratio = (distributions.log_prob(outputs, part.action) - part.log_prob).exp()
+                clipped = ratio.clamp(1 - s.clip, 1 + s.clip)
+                worse = torch.minimum(ratio * part.advantage, clipped * part.advantage)
+                surrogate = (part.weight * worse).sum() / n_tasks
+                torch.autograd.backward(-surrogate, inputs=[self._theta[name] for name in names])
+                metrics["surrogate"] += float(surrogate.detach())
+                metrics["clip_fraction"] += float((part.weight * (ratio != clipped)).sum()) / n_tasks
+            check_finite("the outer gradient", *(v.grad for v in self._theta.values() if v.grad is not None))
+            adam.step()
+        check_finite("the parameters", *self._theta.values())
+        self._policy = replace(self._policy, params={n: v.detach().clone() for n, v in self._theta.items()})
+        return metrics
 
     @staticmethod
-    def _surrogate(outputs: Distribution, old_log_prob: Tensor, batch: Batch) -> Tensor:
-        """Mean over tasks of the importance-weighted advantage, to be maximised."""
-        ratio = (distributions.log_prob(outputs, batch.action) - old_log_prob).exp()
-        return (batch.weight * ratio * batch.advantage).sum() / batch.obs.shape[0]
+    def _surrogate(outputs: Distribution, batch: Batch) -> Tensor:
+        """Importance-weighted advantage, to be maximised: a task's mean, summed over tasks."""
+        ratio = (distributions.log_prob(outputs, batch.action) - batch.log_prob).exp()
+        return (batch.weight * ratio * batch.advantage).sum()
 
     def adapt(self, policy: Policy, evidence: Episodes) -> MLPPolicy:
         s = self.settings
         rate = policy_gradient.test_rate(policy, s)
-        return policy_gradient.adapt_policy(policy, evidence, rate, s, self._adapted_names, s.surrogate)
+        return policy_gradient.adapt_policy(
+            policy, evidence, evidence.reward, rate, s, self._adapted_names, s.surrogate
+        )
 
     def state_dict(self) -> dict[str, Any]:
-        return {"policy": dict(self._policy.params)}
+        adam = {} if self._adam is None else {"adam": self._adam.state_dict()}
+        return {"policy": dict(self._policy.params), **adam}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._policy = policy_gradient.load_policy(self._policy, state["policy"])
+        if self._adam is not None:
+            with torch.no_grad():
+                for name, value in self._policy.params.items():
+                    self._theta[name].copy_(value)
+            self._adam.load_state_dict(state["adam"])
 
 
 def build(spec: FamilySpec, settings: Settings, seed: int, device: str) -> MAML:

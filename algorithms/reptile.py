@@ -41,6 +41,7 @@ class Settings:
         test_lrs: rates of the adaptation steps when evaluated, the last one repeating; empty means ``inner_lr``.
         discount: gamma.
         gae_lambda: lambda of generalised advantage estimation.
+        samples_at_once: samples that are differentiated through together, at least one task's; bounds memory.
     """
 
     hidden: tuple[int, ...] = (64, 64)
@@ -57,9 +58,10 @@ class Settings:
     test_lrs: tuple[float, ...] = ()
     discount: float = 0.99
     gae_lambda: float = 1.0
+    samples_at_once: int = 25_000
 
     def __post_init__(self) -> None:
-        require_at_least_one(self, "meta_batch", "episodes", "inner_steps")
+        require_at_least_one(self, "meta_batch", "episodes", "inner_steps", "samples_at_once")
         require_positive(self, "inner_lr", "outer_lr", "init_std")
 
 
@@ -91,7 +93,7 @@ class Reptile:
         for step in range(s.inner_steps):
             episodes = collect(policy, tasks, s.episodes)
             metrics["return" if step == 0 else "return_adapted"] = float(episodes.returns.mean())
-            policy = policy_gradient.adapt_policy(policy, episodes, s.inner_lr, s)
+            policy = policy_gradient.adapt_policy(policy, episodes, episodes.training_reward, s.inner_lr, s)
         outer_lr = s.outer_lr + (s.outer_lr_end - s.outer_lr) * progress
         theta = {}
         for name, value in self._policy.params.items():
@@ -106,7 +108,7 @@ class Reptile:
 
     def adapt(self, policy: Policy, evidence: Episodes) -> MLPPolicy:
         rate = policy_gradient.test_rate(policy, self.settings)
-        return policy_gradient.adapt_policy(policy, evidence, rate, self.settings)
+        return policy_gradient.adapt_policy(policy, evidence, evidence.reward, rate, self.settings)
 
     def state_dict(self) -> dict[str, Any]:
         return {"policy": dict(self._policy.params)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Literal, Protocol
 
 import numpy as np
@@ -39,6 +39,8 @@ class GradientSettings(Protocol):
     def discount(self) -> float: ...
     @property
     def gae_lambda(self) -> float: ...
+    @property
+    def samples_at_once(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -124,17 +126,29 @@ class Batch:
         obs, action, log_prob = (x[:, ::stride] for x in (self.obs, self.action, self.log_prob))
         return Batch(obs, action, log_prob, self.advantage[:, ::stride], weight)
 
+    def rows(self, rows: slice) -> Batch:
+        """The samples of some of the tasks."""
+        return Batch(*(getattr(self, item.name)[rows] for item in fields(self)))
 
-def make_batch(policy: MLPPolicy, episodes: Episodes, settings: GradientSettings) -> Batch:
+    def groups(self, samples: int) -> list[slice]:
+        """The tasks in groups that hold at most ``samples`` samples, but at least one task, each."""
+        n_tasks, per_task = self.weight.shape
+        size = max(1, samples // per_task)
+        return [slice(first, first + size) for first in range(0, n_tasks, size)]
+
+
+def make_batch(policy: MLPPolicy, episodes: Episodes, reward: Array, settings: GradientSettings) -> Batch:
     """Advantages from the per-task linear baseline and GAE, normalised per task, and everything as tensors.
+
+    ``reward`` is the episodes' ``reward`` or ``training_reward``.
 
     Episodes cut off by the horizon are not bootstrapped: the objective is the finite-horizon return, as in the
     reference implementations of MAML, and the baseline sees the time step.
     """
     obs = policy.normalise(episodes.obs)
-    value_targets = returns.discounted_returns(episodes.reward, episodes.mask, settings.discount)
+    value_targets = returns.discounted_returns(reward, episodes.mask, settings.discount)
     value = fit_predict(obs.cpu().numpy(), value_targets, episodes.mask)
-    advantage = returns.gae(episodes.reward, value, episodes.mask, settings.discount, settings.gae_lambda)
+    advantage = returns.gae(reward, value, episodes.mask, settings.discount, settings.gae_lambda)
     advantage = returns.normalise(advantage, episodes.mask, axes=(1, 2))
     weight = episodes.mask / np.maximum(episodes.mask.sum(axis=(1, 2), keepdims=True), 1)
 
@@ -181,14 +195,37 @@ def inner_step(
         surrogate: see ``surrogate_loss``.
     """
     with torch.enable_grad():
-        if not params["weight_0"].requires_grad:
-            params = {name: value.detach().requires_grad_() for name, value in params.items()}
+        params = {name: v if v.requires_grad else v.detach().requires_grad_() for name, v in params.items()}
         adapted = [name for name in params if names is None or name in names]
         # The sum over tasks gives every task's own gradient: task t's loss depends on slice t only.
         loss = surrogate_loss(policy.distribution(batch.obs, params), batch, surrogate).sum()
         gradients = torch.autograd.grad(loss, [params[name] for name in adapted], create_graph=create_graph)
         step = dict(zip(adapted, gradients, strict=True))
         return {name: value - rate * step[name] if name in step else value for name, value in params.items()}
+
+
+def detached_step(
+    policy: MLPPolicy,
+    params: Mapping[str, Tensor],
+    batch: Batch,
+    rate: float,
+    names: Collection[str] | None,
+    surrogate: Surrogate,
+    samples_at_once: int,
+) -> Params:
+    """``inner_step`` as plain numbers, a group of tasks at a time to bound memory."""
+    parts = [
+        inner_step(
+            policy,
+            {name: value[rows].detach() for name, value in params.items()},
+            batch.rows(rows),
+            rate,
+            names=names,
+            surrogate=surrogate,
+        )
+        for rows in batch.groups(samples_at_once)
+    ]
+    return {name: torch.cat([part[name].detach() for part in parts]) for name in params}
 
 
 def detached(params: Mapping[str, Tensor]) -> Params:
@@ -205,6 +242,7 @@ def test_rate(policy: Policy, settings: GradientSettings) -> float:
 def adapt_policy(
     policy: Policy,
     evidence: Episodes,
+    reward: Array,
     rate: float,
     settings: GradientSettings,
     names: Collection[str] | None = None,
@@ -220,6 +258,6 @@ def adapt_policy(
     params = dict(policy.params)
     if params["weight_0"].ndim == 2:
         params = networks.stack(params, evidence.n_tasks)
-    batch = make_batch(policy, evidence, settings)
-    stepped = inner_step(policy, detached(params), batch, rate, names=names, surrogate=surrogate)
-    return replace(policy, params=detached(stepped), updates=policy.updates + 1)
+    batch = make_batch(policy, evidence, reward, settings)
+    stepped = detached_step(policy, params, batch, rate, names, surrogate, settings.samples_at_once)
+    return replace(policy, params=stepped, updates=policy.updates + 1)

@@ -11,11 +11,12 @@ from torch import Tensor
 from kshot.learning.distributions import Distribution, fisher
 from kshot.learning.networks import flatten
 
+Product = Callable[[Tensor], Tensor]
+"""v -> A v for some matrix A."""
 
-def gauss_newton_product(
-    outputs: Distribution, weight: Tensor, params: Sequence[Tensor], damping: float
-) -> Callable[[Tensor], Tensor]:
-    """The product v -> (J^T F J + damping I) v with J = d outputs / d params and F the outputs' Fisher information.
+
+def gauss_newton_product(outputs: Distribution, weight: Tensor, params: Sequence[Tensor]) -> Product:
+    """The product v -> J^T F J v with J = d outputs / d params and F the outputs' Fisher information.
 
     At the current parameters this is the Hessian of the mean KL divergence. Unlike a double backward of the KL it
     differentiates the outputs only: J v is obtained as the derivative of u -> J^T u, which is linear in u, so its
@@ -26,7 +27,6 @@ def gauss_newton_product(
         outputs: parameters of the action distribution [T, N, A] each, with a graph back to ``params``.
         weight: [T, N] weight of every sample; the products are weighted sums.
         params: tensors that require gradients.
-        damping: added multiple of the identity.
     """
     dummies = [torch.zeros_like(output, requires_grad=True) for output in outputs]
     transposed = torch.autograd.grad(outputs, params, grad_outputs=dummies, create_graph=True, materialize_grads=True)
@@ -38,13 +38,30 @@ def gauss_newton_product(
         jv = torch.autograd.grad(transposed, dummies, grad_outputs=tangents, retain_graph=True, materialize_grads=True)
         cotangent = [part * weight.unsqueeze(-1) for part in fisher(fixed, tuple(jv))]
         jfv = torch.autograd.grad(outputs, params, grad_outputs=cotangent, retain_graph=True, materialize_grads=True)
-        return flatten(jfv) + damping * vector
+        return flatten(jfv)
 
     return product
 
 
-def conjugate_gradient(product: Callable[[Tensor], Tensor], target: Tensor, iterations: int) -> Tensor:
-    """Approximate solution x of A x = target for symmetric positive definite A, given v -> A v."""
+def summed_product(parts: Sequence[Callable[[], Product]], damping: float) -> Product:
+    """The sum of several products and ``damping`` times the identity.
+
+    A single part is built once and kept, so that the graph behind it serves all products; of several, each is built
+    anew for every product and forgotten after it, so that memory holds one graph at a time.
+    """
+    kept = parts[0]() if len(parts) == 1 else None
+
+    def product(vector: Tensor) -> Tensor:
+        result = damping * vector
+        for part in parts:
+            result = result + (kept or part())(vector)
+        return result
+
+    return product
+
+
+def conjugate_gradient(product: Product, target: Tensor, iterations: int) -> tuple[Tensor, float]:
+    """Approximate solution x of A x = target for symmetric positive definite A, and x^T A x."""
     x = torch.zeros_like(target)
     residual, direction = target.clone(), target.clone()
     norm = residual @ residual
@@ -58,7 +75,7 @@ def conjugate_gradient(product: Callable[[Tensor], Tensor], target: Tensor, iter
         new_norm = residual @ residual
         direction = residual + (new_norm / norm) * direction
         norm = new_norm
-    return x
+    return x, float(x @ (target - residual))  # the residual is target - A x: no further product is needed
 
 
 @dataclass(frozen=True)
@@ -76,16 +93,16 @@ def line_search(
     start: Tensor,
     full_step: Tensor,
     evaluate: Callable[[Tensor], tuple[float, float]],
+    before: float,
     max_kl: float,
     backtrack: float,
     trials: int,
 ) -> Step:
     """The largest of ``full_step * backtrack**i`` that improves the surrogate within the KL bound.
 
-    ``evaluate(vector)`` returns (surrogate, kl). When no trial qualifies the result is ``start`` itself, unmoved:
-    keeping the last rejected trial is a classic way to corrupt a policy silently.
+    ``evaluate(vector)`` returns (surrogate, kl); ``before`` is the surrogate at ``start``. When no trial qualifies the
+    result is ``start`` itself, unmoved: keeping the last rejected trial is a classic way to corrupt a policy silently.
     """
-    before, _ = evaluate(start)
     for trial in range(trials):
         vector = start + full_step * backtrack**trial
         surrogate, divergence = evaluate(vector)

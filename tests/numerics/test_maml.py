@@ -8,8 +8,8 @@ import torch
 from gymnasium import spaces
 
 from algorithms import anil, fomaml, maml, reptile
-from kshot.learning import networks, policy_gradient
-from kshot.learning.distributions import log_prob
+from kshot.learning import networks, policy_gradient, trust_region
+from kshot.learning.distributions import kl, log_prob
 from kshot.learning.networks import flatten, unflatten
 from kshot.learning.policy_gradient import Batch
 from kshot.types import Episodes, FamilySpec
@@ -29,6 +29,9 @@ def make_learner(discrete: bool, **settings: object) -> maml.MAML:
     )
     params = {name: value.double() for name, value in learner.policy().params.items()}
     learner._policy = replace(learner._policy, params=params)
+    if learner._adam is not None:
+        learner._theta = {name: value.clone().requires_grad_() for name, value in params.items()}
+        learner._adam = torch.optim.Adam(list(learner._theta.values()), lr=learner.settings.outer_lr)
     return learner
 
 
@@ -49,19 +52,19 @@ def make_batches(learner: maml.MAML, discrete: bool, n: int) -> list[Batch]:
         weight = weight / weight.sum(dim=1, keepdim=True)
         batch = Batch(obs, action.detach(), log_prob(distribution, action).detach(), advantage, weight)
         batches.append(batch)
-        params = policy_gradient.detached(learner._inner_step(params, batch, create_graph=False))
+        params = learner._inner_step(params, batch)
     return batches
 
 
-def objective(learner: maml.MAML, theta: networks.Params, batches: list[Batch], create_graph: bool) -> torch.Tensor:
+def objective(learner: maml.MAML, theta: networks.Params, batches: list[Batch]) -> torch.Tensor:
     """The outer surrogate as a function of theta; the last batch is the one collected after adaptation."""
-    outputs = learner.adapted_distribution(theta, batches[:-1], batches[-1].obs, create_graph)
-    return learner._surrogate(outputs, batches[-1].log_prob, batches[-1])
+    outputs = learner.adapted_distribution(theta, [maml.InnerStep(batch) for batch in batches[:-1]], batches[-1].obs)
+    return learner._surrogate(outputs, batches[-1]) / T
 
 
 def meta_gradient(learner: maml.MAML, batches: list[Batch]) -> torch.Tensor:
     theta = {name: value.clone().requires_grad_() for name, value in learner.policy().params.items()}
-    return flatten(torch.autograd.grad(objective(learner, theta, batches, True), list(theta.values())))
+    return flatten(torch.autograd.grad(objective(learner, theta, batches), list(theta.values())))
 
 
 def finite_differences(learner: maml.MAML, batches: list[Batch], eps: float = 1e-5) -> torch.Tensor:
@@ -71,7 +74,7 @@ def finite_differences(learner: maml.MAML, batches: list[Batch], eps: float = 1e
     for i in range(len(center)):
         offset = torch.zeros_like(center)
         offset[i] = eps
-        up, down = (objective(learner, unflatten(center + s * offset, params), batches, False) for s in (1, -1))
+        up, down = (objective(learner, unflatten(center + s * offset, params), batches) for s in (1, -1))
         result[i] = (up - down).detach() / (2 * eps)
     return result
 
@@ -96,10 +99,10 @@ def test_first_order_is_maml_with_the_inner_gradient_detached(discrete: bool) ->
     theta = {name: value.clone().requires_grad_() for name, value in second.policy().params.items()}
     # By hand: the step is computed, frozen, and added to a theta that still carries gradients.
     stacked = networks.stack(theta, T)
-    stepped = policy_gradient.detached(second._inner_step(stacked, batches[0], create_graph=False))
+    stepped = second._inner_step(stacked, batches[0])
     step = {name: stepped[name] - stacked[name].detach() for name in stacked}
     outputs = second.policy().distribution(batches[1].obs, {name: stacked[name] + step[name] for name in stacked})
-    expected = torch.autograd.grad(second._surrogate(outputs, batches[1].log_prob, batches[1]), list(theta.values()))
+    expected = torch.autograd.grad(second._surrogate(outputs, batches[1]) / T, list(theta.values()))
 
     torch.testing.assert_close(meta_gradient(first, batches), flatten(expected), rtol=1e-12, atol=1e-14)
     assert relative_error(meta_gradient(first, batches), meta_gradient(second, batches)) > 1e-2
@@ -119,7 +122,7 @@ def test_anil_moves_only_the_last_layer() -> None:
     learner = make_learner(False, adapt="head")
     (batch,) = make_batches(learner, False, 1)
     before = networks.stack(learner.policy().params, T)
-    after = learner._inner_step(before, batch, create_graph=False)
+    after = learner._inner_step(before, batch)
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved == {"weight_1", "bias_1"}
 
@@ -128,10 +131,10 @@ def test_inner_step_of_a_task_depends_on_its_own_samples_only() -> None:
     learner = make_learner(False)
     (batch,) = make_batches(learner, False, 1)
     stacked = networks.stack(learner.policy().params, T)
-    together = learner._inner_step(stacked, batch, create_graph=False)
+    together = learner._inner_step(stacked, batch)
     other = batch.advantage.clone()
     other[0] *= -3
-    changed = learner._inner_step(stacked, replace(batch, advantage=other), create_graph=False)
+    changed = learner._inner_step(stacked, replace(batch, advantage=other))
     for name in together:
         assert torch.equal(together[name][1:], changed[name][1:])
         assert not torch.equal(together[name][0], changed[name][0])
@@ -187,7 +190,8 @@ def joint_gradient_step(learner: reptile.Reptile) -> torch.Tensor:
     """Theta - outer_lr * inner_lr * gradient of the mean loss of all tasks, all at the shared theta."""
     collect = FixedCollect(make_spec(False))
     policy = learner.policy()
-    batch = policy_gradient.make_batch(policy, collect(policy, [], 4), learner.settings)
+    episodes = collect(policy, [], 4)
+    batch = policy_gradient.make_batch(policy, episodes, episodes.reward, learner.settings)
     theta = {name: value.clone().requires_grad_() for name, value in policy.params.items()}
     outputs = policy.distribution(batch.obs, networks.stack(theta, T))
     loss = policy_gradient.surrogate_loss(outputs, batch, "log_prob").mean()
@@ -225,3 +229,79 @@ def test_maml_moves_within_the_bound_when_it_succeeds() -> None:
     metrics = learner.meta_step([None] * T, FixedCollect(make_spec(False)), 0.0)  # type: ignore[list-item]
     assert metrics["accepted"] == 1.0 and 0 < metrics["kl"] <= 0.01
     assert not torch.equal(before, flatten(list(learner.policy().params.values())))
+
+
+@pytest.mark.parametrize("discrete", [False, True])
+@pytest.mark.parametrize("inner_steps", [1, 2])
+@pytest.mark.parametrize("order", ["second", "first"])
+def test_curvature_is_the_hessian_of_the_kl_after_adaptation(discrete: bool, inner_steps: int, order: str) -> None:
+    """Gauss-Newton product against a double backward of the mean KL divergence, through the inner steps, in float64."""
+    learner = make_learner(discrete, order=order)
+    batches = make_batches(learner, discrete, inner_steps + 1)
+    inner, last = [maml.InnerStep(batch) for batch in batches[:-1]], batches[-1]
+    theta = {name: value.clone().requires_grad_() for name, value in learner.policy().params.items()}
+    leaves = list(theta.values())
+    outputs = learner.adapted_distribution(theta, inner, last.obs)
+    product = trust_region.gauss_newton_product(outputs, last.weight, leaves)
+    old = tuple(output.detach() for output in outputs)
+    divergence = (kl(old, learner.adapted_distribution(theta, inner, last.obs)) * last.weight).sum()
+    gradient = flatten(torch.autograd.grad(divergence, leaves, create_graph=True))
+    hessian = torch.stack([flatten(torch.autograd.grad(g, leaves, retain_graph=True)) for g in gradient])
+    gauss_newton = torch.stack([product(row) for row in torch.eye(len(gradient), dtype=torch.float64)])
+    assert relative_error(gauss_newton, hessian) < 1e-6
+
+
+def test_thinned_samples_change_the_derivative_and_not_the_value() -> None:
+    learner = make_learner(False)
+    batches = make_batches(learner, False, 2)
+    theta = {name: value.clone().requires_grad_() for name, value in learner.policy().params.items()}
+    adapted = learner._inner_step(networks.stack(learner.policy().params, T), batches[0])
+    results = []
+    for step in (maml.InnerStep(batches[0]), maml.InnerStep(batches[0].thin(4), adapted)):
+        (mean, _) = learner.adapted_distribution(theta, [step], batches[1].obs)
+        results.append((mean.detach(), flatten(torch.autograd.grad(mean.sum(), list(theta.values())))))
+    torch.testing.assert_close(results[0][0], results[1][0], rtol=0, atol=1e-12)
+    assert 1e-3 < relative_error(results[1][1], results[0][1]) < 1
+
+
+def stepped(**settings: object) -> tuple[maml.MAML, dict[str, float]]:
+    """A learner after one meta-step on prepared episodes, in float64."""
+    learner = make_learner(False, **settings)
+    return learner, learner.meta_step([None] * T, FixedCollect(make_spec(False)), 0.5)  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("settings", [{}, {"inner_steps": 2}, {"curvature_stride": 2}, {"outer": "ppo"}])
+def test_groups_of_tasks_give_what_all_tasks_at_once_give(settings: dict[str, object]) -> None:
+    (whole, metrics), (grouped, _) = stepped(**settings), stepped(samples_at_once=1, **settings)
+    start = make_learner(False)
+    for name, value in whole.policy().params.items():
+        torch.testing.assert_close(value, grouped.policy().params[name], rtol=1e-6, atol=1e-9)
+    assert not torch.equal(whole.policy().params["weight_0"], start.policy().params["weight_0"]), metrics
+
+
+@pytest.mark.parametrize("outer", ["trpo", "ppo"])
+def test_frozen_features_stay_and_the_head_goes_on(outer: str) -> None:
+    start = make_learner(False).policy().params
+    frozen, _ = stepped(outer=outer, freeze_features=0.5)
+    moved = {name for name, value in frozen.policy().params.items() if not torch.equal(value, start[name])}
+    assert moved == {"weight_1", "bias_1", "log_std"}
+    still_learning, _ = stepped(outer=outer, freeze_features=0.6)
+    assert not torch.equal(still_learning.policy().params["weight_0"], start["weight_0"])
+
+
+def test_first_ppo_step_follows_the_meta_gradient() -> None:
+    """Adam's first step has the size of its rate and the sign of the gradient, which is the finite-difference one."""
+    learner = make_learner(False, outer="ppo", outer_epochs=1, outer_lr=1e-4, clip=1e9)
+    collect = FixedCollect(make_spec(False))
+    before = flatten(list(learner.policy().params.values()))
+    policy, batches, params = learner.policy(), [], networks.stack(learner.policy().params, T)
+    for _ in range(2):
+        episodes = collect(policy, [], 4)
+        batches.append(policy_gradient.make_batch(policy, episodes, episodes.reward, learner.settings))
+        params = learner._inner_step(params, batches[-1])
+        policy = replace(policy, params=params)
+    gradient = meta_gradient(learner, batches)
+    learner.meta_step([None] * T, FixedCollect(make_spec(False)), 0.0)  # type: ignore[list-item]
+    step = flatten(list(learner.policy().params.values())) - before
+    clear = gradient.abs() > 1e-6
+    torch.testing.assert_close(step[clear], 1e-4 * gradient.sign()[clear], rtol=1e-2, atol=0)

@@ -25,7 +25,7 @@ def dense_kl_hessian(discrete: bool) -> tuple[torch.Tensor, torch.Tensor]:
         head = torch.tanh(x @ w1) @ w2
         return (head,) if discrete else (head, log_std.expand_as(head))
 
-    product = gauss_newton_product(outputs(), weight, leaves, damping=0.0)
+    product = gauss_newton_product(outputs(), weight, leaves)
     size = sum(leaf.numel() for leaf in leaves)
     gauss_newton = torch.stack([product(row) for row in torch.eye(size, dtype=torch.float64)])
 
@@ -47,13 +47,16 @@ def test_conjugate_gradient_solves_a_dense_system() -> None:
     root = torch.randn(8, 8, generator=rng, dtype=torch.float64)
     matrix = root @ root.T + torch.eye(8, dtype=torch.float64)
     target = torch.randn(8, generator=rng, dtype=torch.float64)
-    solution = conjugate_gradient(lambda v: matrix @ v, target, iterations=8)
+    solution, quadratic = conjugate_gradient(lambda v: matrix @ v, target, iterations=8)
     np.testing.assert_allclose(solution, torch.linalg.solve(matrix, target), rtol=1e-8)
+    np.testing.assert_allclose(quadratic, solution @ matrix @ solution, rtol=1e-8)
+    early, quadratic = conjugate_gradient(lambda v: matrix @ v, target, iterations=3)
+    np.testing.assert_allclose(quadratic, early @ matrix @ early, rtol=1e-8)
 
 
 def test_line_search_takes_the_longest_step_that_qualifies() -> None:
     start, full = torch.zeros(1), torch.ones(1)
-    step = line_search(start, full, lambda v: (float(v), float(v) ** 2), max_kl=0.3, backtrack=0.5, trials=5)
+    step = line_search(start, full, lambda v: (float(v), float(v) ** 2), 0.0, max_kl=0.3, backtrack=0.5, trials=5)
     assert step.accepted and float(step.vector) == 0.5 and step.trials == 2
 
 
@@ -70,7 +73,7 @@ def test_line_search_restores_the_start_when_nothing_qualifies(
     evaluate: Callable[[torch.Tensor], tuple[float, float]],
 ) -> None:
     start = torch.zeros(3)
-    step = line_search(start, torch.ones(3), evaluate, max_kl=0.1, backtrack=0.8, trials=4)
+    step = line_search(start, torch.ones(3), evaluate, 0.0, max_kl=0.1, backtrack=0.8, trials=4)
     assert not step.accepted
     assert torch.equal(step.vector, start)
 
@@ -79,4 +82,4 @@ def test_line_search_refuses_a_step_that_is_not_a_number() -> None:
     def evaluate(vector: torch.Tensor) -> tuple[float, float]:
         return (float("nan"), float("nan")) if vector.any() else (0.0, 0.0)
 
-    assert not line_search(torch.zeros(1), torch.ones(1), evaluate, 0.1, 0.8, 3).accepted
+    assert not line_search(torch.zeros(1), torch.ones(1), evaluate, 0.0, 0.1, 0.8, 3).accepted

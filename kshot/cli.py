@@ -85,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     status = _with_suite(command("status", _status, "Show what every run of a suite is doing, until all are finished."))
     status.add_argument("--once", action="store_true", help="print once instead of following")
     _with_suite(command("audit", _audit, "List results that other code or other settings made than are here now."))
+    _with_suite(command("fidelity", _fidelity, "File what a fidelity suite measured and write docs/fidelity.md."))
     return parser
 
 
@@ -185,6 +186,13 @@ def _report(options: argparse.Namespace) -> None:
     from kshot.reporting.page import write_page
 
     write_page(suite.resolved(), suite.runs(), options.root, _out(options, suite), options.partial)
+
+
+def _fidelity(options: argparse.Namespace) -> None:
+    suite = _load(options)
+    from kshot.reporting.fidelity import collect, write_page
+
+    print(f"{collect(suite.name, options.root)}\n{write_page()}")
 
 
 def _out(options: argparse.Namespace, suite: Suite) -> Path:

@@ -112,6 +112,22 @@ rule partial_report:
         " && python -m kshot report {params.suite} --out {params.out} --partial) > {log} 2>&1"
 
 
+# Files what a suite fidelity-<name> measured, and writes docs/fidelity.md from everything that is filed.
+rule fidelity:
+    input:
+        rules.aggregate.output,
+    output:
+        f"reports/reference/fidelity/{SUITE.name}.csv",
+    log:
+        "<logs>/fidelity.log",
+    conda:
+        "../envs/kshot.yaml"
+    params:
+        suite=f"results/{SUITE.name}/suite.yaml",
+    shell:
+        "python -m kshot fidelity {params.suite} > {log} 2>&1"
+
+
 # Lists the results that other code or other settings made than are here now.
 rule audit:
     log:

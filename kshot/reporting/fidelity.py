@@ -1,0 +1,199 @@
+"""Do the learners reach what is published or known? ``config/fidelity.yaml`` against what its suites measured.
+
+``collect`` files the numbers of one finished suite under ``reports/reference/fidelity/``, which is committed: the
+suites take hours, and their results are not. ``write_page`` renders all that is filed as ``docs/fidelity.md``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from kshot import records
+from kshot.config_errors import ConfigError, read
+from kshot.reporting.aggregate import ALL, write_csv
+from kshot.reporting.layout import interval, number
+
+CONFIG = Path(__file__).resolve().parents[2] / "config" / "fidelity.yaml"
+FILED = Path("reports/reference/fidelity")
+PAGE = Path("docs/fidelity.md")
+COLUMNS = (
+    "family",
+    "algorithm",
+    "metric",
+    "mode",
+    "k",
+    "mean",
+    "mean_lo",
+    "mean_hi",
+    "n_seeds",
+    "n_tasks",
+    "steps",
+    "minutes",
+    "commit",
+    "source_digest",
+)
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Row(_Model):
+    """One learner (or scripted policy) on one measure, at one or more evidence points."""
+
+    algorithm: str
+    metric: Literal["return", "success_any", "success_last", "trial_return"]
+    mode: Literal["sampled", "mean"]
+    k: tuple[int, ...]
+    at_least: tuple[float | None, ...] = ()
+    """What is to be reached at each k; null for what is only reported."""
+    published: tuple[str, ...] = ()
+    """What the source reports at each k."""
+    minus: int | None = None
+    """Report the gain over this evidence point instead."""
+
+
+class Yardstick(_Model):
+    """One problem with known or published values."""
+
+    title: str
+    suite: str
+    family: str
+    text: str
+    """The protocol, its sources, and what stands in the way where a row falls short; Markdown."""
+    rows: tuple[Row, ...]
+
+
+def yardsticks(path: Path = CONFIG) -> list[Yardstick]:
+    """What ``config/fidelity.yaml`` asks for. Raises ConfigError naming each mistake."""
+    try:
+        return TypeAdapter(list[Yardstick]).validate_python(read(path).value)
+    except ValidationError as error:
+        lines = [f"{path}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        raise ConfigError(lines) from None
+
+
+def collect(suite: str, root: Path, out: Path = FILED) -> Path:
+    """File the numbers that the yardsticks read from a suite's aggregated results.
+
+    Raises:
+        RecordError: no yardstick names the suite, or a number it asks for is missing.
+    """
+    asked = [item for item in yardsticks() if item.suite == suite]
+    if not asked:
+        raise records.RecordError(f"no yardstick in {CONFIG.name} uses suite {suite!r}")
+    summary, cells = (_read_csv(root / suite / name) for name in ("summary.csv", "cells.csv"))
+    filed: list[dict[str, Any]] = []
+    for item in asked:
+        for row in item.rows:
+            for k in dict.fromkeys((*row.k, *(() if row.minus is None else (row.minus,)))):
+                filed.append(_number(summary, cells, item.family, row, k))
+    frame = pd.DataFrame(filed, columns=list(COLUMNS)).drop_duplicates()
+    write_csv(out / f"{suite}.csv", frame)
+    return out / f"{suite}.csv"
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise records.RecordError(f"{path}: no such file; the step that writes it has not run")
+    return pd.read_csv(path)
+
+
+def _number(summary: pd.DataFrame, cells: pd.DataFrame, family: str, row: Row, k: int) -> dict[str, Any]:
+    key = {"family": family, "algorithm": row.algorithm, "metric": row.metric, "mode": row.mode, "k": k}
+    found = summary[summary["group"] == ALL]
+    for name, value in key.items():
+        found = found[found[name] == value]
+    if found.empty:
+        raise records.RecordError(f"{CONFIG.name} asks for {key}, which the results do not have")
+    runs = cells[(cells["family"] == family) & (cells["algorithm"] == row.algorithm)]
+    values = {name: found.iloc[0][name] for name in ("mean", "mean_lo", "mean_hi", "n_seeds", "n_tasks")}
+    return {
+        **key,
+        **values,
+        "steps": runs["train_env_steps"].mean(),
+        "minutes": round(runs["train_seconds"].mean() / 60, 1),
+        "commit": " ".join(sorted({str(commit)[:10] for commit in runs["git_commit"]})),
+        "source_digest": " ".join(sorted(set(map(str, runs["source_digest"])))),
+    }
+
+
+def write_page(filed: Path = FILED, page: Path = PAGE) -> Path:
+    """Render ``docs/fidelity.md`` from the yardsticks and what is filed; suites without results are shown as such."""
+    blocks = [_HEAD]
+    for item in yardsticks():
+        path = filed / f"{item.suite}.csv"
+        numbers = pd.read_csv(path) if path.is_file() else None
+        rows = numbers[numbers["family"] == item.family] if numbers is not None else None
+        body = _table(item, rows) if rows is not None and not rows.empty else "*Not run yet.*"
+        source = (
+            f"Suite `config/suites/{item.suite}.yaml`, family `{item.family}`; numbers: `{filed}/{item.suite}.csv`."
+        )
+        blocks.append(f"## {item.title}\n\n{item.text.strip()}\n\n{body}\n\n{source}")
+    records.write_text(page, "\n\n".join(blocks) + "\n")
+    return page
+
+
+_HEAD = """# Fidelity: what the learners reach where the answer is known
+
+Every row: mean over training seeds on unseen tasks with its 95 % bootstrap interval over seeds. "Minutes" is the wall
+time of one training run on one core of the machine that ran it, beside other runs; steps are environment steps.
+"met" compares the mean with the yardstick. This page is written by
+`snakemake --cores all --configfile config/suites/fidelity-<name>.yaml fidelity` from `config/fidelity.yaml` and the
+numbers filed by each suite; do not edit it by hand."""
+
+_HEADINGS = ["learner", "measure", "actions", "K", "reached", "yardstick", "met", "published", "seeds"]
+_HEADINGS += ["steps", "minutes"]
+_LABELS: Mapping[str, str] = {
+    "return": "return",
+    "trial_return": "total of the trial",
+    "success_any": "success at any step",
+    "success_last": "success at the last step",
+}
+
+
+def _table(item: Yardstick, numbers: pd.DataFrame) -> str:
+    head = [
+        "learner",
+        "measure",
+        "actions",
+        "K",
+        "reached",
+        "yardstick",
+        "met",
+        "published",
+        "seeds",
+        "steps",
+        "minutes",
+    ]
+    lines = [head, ["---"] * len(head)]
+    for row in item.rows:
+        known = numbers
+        for name in ("algorithm", "metric", "mode"):
+            known = known[known[name] == getattr(row, name)]
+        by_k = {int(k): found for k, found in zip(known["k"], known.to_dict("records"), strict=True)}
+        for i, k in enumerate(row.k):
+            found = by_k[k]
+            value, reached = found["mean"], interval(found, "mean", _digits(found["mean"]))
+            label = _LABELS[row.metric]
+            if row.minus is not None:
+                value -= by_k[row.minus]["mean"]
+                reached, label = number(value, _digits(value)), f"{label}, gain over K = {row.minus}"
+            wanted = row.at_least[i] if i < len(row.at_least) else None
+            met = "" if wanted is None else "yes" if value >= wanted else "**no**"
+            cost = [f"{found['steps']:,.0f}", f"{found['minutes']:.1f}"] if found["steps"] > 0 else ["", ""]
+            published = row.published[i] if i < len(row.published) else ""
+            seeds = str(found["n_seeds"])
+            wanted_text = "" if wanted is None else f"≥ {wanted:g}"
+            lines.append([row.algorithm, label, row.mode, str(k), reached, wanted_text, met, published, seeds, *cost])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _digits(value: float) -> int:
+    return 2 if not math.isfinite(value) or abs(value) < 100 else 0

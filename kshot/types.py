@@ -234,6 +234,14 @@ class Policy(Protocol):
         ...
 
 
+@runtime_checkable
+class TrialPolicy(Policy, Protocol):
+    """A scripted policy that says whether its memory outlasts an episode, so that it is played for whole trials."""
+
+    @property
+    def trial_memory(self) -> bool: ...
+
+
 class Collect(Protocol):
     """How a learner obtains experience; handed to it by the runner, which counts every step."""
 
@@ -340,7 +348,7 @@ class TaskFamily(Protocol):
         """Scripted policies to compare with, by name.
 
         Always "random" and "oracle" (which knows the task), usually "task_blind" (the best found without knowing the
-        task), and others a family wants shown.
+        task), and others a family wants shown. See ``TrialPolicy`` for those with memory.
         """
         ...
 

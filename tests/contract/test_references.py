@@ -30,7 +30,7 @@ def curve(family: str, reference: str, root: Path, **settings: int) -> pd.DataFr
 
 @pytest.mark.parametrize(("reference", "episodes"), [("oracle", 1), ("posterior_sampling", 20), ("search", 20)])
 def test_memory_over_episodes_means_a_score_for_every_episode(reference: str, episodes: int, tmp_path: Path) -> None:
-    rows = curve("nav2d_sparse", reference, tmp_path)
+    rows = curve("nav2d_sparse", reference, tmp_path)  # whose headline is not that of the trial
     assert (rows.groupby("k").size() == 12).all()
     assert sorted(rows["k"].unique()) == list(range(episodes))
     assert rows.loc[rows["k"] == episodes - 1, "success_last"].all()

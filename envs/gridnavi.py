@@ -1,4 +1,4 @@
-"""GridNavi: find the one cell of a 5 x 5 grid that pays (Zintgraf et al. 2020, VariBAD, arXiv 1910.08348, sec. 5.1).
+"""GridNavi: find the one cell of a 5 x 5 grid that pays (Zintgraf et al. 2020, VariBAD, arXiv 1910.08348).
 
 Definition as in the authors' code (lmzintgraf/varibad, environments/navigation/gridworld.py, with
 config/gridworld/args_grid_varibad.py): start (0, 0), goal uniform over the 21 cells that are not among the four in the

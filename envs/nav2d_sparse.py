@@ -1,10 +1,11 @@
-"""Sparse 2D navigation: a goal on the half circle that is felt only nearby (Rakelly et al. 2019, PEARL, sec. 6.3).
+"""Sparse 2D navigation: a goal on the half circle that is felt only nearby (Rakelly et al. 2019, PEARL).
 
-Definition as in the authors' code (katerakelly/oyster, rlkit/envs/point_robot.py, ``SparsePointEnv``, with
-configs/sparse-point-robot.json and the action scaling of rlkit/envs/wrappers.py): 100 goals evenly spaced on the unit
-half circle, shuffled, 80 for training and 20 for testing; start s = (0, 0), s' = s + 0.1 clip(a, -1, 1), 20 steps,
-reward 1 - |s' - g| within .2 of the goal and 0 elsewhere. In meta-training, and there alone, the authors' actor and
-critic learn from the dense reward -|s' - g| (``Episodes.training_reward``). The observation is the position alone.
+Definition as in the authors' code (arXiv 1903.08254; katerakelly/oyster, rlkit/envs/point_robot.py,
+``SparsePointEnv``, with configs/sparse-point-robot.json and the action scaling of rlkit/envs/wrappers.py): 100 goals
+evenly spaced on the unit half circle, shuffled, 80 for training and 20 for testing; start s = (0, 0),
+s' = s + 0.1 clip(a, -1, 1), 20 steps, reward 1 - |s' - g| within .2 of the goal and 0 elsewhere. In meta-training, and
+there alone, the authors' actor and critic learn from the dense reward -|s' - g| (``Episodes.training_reward``). The
+observation is the position alone.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ class Settings:
     outer_lr: float = 1e-3
     outer_epochs: int = 5
     clip: float = 0.3
-    samples_at_once: int = 25_000
+    samples_at_once: int = 10_000
 
     def __post_init__(self) -> None:
         counts = ("meta_batch", "episodes", "inner_steps", "cg_iterations", "curvature_stride", "line_search_steps")

@@ -58,7 +58,7 @@ class Settings:
     test_lrs: tuple[float, ...] = ()
     discount: float = 0.99
     gae_lambda: float = 1.0
-    samples_at_once: int = 25_000
+    samples_at_once: int = 10_000
 
     def __post_init__(self) -> None:
         require_at_least_one(self, "meta_batch", "episodes", "inner_steps", "samples_at_once")

@@ -439,3 +439,10 @@ def test_reporting_never_imports_torch() -> None:
     code = f"import sys, {', '.join(modules)}; print([m for m in sys.modules if m == 'torch' or 'kshot.running' in m])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout.replace("'", '"')) == []
+
+
+def test_scripted_policies_that_learn_are_told_from_noise() -> None:
+    assert is_flat([0.50, 0.53, 0.49], [0.02] * 3, (0.0, 1.0))
+    assert not is_flat([0.50, 0.60, 0.70], [0.02] * 3, (0.0, 1.0))
+    assert not is_flat([0.75, 0.90, 1.00], [0.10] * 3, (0.0, 1.0)), "few tasks have much noise, but this one learns"
+    assert is_flat([0.75, 0.90, 1.00], [0.10] * 3), "without a scale only the noise counts"

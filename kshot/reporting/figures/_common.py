@@ -98,21 +98,26 @@ def draw_references(axes: Axes, data: Data, family: str, metric: str) -> None:
         rows = data.curve(family, name, metric, data.mode(family, name, metric))
         if rows.empty:
             continue
-        if len(rows) == 1:
-            axes.axhline(rows["mean"].iloc[0], color=color, linestyle=dashes, linewidth=1.2, zorder=1.5)
-        elif is_flat(rows["mean"], rows["task_se"]):
-            axes.axhline(rows["mean"].mean(), color=color, linestyle=dashes, linewidth=1.2, zorder=1.5)
+        level = float(rows["mean"].mean())
+        if is_flat(rows["mean"], rows["task_se"], data.scale(family, metric)):
+            axes.axhline(level, color=color, linestyle=dashes, linewidth=1.2, zorder=1.5)
         else:
             axes.plot(rows["k"], rows["mean"], color=color, linestyle=dashes, linewidth=1.2, zorder=1.5)
-        end = rows["mean"].mean() if is_flat(rows["mean"], rows["task_se"]) else rows["mean"].iloc[-1]
-        labels.append((float(end), title(name), color))
+            level = float(rows["mean"].iloc[-1])
+        labels.append((level, title(name), color))
     style.end_labels(axes, labels)
 
 
-def is_flat(means: Any, errors: Any) -> bool:
-    """Whether a scripted policy's episodes differ by no more than the test tasks' noise: it does not learn."""
-    spread = np.ptp(np.asarray(means, dtype=np.float64))
-    return bool(spread <= 4 * np.nanmax(np.append(np.asarray(errors, dtype=np.float64), 0.0)))
+def is_flat(means: Any, errors: Any, scale: tuple[float, float] = (np.nan, np.nan)) -> bool:
+    """Whether a scripted policy's episodes show no learning.
+
+    They differ by no more than the test tasks' noise; and, as few tasks have much of it, the last is not a fifth of the
+    way from random to oracle (``scale``) better than the first.
+    """
+    values = np.asarray(means, dtype=np.float64)
+    within_noise = np.ptp(values) <= 4 * np.nanmax(np.append(np.asarray(errors, dtype=np.float64), 0.0))
+    gained = values[-1] - values[0] > 0.2 * abs(scale[1] - scale[0])  # False where the scale is not known
+    return bool(within_noise and not gained)
 
 
 def known_value(data: Data, family: str) -> tuple[str, float] | None:

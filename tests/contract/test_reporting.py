@@ -20,6 +20,7 @@ from kshot.records import RecordError
 from kshot.reporting import figures, page, style, tables
 from kshot.reporting.aggregate import SUMMARY_COLUMNS, aggregate
 from kshot.reporting.data import load
+from kshot.reporting.figures._common import is_flat
 from kshot.run_config import RunConfig
 from tests import synthetic
 

@@ -44,6 +44,7 @@ rule all:
     input:
         "<reports>/index.html",
         files_of_runs("curve.parquet"),
+        official_records(),
 
 
 include: "workflow/rules/train.smk"

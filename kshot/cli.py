@@ -68,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, run, text in (
         ("train", _train, "Train one run to its budget; goes on from its checkpoint if there is one."),
         ("evaluate", _evaluate, "Evaluate one trained run, or a reference policy, on unseen tasks."),
+        ("official", _official, "Put one trained run through Metaworld's own evaluation."),
     ):
         job = _with_suite(command(name, run, text))
         job.add_argument("--family", required=True, help="the family's name in the suite")
@@ -126,6 +127,13 @@ def _evaluate(options: argparse.Namespace) -> None:
     from kshot.running.evaluate import evaluate
 
     _reporting_failure(evaluate, run, options.root)
+
+
+def _official(options: argparse.Namespace) -> None:
+    run = _prepare(options)
+    from kshot.running.official import official
+
+    _reporting_failure(official, run, options.root)
 
 
 def _prepare(options: argparse.Namespace) -> RunConfig:

@@ -18,11 +18,11 @@ import importlib.util
 import os
 import pkgutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import is_dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Literal
+from typing import Any, Literal
 
 Kind = Literal["algorithms", "envs"]
 _REQUIRED = {
@@ -81,6 +81,11 @@ def load(kind: Kind, name: str) -> ModuleType:
     if not is_dataclass(module.Settings):
         raise RegistryError(f"{_NOUN[kind]} {name!r} ({module.__file__}): Settings must be a frozen dataclass")
     return module
+
+
+def settings(module: ModuleType, values: Mapping[str, Any]) -> Any:
+    """The ``Settings`` of a module from plain values, in which lists stand for tuples: settings are hashable."""
+    return module.Settings(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
 
 def _import(kind: Kind, name: str) -> ModuleType:

@@ -83,7 +83,9 @@ def training_settings(wildcards):
 
 def evaluation_settings(wildcards):
     """Everything that decides the result of an evaluation."""
-    return run_of(wildcards).to_dict()
+    settings = run_of(wildcards).to_dict()
+    del settings["evaluation"]["official"]  # asks for another one beside it
+    return settings
 
 
 def code(wildcards):
@@ -99,4 +101,11 @@ def files_of_runs(name, kind=None):
     """The path of one file of every run, or of the runs of one kind: algorithm or reference."""
     return [
         str(run.directory() / name) for run in SUITE.runs() if kind in (None, run.kind)
+    ]
+
+
+def official_records():
+    """The records of the official evaluation, where the suite asks for it."""
+    return [
+        str(run.directory() / "official.json") for run in SUITE.runs() if run.official
     ]

@@ -50,6 +50,7 @@ rule tables:
     input:
         numbers=rules.aggregate.output,
         curves=rules.aggregate.input.curves,
+        official=official_records(),
     output:
         report(
             directory("<reports>/tables"),
@@ -75,6 +76,7 @@ rule report:
         numbers=rules.aggregate.output,
         figures=rules.figures.output,
         tables=rules.tables.output,
+        official=rules.tables.input.official,
     output:
         page=report(
             "<reports>/index.html",

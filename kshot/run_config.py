@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -97,6 +97,14 @@ class RunConfig:
         evaluation = dict(data.pop("evaluation"))
         evaluation["k"] = tuple(evaluation["k"])
         return cls(evaluation=Evaluation(**evaluation), **data)
+
+
+def why_no_selection(runs: Iterable[RunConfig]) -> str:
+    """Why no settings may be chosen from these runs, or empty: a task that chose a setting is no test any more."""
+    tested = dict.fromkeys(run.family for run in runs if run.evaluation.split != "validation")
+    if not tested:
+        return ""
+    return f"no selection on test tasks: evaluate {', '.join(tested)} with split: validation"
 
 
 def _digest(value: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ import yaml
 from kshot.config import SUITES, read_suite
 from kshot.config_errors import ConfigError, read
 from kshot.records import write_text
+from kshot.run_config import why_no_selection
 from kshot.running.provenance import source_digest
 
 # Jobs use the Python that runs Snakemake, whether or not its environment was activated.
@@ -102,6 +103,14 @@ def files_of_runs(name, kind=None):
     return [
         str(run.directory() / name) for run in SUITE.runs() if kind in (None, run.kind)
     ]
+
+
+def selection_input(wildcards):
+    """The suite's numbers, if settings may be chosen from them: asked only where a selection is wanted."""
+    refusal = why_no_selection(SUITE.runs())
+    if refusal:
+        stop(f"suite {SUITE.name!r}: {refusal}")
+    return rules.aggregate.output
 
 
 def official_records():

@@ -97,6 +97,25 @@ rule report:
         "python -m kshot report {params.suite} > {log} 2>&1"
 
 
+# Chooses settings among the rows of a suite; refuses suites that are evaluated on test tasks before anything runs.
+rule selection:
+    input:
+        selection_input,
+    output:
+        settings="<reports>/selection.yaml",
+        reasons="<reports>/selection.md",
+    log:
+        "<logs>/selection.log",
+    conda:
+        "../envs/kshot.yaml"
+    resources:
+        mem_mb=2000,
+    params:
+        suite=f"results/{SUITE.name}/suite.yaml",
+    shell:
+        "python -m kshot select {params.suite} > {log} 2>&1"
+
+
 # The report on what is there, while the rest is still running or after a job has failed: reports/<suite>/partial/.
 # It asks for no input, so that it starts nothing and waits for nothing; the page lists the runs that are missing.
 rule partial_report:

@@ -28,7 +28,8 @@ Pair = tuple[str, str]
 _NORMAL_QUANTILE = 1.959964  # two-sided 95 %
 
 CAPTION = (
-    "Every candidate's headline score with the most evidence on validation tasks, mean over runs with 95 % interval: "
+    "Every candidate's headline score with the most evidence on validation tasks (where that is the return of a trial, "
+    "and learners adapt only after one, the return of single episodes), mean over runs with 95 % interval: "
     "bootstrap over runs, or, with fewer than three, over validation tasks with the trained runs taken as given. "
     "Candidates whose interval overlaps that of the best are tied with it; of those that are tied, the one nearest to "
     "the published settings (config/algorithms) is chosen. Distance: the sum of |log ratio| over numbers that differ, "
@@ -134,8 +135,8 @@ def choose(data: Data, pair: Pair, published: Settings) -> Choice:
         RecordError: they have different budgets, so that the longest training would win.
     """
     family, module = pair
-    metric = data.families[family].headline if family in data.families else "return"
     rows = {run.algorithm: run for run in data.runs if (run.family, run.algorithm_module) == pair}
+    metric = _metric(data, family, list(rows))
     if len({run.steps for run in rows.values()}) > 1:
         raise RecordError(f"{module!r} on {family!r}: candidates {', '.join(rows)} have different training budgets")
     found = [_candidate(data, run, metric, published) for run in rows.values()]
@@ -165,6 +166,19 @@ def _distance(value: Any, other: Any) -> float:
 
 def _pairs(runs: Sequence[RunConfig]) -> list[Pair]:
     return list(dict.fromkeys((run.family, str(run.algorithm_module)) for run in runs if run.kind == "algorithm"))
+
+
+def _metric(data: Data, family: str, rows: Sequence[str]) -> str:
+    """The family's headline, or the return where that is a trial's and some candidate adapts only after a trial."""
+    if family not in data.families:
+        return "return"  # every run diverged: no score will be shown
+    info = data.families[family]
+    if info.headline == "trial_return":
+        for row in rows:
+            played = data.curve(family, row, "return", "sampled")["k"]
+            if len(played) and not ((played > 0) & (played < info.episodes_per_trial)).any():
+                return "return"
+    return info.headline
 
 
 def _candidate(data: Data, run: RunConfig, metric: str, published: Settings) -> Candidate:

@@ -40,17 +40,23 @@ def suite(seeds: int = 2, rows: dict[str, dict[str, Any]] = ROWS, split: str = "
     )
 
 
-def results(root: Path, made: Suite, scores: dict[str, float], diverged: tuple[str, int] | None = None) -> None:
+def results(
+    root: Path,
+    made: Suite,
+    scores: dict[str, float],
+    diverged: tuple[str, int] | None = None,
+    family: synthetic.Family = NAV2D,
+) -> None:
     """Runs whose rows score exactly ``scores``, with tasks ``NOISE`` around it, the same in every run."""
-    spread = np.random.default_rng(0).standard_normal(NAV2D.n_tasks)
+    spread = np.random.default_rng(0).standard_normal(family.n_tasks)
     spread = NOISE * (spread - spread.mean()) / spread.std(ddof=1)
     for run in made.runs():
-        frame = synthetic.curve(NAV2D, replace(run, algorithm="maml")).assign(algorithm=run.algorithm)
+        frame = synthetic.curve(family, replace(run, algorithm="maml")).assign(algorithm=run.algorithm)
         mean = frame["mode"] == "mean"
-        frame.loc[mean, "return"] = scores[run.algorithm] + np.tile(spread, len(NAV2D.k))
+        frame.loc[mean, "return"] = scores[run.algorithm] + np.tile(spread, len(family.k))
         frame["config_hash"] = run.config_hash
         status = "diverged" if (run.algorithm, run.seed) == diverged else "ok"
-        synthetic.write_run(NAV2D, run, root, frame, status)
+        synthetic.write_run(family, run, root, frame, status)
     aggregate(made.runs(), root)
 
 
@@ -111,6 +117,20 @@ def test_of_those_that_are_tied_the_nearest_to_the_published_is_chosen(
     results(tmp_path, made, scores)
     found = choice(tmp_path, made)
     assert found.chosen is not None and (found.chosen.row, found.reason) == (chosen, reason)
+
+
+@pytest.mark.parametrize("trial, metric", [(10, "return"), (20, "trial_return")])
+def test_learners_that_adapt_after_a_trial_are_not_judged_by_its_return(
+    tmp_path: Path, trial: int, metric: str
+) -> None:
+    """All they do in a trial of ten is what they did before any evidence: luck would choose."""
+    made = suite(rows={"maml": {}, "high": {"inner_lr": 0.2}})
+    family = replace(NAV2D, headline="trial_return", episodes_per_trial=trial)
+    results(tmp_path, made, {"maml": -20.0, "high": -10.0}, family=family)
+    found = choice(tmp_path, made)
+    assert found.metric == metric
+    if metric == "return":
+        assert [candidate.score for candidate in found.candidates] == pytest.approx([-10.0, -20.0])
 
 
 def test_with_three_runs_the_interval_is_that_of_the_runs(tmp_path: Path) -> None:

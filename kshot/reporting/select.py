@@ -120,7 +120,7 @@ def write_selection(
         raise RecordError(f"{missing} of {len(runs)} runs are missing; {data.folder / 'cells.csv'} lists them")
     choices = [choose(data, pair, published[pair][1]) for pair in _pairs(runs)]
     files = {
-        out / "selection.yaml": _as_yaml(choices, {pair: code for pair, (code, _) in published.items()}, data.suite),
+        out / "selection.yaml": _as_yaml(choices, published, data.suite),
         out / "selection.md": markdown(_as_table(choices)),
     }
     for path, text in files.items():
@@ -205,12 +205,14 @@ def _candidate(data: Data, run: RunConfig, metric: str, published: Settings) -> 
     )
 
 
-def _as_yaml(choices: Sequence[Choice], defaults: Mapping[Pair, Settings], suite: str) -> str:
-    """By family and algorithm, what the algorithm's file in config/algorithms is to hold for that family."""
+def _as_yaml(choices: Sequence[Choice], published: Mapping[Pair, tuple[Settings, Settings]], suite: str) -> str:
+    """By family and algorithm, what the algorithm's file in config/algorithms is to hold for that family.
+
+    That is what differs from the defaults in the code, and what returns to them from the published settings.
+    """
     lines = [
         f"# Chosen by `kshot select {suite}` on validation tasks; selection.md has the candidates and the reasons.",
-        "# <family of the suite>: <algorithm>: settings that differ from the defaults in the code. They replace",
-        "# families.<family> in config/algorithms/<algorithm>.yaml.",
+        "# <family of the suite>: <algorithm>: settings for families.<family> in config/algorithms/<algorithm>.yaml.",
     ]
     for family in dict.fromkeys(choice.family for choice in choices):
         lines.append(f"{family}:")
@@ -218,8 +220,9 @@ def _as_yaml(choices: Sequence[Choice], defaults: Mapping[Pair, Settings], suite
             row = choice.chosen
             named = "nothing" if row is None else row.row
             lines.append(f"  {choice.algorithm}: # {named}: {choice.reason}")
-            code = defaults[family, choice.algorithm]
-            kept = {} if row is None else {name: v for name, v in row.settings.items() if v != code[name]}
+            code, before = published[family, choice.algorithm]
+            settings = {} if row is None else row.settings
+            kept = {name: value for name, value in settings.items() if not value == code[name] == before[name]}
             lines += [f"    {name}: {_flow(value)}" for name, value in kept.items()] or ["    {}"]
     return "\n".join(lines) + "\n"
 

@@ -162,11 +162,11 @@ def test_distance_counts_ratios_and_other_changes() -> None:
 
 
 def test_what_is_written_can_be_pasted_into_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = suite(rows={"maml": {}, "high": {"inner_lr": 0.2, "test_lrs": [0.2, 1e-5]}})
+    made = suite(rows={"maml": {}, "high": {"inner_lr": 0.2, "test_lrs": [0.2, 1e-5], "curvature_stride": 1}})
     results(tmp_path, made, {"maml": -20.0, "high": -10.0})
     settings, reasons = write_selection(made.runs(), tmp_path, published(made), tmp_path / "out")
     fragment = yaml.safe_load(settings.read_text())["nav2d"]["maml"]
-    assert fragment == {"inner_lr": 0.2, "test_episodes": 40, "test_lrs": [0.2, 1e-5], "curvature_stride": 5}
+    assert fragment == {"inner_lr": 0.2, "test_episodes": 40, "test_lrs": [0.2, 1e-5], "curvature_stride": 1}
     chosen = made.find("nav2d", "high", 0).algorithm_settings
     assert chosen != made.find("nav2d", "maml", 0).algorithm_settings
     monkeypatch.setattr(config, "ALGORITHMS", tmp_path)
@@ -175,7 +175,10 @@ def test_what_is_written_can_be_pasted_into_the_configuration(tmp_path: Path, mo
     assert suite(rows={"maml": {}}).find("nav2d", "maml", 0).algorithm_settings == chosen
 
     table = reasons.read_text()
-    assert "| high | inner_lr 0.2, test_lrs [0.2, 1e-05] |" in table and "**chosen**: the best" in table
+    assert (
+        "| high | inner_lr 0.2, test_lrs [0.2, 1e-05], curvature_stride 1 |" in table
+        and "**chosen**: the best" in table
+    )
     assert table.index("| high |") < table.index("| maml | nothing | 0.00 |")
 
 

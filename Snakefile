@@ -44,11 +44,12 @@ rule all:
     input:
         "<reports>/index.html",
         files_of_runs("curve.parquet"),
+        official_records(),
 
 
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
-# Targets of their own: aggregate, figures, tables, report, partial_report, audit.
+# Targets of their own: aggregate, figures, tables, report, selection, partial_report, audit.
 include: "workflow/rules/report.smk"
 
 

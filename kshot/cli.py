@@ -68,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, run, text in (
         ("train", _train, "Train one run to its budget; goes on from its checkpoint if there is one."),
         ("evaluate", _evaluate, "Evaluate one trained run, or a reference policy, on unseen tasks."),
+        ("official", _official, "Put one trained run through Metaworld's own evaluation."),
     ):
         job = _with_suite(command(name, run, text))
         job.add_argument("--family", required=True, help="the family's name in the suite")
@@ -80,7 +81,8 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--partial", action="store_true", help="work with the runs that are there, listing the others")
     drawing = _with_suite(command("figures", _figures, "Draw the figures of a suite from its numbers."))
     tabling = _with_suite(command("tables", _tables, "Write the tables of a suite (CSV, LaTeX, Markdown)."))
-    for sub in (page, drawing, tabling):
+    choosing = _with_suite(command("select", _select, "Choose settings among the rows of a suite on validation tasks."))
+    for sub in (page, drawing, tabling, choosing):
         sub.add_argument("--out", type=Path, help="where to write (default: reports/<suite>)")
     status = _with_suite(command("status", _status, "Show what every run of a suite is doing, until all are finished."))
     status.add_argument("--once", action="store_true", help="print once instead of following")
@@ -127,6 +129,13 @@ def _evaluate(options: argparse.Namespace) -> None:
     from kshot.running.evaluate import evaluate
 
     _reporting_failure(evaluate, run, options.root)
+
+
+def _official(options: argparse.Namespace) -> None:
+    run = _prepare(options)
+    from kshot.running.official import official
+
+    _reporting_failure(official, run, options.root)
 
 
 def _prepare(options: argparse.Namespace) -> RunConfig:
@@ -179,6 +188,15 @@ def _tables(options: argparse.Namespace) -> None:
     from kshot.reporting.tables import write_tables
 
     write_tables(suite.runs(), options.root, _out(options, suite) / "tables")
+
+
+def _select(options: argparse.Namespace) -> None:
+    suite = _load(options)
+    from kshot.published import published
+    from kshot.reporting.select import write_selection
+
+    for path in write_selection(suite.runs(), options.root, published(suite), _out(options, suite)):
+        print(path)
 
 
 def _report(options: argparse.Namespace) -> None:

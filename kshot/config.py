@@ -277,7 +277,22 @@ def _resolve_families(draft: _Draft) -> dict[str, FamilyCell]:
         settings = resolve(module.Settings, module_name, [layer], draft.problems)
         if settings is not None:
             resolved[name] = cell.model_copy(update={"family": module_name, "settings": settings})
+            obstacle = _official_obstacle(module, module_name, cell, settings)
+            if obstacle:
+                draft.add((*path, "evaluation", "official"), f"no official evaluation: {obstacle}")
     return resolved
+
+
+def _official_obstacle(module: ModuleType, family: str, cell: FamilyCell, settings: dict[str, Any]) -> str:
+    """Why a cell that asks for the official evaluation cannot have it; empty if it can, or does not ask."""
+    if not cell.evaluation.official:
+        return ""
+    if cell.evaluation.split != "test":
+        return f"it plays test tasks, and the split is {cell.evaluation.split!r}"
+    check = getattr(module, "official_obstacle", None)
+    if check is None:
+        return f"only families of Meta-World have one, {family!r} has not"
+    return str(check(registry.settings(module, settings)))
 
 
 def _resolve_algorithms(draft: _Draft) -> dict[str, AlgorithmRow]:

@@ -15,14 +15,15 @@ import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
+import json
 import os
 import pkgutil
 import sys
-from collections.abc import Iterable
-from dataclasses import is_dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Literal
+from typing import Any, Literal
 
 Kind = Literal["algorithms", "envs"]
 _REQUIRED = {
@@ -81,6 +82,17 @@ def load(kind: Kind, name: str) -> ModuleType:
     if not is_dataclass(module.Settings):
         raise RegistryError(f"{_NOUN[kind]} {name!r} ({module.__file__}): Settings must be a frozen dataclass")
     return module
+
+
+def settings(module: ModuleType, values: Mapping[str, Any]) -> Any:
+    """The ``Settings`` of a module from plain values, in which lists stand for tuples: settings are hashable."""
+    return module.Settings(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+
+def plain(settings: Any) -> dict[str, Any]:
+    """The inverse: plain JSON values of a ``Settings`` object, as records hold them."""
+    values: dict[str, Any] = json.loads(json.dumps(asdict(settings)))
+    return values
 
 
 def _import(kind: Kind, name: str) -> ModuleType:

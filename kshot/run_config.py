@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +23,7 @@ class Evaluation:
         mean_episodes: mean-action episodes per task at each point.
         sampled_episodes: sampled-action episodes per task for policies that do not adapt (references, k=0 learners).
         split: "test", or "validation" when settings are being chosen.
+        official: whether learners are also put through Metaworld's own evaluation.
     """
 
     tasks: int
@@ -30,6 +31,7 @@ class Evaluation:
     mean_episodes: int = 1
     sampled_episodes: int = 1
     split: Literal["test", "validation"] = "test"
+    official: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,11 @@ class RunConfig:
         return "reference" if self.algorithm_module is None else "algorithm"
 
     @property
+    def official(self) -> bool:
+        """Whether Metaworld's own evaluation is asked for; reference policies cannot be put through it."""
+        return self.evaluation.official and self.kind == "algorithm"
+
+    @property
     def train_hash(self) -> str:
         """Fingerprint of what decides the trained model, seed included; where results are filed does not count."""
         return _digest(
@@ -68,8 +75,13 @@ class RunConfig:
 
     @property
     def config_hash(self) -> str:
-        """Fingerprint of everything but the seed: equal for the seeds of one cell, written into every row."""
-        return _digest({key: value for key, value in self.to_dict().items() if key != "seed"})
+        """Fingerprint of everything but the seed: equal for the seeds of one cell, written into every row.
+
+        Whether the official evaluation is asked for, too, does not count: it changes no other result.
+        """
+        values = {key: value for key, value in self.to_dict().items() if key != "seed"}
+        values["evaluation"].pop("official")
+        return _digest(values)
 
     def directory(self, root: Path = Path("results")) -> Path:
         """Where this run's files live: ``<root>/<suite>/<family>/<algorithm>/seed-<n>``."""
@@ -85,6 +97,14 @@ class RunConfig:
         evaluation = dict(data.pop("evaluation"))
         evaluation["k"] = tuple(evaluation["k"])
         return cls(evaluation=Evaluation(**evaluation), **data)
+
+
+def why_no_selection(runs: Iterable[RunConfig]) -> str:
+    """Why no settings may be chosen from these runs, or empty: a task that chose a setting is no test any more."""
+    tested = dict.fromkeys(run.family for run in runs if run.evaluation.split != "validation")
+    if not tested:
+        return ""
+    return f"no selection on test tasks: evaluate {', '.join(tested)} with split: validation"
 
 
 def _digest(value: Mapping[str, Any]) -> str:

@@ -37,6 +37,8 @@ class EvaluationSpec(_Model):
     """Sampled-action episodes per task for policies that do not adapt."""
     split: Literal["test", "validation"] = "test"
     """Which tasks: "validation" while settings are being chosen, "test" for results."""
+    official: bool = False
+    """Also run Metaworld's own evaluation and show both; for families of Meta-World, on test tasks only."""
 
 
 class FamilyCell(_Model):
@@ -156,7 +158,7 @@ class Suite(_Model):
             algorithm_module=None if row is None else row.algorithm or row_name,
             seed=seed,
             steps=0 if row is None else override.steps or cell.steps,
-            evaluation=Evaluation(spec.tasks, spec.k, spec.mean_episodes, spec.sampled_episodes, spec.split),
+            evaluation=Evaluation(**dict(spec)),
             family_settings=cell.settings,
             algorithm_settings={} if row is None else row.settings | override.settings,
             task_seed=self.task_seed,

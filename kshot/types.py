@@ -340,7 +340,9 @@ class TaskFamily(Protocol):
     - ``Settings``, a frozen dataclass with every parameter of the family and its default;
     - ``build(settings: Settings) -> TaskFamily``;
     - optionally ``headline(settings) -> Literal["return", "success_last", "trial_return"]``, the figure that comes
-      first in reports (default "return").
+      first in reports (default "return");
+    - optionally ``official_obstacle(settings) -> str``, why Metaworld's own evaluation cannot take place with these
+      settings, empty if it can; the family is then an ``OfficialFamily``.
     """
 
     @property
@@ -390,4 +392,19 @@ class DemonstrationFamily(Protocol):
 
     def demonstrations(self, tasks: Sequence[Task], n: int, keys: NDArray[np.uint64]) -> Episodes:
         """``n`` successful expert episodes per task, E = n; ``keys`` [T] decide their randomness, task by task."""
+        ...
+
+
+@runtime_checkable
+class OfficialFamily(Protocol):
+    """What a family has besides when its module has an ``official_obstacle``."""
+
+    def official_env(
+        self, num_envs: int | None = None, goals_per_class: int | None = None
+    ) -> VectorEnv[Array, Array, Array]:
+        """Metaworld's own vector environment on the test goals, for ``metaworld.evaluation.metalearning_evaluation``.
+
+        Observations are [N, D + A + 2]: the family's, then the last action, reward and end of episode, which are zeros
+        at the beginning of an episode. None asks for the family's own numbers.
+        """
         ...

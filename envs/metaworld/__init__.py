@@ -15,9 +15,10 @@ from itertools import chain, zip_longest
 from typing import Literal
 
 import numpy as np
-from gymnasium.vector import AutoresetMode
+from gymnasium.vector import AutoresetMode, VectorEnv
 
 from envs._scripted import uniform_random
+from envs.metaworld import _protocol
 from envs.metaworld import _references as scripts
 from envs.metaworld._goals import Source, goals
 from envs.metaworld._tasks import Goal, check_class
@@ -86,6 +87,14 @@ def build(settings: Settings) -> MetaWorldFamily:
 def headline(settings: Settings) -> Literal["success_last"]:
     """Success at the last step: success at some step can be had without knowing the goal (see ``reach_sweep``)."""
     return "success_last"
+
+
+def official_obstacle(settings: Settings) -> str:
+    """Why Metaworld's own evaluation cannot take place with these settings; empty if it can."""
+    for name in ("goal_observable", "mask_irrelevant_objects"):
+        if getattr(settings, name):
+            return f"the official environments have no {name}"
+    return ""
 
 
 class MetaWorldFamily:
@@ -166,6 +175,12 @@ class MetaWorldFamily:
             clip_actions=True,
             backend=settings.backend,
         )
+
+    def official_env(
+        self, num_envs: int | None = None, goals_per_class: int | None = None
+    ) -> VectorEnv[Array, Array, Array]:
+        """See ``kshot.types.OfficialFamily`` and ``_protocol.make``."""
+        return _protocol.make(self.settings.source, self.settings.horizon, num_envs, goals_per_class)
 
     def reference(self, task: Task) -> dict[str, float]:
         """Empty: no return is known in closed form; the reference policies measure theirs."""

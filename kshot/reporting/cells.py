@@ -111,11 +111,11 @@ def read_cell(run: RunConfig, root: Path) -> tuple[dict[str, Any], Outcomes | No
         return row | {"state": "missing", "reason": missing_reason(run, root)}, None
 
     evaluated = records.read_json(folder / "evaluate.json")
-    _same_hash(folder / "evaluate.json", str(evaluated.get("config_hash")), run.config_hash)
+    same_hash(folder / "evaluate.json", str(evaluated.get("config_hash")), run.config_hash)
     trained: dict[str, Any] = {}
     if run.kind == "algorithm":
         trained = records.read_json(folder / "run.json")
-        _same_hash(folder / "run.json", str(trained.get("train_hash")), run.train_hash)
+        same_hash(folder / "run.json", str(trained.get("train_hash")), run.train_hash)
     frame = records.read_table(path, records.CURVE_SCHEMA)
     _check_identity(path, frame, run)
 
@@ -142,7 +142,8 @@ def read_cell(run: RunConfig, root: Path) -> tuple[dict[str, Any], Outcomes | No
     return row, reduce_curve(path, frame, run.evaluation.tasks, trial)
 
 
-def _same_hash(path: Path, found: str, expected: str) -> None:
+def same_hash(path: Path, found: str, expected: str) -> None:
+    """Raise RecordError when the file at ``path`` was made from other settings than the suite has now."""
     if found != expected:
         raise RecordError(
             f"{path}: made from other settings (hash {found}) than the suite now asks for ({expected}); run it again"
@@ -164,7 +165,7 @@ def _check_identity(path: Path, frame: pd.DataFrame, run: RunConfig) -> None:
         if wrong:
             raise RecordError(f"{path}: has rows of {column} {wrong[0]}, but this folder is for {column} {value}")
     for found in frame["config_hash"].unique():
-        _same_hash(path, str(found), run.config_hash)
+        same_hash(path, str(found), run.config_hash)
     unknown = sorted(set(frame["status"].unique()) - set(records.STATUSES), key=str)
     if unknown:
         raise RecordError(f"{path}: status {unknown[0]!r} is none of {', '.join(records.STATUSES)}")

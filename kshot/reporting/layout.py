@@ -10,6 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+Row = dict[str, Any]
+Parts = dict[str, list[Row]]
+"""The rows of each part of a table, by the part's title."""
+
 
 @dataclass(frozen=True)
 class Table:
@@ -31,6 +35,17 @@ class Table:
     numbers: pd.DataFrame
     parts: tuple[tuple[str, pd.DataFrame], ...]
     sources: tuple[str, ...]
+
+
+def lay_out(name: str, title: str, caption: str, numbers: list[Row], parts: Parts, sources: tuple[str, ...]) -> Table:
+    """A table from its rows, as numbers and as text."""
+    shown = tuple((part, pd.DataFrame(rows).fillna("").astype(str)) for part, rows in parts.items())
+    return Table(name, title, caption, pd.DataFrame(numbers), shown, sources)
+
+
+def part_title(family: str, evidence: str) -> str:
+    """``point`` or ``point, from demonstrations``."""
+    return f"{family}, from demonstrations" if evidence == "demonstrations" else family
 
 
 def title(name: str) -> str:

@@ -21,7 +21,7 @@ from kshot import records
 from kshot.records import RecordError
 from kshot.reporting import figures, style, tables
 from kshot.reporting.data import METRIC_NAMES, Data, FamilyInfo, Section, load
-from kshot.reporting.layout import Table, title
+from kshot.reporting.layout import Table, part_title, title
 from kshot.reporting.stats import MINIMUM_RUNS
 from kshot.run_config import RunConfig
 
@@ -217,7 +217,7 @@ def _picture(module: ModuleType, data: Data, out: Path) -> Picture:
     """A figure as images: one for each family where the module can do that."""
     parts = {"": data}
     if getattr(module, "BY_SECTION", False):
-        parts = {tables.part_title(*section): data.only(section) for section in _sections(data)}
+        parts = {part_title(*section): data.only(section) for section in _sections(data)}
     images = {}
     for part, narrowed in parts.items():
         with style.context():
@@ -262,7 +262,7 @@ def _provenance(data: Data, out: Path) -> dict[str, Any]:
         hardware, versions = record.get("hardware", {}), record.get("versions", {})
         key = json.dumps([hardware, versions], sort_keys=True)
         label = environments.setdefault(key, _letter(len(environments)))
-        files = ["curve.parquet", "evaluate.json", "run.json", "train.parquet"]
+        files = ["curve.parquet", "evaluate.json", "run.json", "train.parquet", "official.json"]
         rows.append(
             {
                 "cell": cell,

@@ -13,13 +13,23 @@ from kshot import records, seeding
 from kshot.reporting import stats
 from kshot.reporting.aggregate import write_csv
 from kshot.reporting.data import BAYES, Data, load
-from kshot.reporting.layout import Table, digits_for, interval, latex, markdown, number, title
+from kshot.reporting.layout import (
+    Parts,
+    Row,
+    Table,
+    digits_for,
+    interval,
+    latex,
+    lay_out,
+    markdown,
+    number,
+    part_title,
+    title,
+)
+from kshot.reporting.official import official
 from kshot.run_config import RunConfig
 
 TASK_BLIND = "task_blind"
-Row = dict[str, Any]
-Parts = dict[str, list[Row]]
-"""The rows of each part of a table, by the part's title."""
 
 
 def write_tables(runs: Sequence[RunConfig], root: Path, out: Path) -> list[Path]:
@@ -46,7 +56,7 @@ def write_tables(runs: Sequence[RunConfig], root: Path, out: Path) -> list[Path]
 
 def build(data: Data) -> list[Table]:
     """Every table of a suite; those that would be empty are left out."""
-    made = (headline, after_k, success, classes, paired, normalised, improvement)
+    made = (headline, after_k, success, official, classes, paired, normalised, improvement)
     return [table for table in (make(data) for make in made) if table.parts]
 
 
@@ -94,7 +104,7 @@ def headline(data: Data) -> Table:
         "a trial, the columns by K are returns of single episodes. Normalised: 0 is the random policy, 1 the oracle. "
         "Task s.e.: standard error over test tasks. Scripted policies are floor and ceiling."
     )
-    return _table("headline", "Headline comparison", caption, numbers, parts, ("summary.csv", "scores.csv"))
+    return lay_out("headline", "Headline comparison", caption, numbers, parts, ("summary.csv", "scores.csv"))
 
 
 def _known_entry(data: Data, family: str, like: Row) -> Row:
@@ -131,7 +141,7 @@ def after_k(data: Data) -> Table:
         "Score after K episodes of evidence, mean actions, mean over runs with 95 % bootstrap interval. Learners that "
         "adapt on blocks of episodes have values at multiples of their block."
     )
-    return _table("after_k", "Score after K episodes", caption, numbers, parts, ("summary.csv",))
+    return lay_out("after_k", "Score after K episodes", caption, numbers, parts, ("summary.csv",))
 
 
 def success(data: Data) -> Table:
@@ -158,7 +168,7 @@ def success(data: Data) -> Table:
         "Share of episodes that end in success (last step) and that succeed at any step. Steps to it: from the start "
         "of an episode to the first success, with the most evidence, over the episodes that have one."
     )
-    return _table("success", "Two readings of success", caption, numbers, parts, ("summary.csv",))
+    return lay_out("success", "Two readings of success", caption, numbers, parts, ("summary.csv",))
 
 
 def classes(data: Data) -> Table:
@@ -184,7 +194,7 @@ def classes(data: Data) -> Table:
             runs = {title(name): _runs_text(data, family, name) for name in present}
             parts[part_title(family, evidence)].append({"class": "runs"} | runs)
     caption = "Headline score of each class of tasks with the most evidence, mean over runs with 95 % interval."
-    return _table("classes", "Classes of tasks", caption, numbers, parts, ("summary.csv",))
+    return lay_out("classes", "Classes of tasks", caption, numbers, parts, ("summary.csv",))
 
 
 def paired(data: Data) -> Table:
@@ -218,7 +228,7 @@ def paired(data: Data) -> Table:
         "largest K minus K = 0 (single episodes), and the headline score minus that of the task-blind policy, the best "
         "found without knowing the task. A learner that is not above task-blind has not been shown to know its task."
     )
-    return _table("paired", "Differences on the same tasks", caption, numbers, parts, ("tasks.parquet",))
+    return lay_out("paired", "Differences on the same tasks", caption, numbers, parts, ("tasks.parquet",))
 
 
 def normalised(data: Data) -> Table:
@@ -251,7 +261,7 @@ def normalised(data: Data) -> Table:
         "over all runs and families: interquartile mean and mean with 95 % stratified bootstrap interval. Rows over "
         "other families are not comparable."
     )
-    return _table("normalised", "Normalised scores", caption, numbers, parts, ("scores.csv",))
+    return lay_out("normalised", "Normalised scores", caption, numbers, parts, ("scores.csv",))
 
 
 def improvement(data: Data) -> Table:
@@ -279,17 +289,7 @@ def improvement(data: Data) -> Table:
         "Probability that a run of the row's learner scores above a run of the column's on the headline metric, with "
         "the most evidence (Mann-Whitney U / nm, averaged over common families), with 95 % interval."
     )
-    return _table("improvement", "Probability of improvement", caption, numbers, parts, ("scores.csv",))
-
-
-def _table(name: str, title: str, caption: str, numbers: list[Row], parts: Parts, sources: tuple[str, ...]) -> Table:
-    shown = tuple((part, pd.DataFrame(rows).fillna("").astype(str)) for part, rows in parts.items())
-    return Table(name, title, caption, pd.DataFrame(numbers), shown, sources)
-
-
-def part_title(family: str, evidence: str) -> str:
-    """``point`` or ``point, from demonstrations``."""
-    return f"{family}, from demonstrations" if evidence == "demonstrations" else family
+    return lay_out("improvement", "Probability of improvement", caption, numbers, parts, ("scores.csv",))
 
 
 def _across(data: Data, evidence: str) -> str:

@@ -36,6 +36,7 @@ def audit(runs: Sequence[RunConfig], root: Path) -> Audit:
         for name, hash_name, now in (
             ("run.json", "train_hash", run.train_hash),
             ("evaluate.json", "config_hash", run.config_hash),
+            ("official.json", "train_hash", run.train_hash),
         ):
             path = directory / name
             if not path.is_file():

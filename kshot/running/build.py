@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 from kshot import registry, seeding
 from kshot.run_config import RunConfig
@@ -11,22 +11,17 @@ from kshot.types import Evidence, FamilySpec, MetaLearner, TaskFamily
 Headline = Literal["return", "success_last", "trial_return"]
 
 
-def _settings(module: Any, values: dict[str, Any]) -> Any:
-    # JSON has no tuples; settings are hashable dataclasses that use nothing else for sequences.
-    return module.Settings(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
-
-
 def family(run: RunConfig) -> TaskFamily:
     """The run's task family."""
     module = registry.load("envs", run.family_module)
-    return cast(TaskFamily, module.build(_settings(module, dict(run.family_settings))))
+    return cast(TaskFamily, module.build(registry.settings(module, run.family_settings)))
 
 
 def headline(run: RunConfig) -> Headline:
     """The figure that comes first in this family's reports."""
     module = registry.load("envs", run.family_module)
     chosen = getattr(module, "headline", None)
-    return "return" if chosen is None else chosen(_settings(module, dict(run.family_settings)))
+    return "return" if chosen is None else chosen(registry.settings(module, run.family_settings))
 
 
 def evidence(run: RunConfig) -> Evidence:
@@ -39,7 +34,7 @@ def learner(run: RunConfig, spec: FamilySpec) -> MetaLearner:
     if run.algorithm_module is None:
         raise ValueError(f"{run.algorithm!r} is a reference policy of {run.family!r}: there is nothing to train")
     module = registry.load("algorithms", run.algorithm_module)
-    settings = _settings(module, dict(run.algorithm_settings))
+    settings = registry.settings(module, run.algorithm_settings)
     # The algorithm's module is part of the key, the row's name is not: renaming a row changes no number.
     seed = seeding.key(run.seed, "learner", run.algorithm_module)
     return cast(MetaLearner, module.build(spec, settings, seed, run.device))

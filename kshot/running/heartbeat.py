@@ -19,7 +19,7 @@ class Heartbeat:
 
     Args:
         directory: of the run.
-        phase: "train" or "evaluate".
+        phase: "train", "evaluate" or "official".
         total: amount of work in ``unit``.
         done: work already done by earlier processes; it does not count towards the rate.
         unit: what is counted.
@@ -28,7 +28,7 @@ class Heartbeat:
     def __init__(
         self,
         directory: Path,
-        phase: Literal["train", "evaluate"],
+        phase: Literal["train", "evaluate", "official"],
         total: int,
         unit: Literal["steps", "episodes"],
         done: int = 0,

@@ -75,7 +75,7 @@ def rollout(
                 reward, terminated, truncated = (np.asarray(x).reshape(lead) for x in (reward, terminated, truncated))
                 done = terminated | truncated
                 observed = policy.observe(acted, action, reward, done)
-                memory = observed if active.all() else _where(active, observed, memory)
+                memory = observed if active.all() else choose(active, observed, memory)
 
                 obs_buffer[:, :, episode, t] = obs
                 action_buffer[:, :, episode, t] = action
@@ -120,9 +120,9 @@ def _torch_threads(n: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _where(active: Array, new: Memory, old: Memory) -> Memory:
-    """``new`` memory where the trial's episode is still going on, ``old`` where it waits for the others to end."""
+def choose(rows: Array, new: Memory, old: Memory) -> Memory:
+    """``new`` memory where ``rows`` [T, C] is True, for example where an episode still goes on, else ``old``."""
     return {
-        name: np.where(active.reshape(*active.shape, *(1,) * (value.ndim - 2)), value, old[name])
+        name: np.where(rows.reshape(*rows.shape, *(1,) * (value.ndim - 2)), value, old[name])
         for name, value in new.items()
     }

@@ -39,8 +39,10 @@ def variant(**top: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("path", sorted(SUITES.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_suite_plans_a_job_for_each_of_its_runs(path: Path, tmp_path: Path) -> None:
-    kinds = Counter(run.kind for run in load_suite(path).runs())
+    runs = load_suite(path).runs()
+    kinds = Counter(run.kind for run in runs)
     expected = {"train": kinds["algorithm"], "evaluate": kinds["algorithm"], "evaluate_reference": kinds["reference"]}
+    expected["official"] = sum(run.official for run in runs)
     assert planned(tmp_path, config=str(path)) == {name: n for name, n in expected.items() if n} | SUMMING_UP
     assert not (tmp_path / "results").exists(), "a dry run must not write results"
 

@@ -10,6 +10,7 @@ import yaml
 from kshot.config import SUITES, read_suite
 from kshot.config_errors import ConfigError, read
 from kshot.records import write_text
+from kshot.run_config import why_no_selection
 from kshot.running.provenance import source_digest
 
 # Jobs use the Python that runs Snakemake, whether or not its environment was activated.
@@ -83,7 +84,9 @@ def training_settings(wildcards):
 
 def evaluation_settings(wildcards):
     """Everything that decides the result of an evaluation."""
-    return run_of(wildcards).to_dict()
+    settings = run_of(wildcards).to_dict()
+    del settings["evaluation"]["official"]  # asks for another one beside it
+    return settings
 
 
 def code(wildcards):
@@ -99,4 +102,19 @@ def files_of_runs(name, kind=None):
     """The path of one file of every run, or of the runs of one kind: algorithm or reference."""
     return [
         str(run.directory() / name) for run in SUITE.runs() if kind in (None, run.kind)
+    ]
+
+
+def selection_input(wildcards):
+    """The suite's numbers, if settings may be chosen from them: asked only where a selection is wanted."""
+    refusal = why_no_selection(SUITE.runs())
+    if refusal:
+        stop(f"suite {SUITE.name!r}: {refusal}")
+    return rules.aggregate.output
+
+
+def official_records():
+    """The records of the official evaluation, where the suite asks for it."""
+    return [
+        str(run.directory() / "official.json") for run in SUITE.runs() if run.official
     ]

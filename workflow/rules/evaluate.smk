@@ -47,3 +47,33 @@ rule evaluate_reference:
     shell:
         "python -m kshot evaluate {params.suite} --family {wildcards.family} --algorithm {wildcards.algorithm}"
         " --seed {wildcards.seed} --threads {threads} > {log} 2>&1"
+
+
+# Metaworld's own evaluation, for the families that ask for it. It waits for ours, because one process at a time works
+# on a run.
+rule official:
+    input:
+        model=rules.train.output.model,
+        record=rules.evaluate.output.record,
+    output:
+        record="<results>/{family}/{algorithm}/seed-{seed}/official.json",
+    log:
+        "<logs>/{family}/{algorithm}/seed-{seed}/official.log",
+    benchmark:
+        "<benchmarks>/{family}/{algorithm}/seed-{seed}/official.tsv"
+    wildcard_constraints:
+        family=any_of(
+            name for name, cell in SUITE.families.items() if cell.evaluation.official
+        ),
+    conda:
+        "../envs/kshot.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+    params:
+        suite=f"results/{SUITE.name}/suite.yaml",
+        run=training_settings,
+        code=code,
+    shell:
+        "python -m kshot official {params.suite} --family {wildcards.family} --algorithm {wildcards.algorithm}"
+        " --seed {wildcards.seed} --threads {threads} > {log} 2>&1"

@@ -50,6 +50,7 @@ rule tables:
     input:
         numbers=rules.aggregate.output,
         curves=rules.aggregate.input.curves,
+        official=official_records(),
     output:
         report(
             directory("<reports>/tables"),
@@ -75,6 +76,7 @@ rule report:
         numbers=rules.aggregate.output,
         figures=rules.figures.output,
         tables=rules.tables.output,
+        official=rules.tables.input.official,
     output:
         page=report(
             "<reports>/index.html",
@@ -93,6 +95,25 @@ rule report:
         content=SUITE.resolved(),
     shell:
         "python -m kshot report {params.suite} > {log} 2>&1"
+
+
+# Chooses settings among the rows of a suite; refuses suites that are evaluated on test tasks before anything runs.
+rule selection:
+    input:
+        selection_input,
+    output:
+        settings="<reports>/selection.yaml",
+        reasons="<reports>/selection.md",
+    log:
+        "<logs>/selection.log",
+    conda:
+        "../envs/kshot.yaml"
+    resources:
+        mem_mb=2000,
+    params:
+        suite=f"results/{SUITE.name}/suite.yaml",
+    shell:
+        "python -m kshot select {params.suite} > {log} 2>&1"
 
 
 # The report on what is there, while the rest is still running or after a job has failed: reports/<suite>/partial/.

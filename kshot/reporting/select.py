@@ -1,0 +1,257 @@
+"""Choosing settings on validation tasks: which row of a suite is to stand for its algorithm, family by family.
+
+The best candidate is the one with the highest headline score. Whatever its interval does not tell from it is tied with
+it, and of those that are tied the one nearest to the published settings is chosen: a difference that may be luck is no
+reason to leave them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kshot import records
+from kshot.records import RecordError
+from kshot.reporting.data import METRIC_NAMES, Data, load
+from kshot.reporting.layout import Table, digits_for, interval, lay_out, markdown
+from kshot.reporting.stats import MINIMUM_RUNS
+from kshot.run_config import RunConfig, why_no_selection
+
+Settings = Mapping[str, Any]
+Pair = tuple[str, str]
+"""(family in the suite, algorithm module)."""
+_NORMAL_QUANTILE = 1.959964  # two-sided 95 %
+
+CAPTION = (
+    "Every candidate's headline score with the most evidence on validation tasks (where that is the return of a trial, "
+    "and learners adapt only after one, the return of single episodes), mean over runs with 95 % interval: "
+    "bootstrap over runs, or, with fewer than three, over validation tasks with the trained runs taken as given. "
+    "Candidates whose interval overlaps that of the best are tied with it; of those that are tied, the one nearest to "
+    "the published settings (config/algorithms) is chosen. Distance: the sum of |log ratio| over numbers that differ, "
+    "and 1 for anything else that does. A candidate with a diverged run is never chosen. No test task was played."
+)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One row of the suite on one family.
+
+    Attributes:
+        row: its name.
+        settings: complete.
+        changed: those that differ from the published ones.
+        distance: how far they are from the published ones; 0 for these themselves.
+        score: headline score, NaN when there is none.
+        low: lower end of its interval.
+        high: upper end.
+        runs: ``2/2``, or fewer when some diverged.
+        complete: whether every run counts.
+    """
+
+    row: str
+    settings: Settings
+    changed: Settings
+    distance: float
+    score: float
+    low: float
+    high: float
+    runs: str
+    complete: bool
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is chosen for one algorithm on one family; ``candidates`` from the highest score to the lowest.
+
+    Attributes:
+        family: its name in the suite.
+        algorithm: the module.
+        metric: what the scores are.
+        candidates: all of them.
+        chosen: one of them, or None when every one of them diverged.
+        tied: names of the rows that cannot be told from the best, the best among them.
+    """
+
+    family: str
+    algorithm: str
+    metric: str
+    candidates: tuple[Candidate, ...]
+    chosen: Candidate | None
+    tied: tuple[str, ...]
+
+    @property
+    def reason(self) -> str:
+        """Why it was chosen, in a few words."""
+        if self.chosen is None:
+            return "every candidate diverged"
+        best = self.candidates[0]
+        others = [name for name in self.tied if name != self.chosen.row]
+        if not others:
+            return "the best" if len(self.candidates) > 1 else "the only candidate"
+        return f"{'the best, ' if self.chosen is best else ''}tied with {', '.join(others)}; nearest to the published"
+
+
+def write_selection(
+    runs: Sequence[RunConfig], root: Path, published: Mapping[Pair, tuple[Settings, Settings]], out: Path
+) -> list[Path]:
+    """Write ``out/selection.yaml`` (settings, to be pasted) and ``out/selection.md`` (candidates, and why).
+
+    Args:
+        runs: the complete grid of the suite.
+        root: folder of all results.
+        published: (defaults in the code, published settings) of every pair, complete.
+        out: folder of the report.
+
+    Raises:
+        RecordError: a family is evaluated on test tasks; runs are missing; the candidates of an algorithm have
+            different budgets; or the suite has not been aggregated since its runs last changed.
+    """
+    refusal = why_no_selection(runs)
+    if refusal:
+        raise RecordError(f"suite {runs[0].suite!r}: {refusal}")
+    data = load(runs, root)
+    missing = int((data.cells["state"] == "missing").sum())
+    if missing:
+        raise RecordError(f"{missing} of {len(runs)} runs are missing; {data.folder / 'cells.csv'} lists them")
+    choices = [choose(data, pair, published[pair][1]) for pair in _pairs(runs)]
+    files = {
+        out / "selection.yaml": _as_yaml(choices, published, data.suite),
+        out / "selection.md": markdown(_as_table(choices)),
+    }
+    for path, text in files.items():
+        records.write_text(path, text)
+    return list(files)
+
+
+def choose(data: Data, pair: Pair, published: Settings) -> Choice:
+    """The choice among the rows of one algorithm on one family.
+
+    Raises:
+        RecordError: they have different budgets, so that the longest training would win.
+    """
+    family, module = pair
+    rows = {run.algorithm: run for run in data.runs if (run.family, run.algorithm_module) == pair}
+    metric = _metric(data, family, list(rows))
+    if len({run.steps for run in rows.values()}) > 1:
+        raise RecordError(f"{module!r} on {family!r}: candidates {', '.join(rows)} have different training budgets")
+    found = [_candidate(data, run, metric, published) for run in rows.values()]
+    ranked = sorted(found, key=lambda c: (not c.complete, -c.score if math.isfinite(c.score) else math.inf))
+    usable = [candidate for candidate in ranked if candidate.complete]
+    if not usable:
+        return Choice(family, module, metric, tuple(ranked), None, ())
+    tied = [candidate for candidate in usable if candidate is usable[0] or candidate.high >= usable[0].low]
+    # ``min`` keeps the first of equals: the higher score.
+    chosen = min(tied, key=lambda candidate: candidate.distance)
+    return Choice(family, module, metric, tuple(ranked), chosen, tuple(candidate.row for candidate in tied))
+
+
+def distance(settings: Settings, published: Settings) -> float:
+    """How far settings are from the published ones: 0 for the same, log 2 for one number doubled or halved."""
+    return sum(_distance(value, published[name]) for name, value in settings.items())
+
+
+def _distance(value: Any, other: Any) -> float:
+    if value == other:
+        return 0.0
+    if isinstance(value, list) and isinstance(other, list) and len(value) == len(other):
+        return sum(_distance(a, b) for a, b in zip(value, other, strict=True)) / len(value)
+    numbers = [x for x in (value, other) if isinstance(x, int | float) and not isinstance(x, bool) and x > 0]
+    return abs(math.log(numbers[0] / numbers[1])) if len(numbers) == 2 else 1.0
+
+
+def _pairs(runs: Sequence[RunConfig]) -> list[Pair]:
+    return list(dict.fromkeys((run.family, str(run.algorithm_module)) for run in runs if run.kind == "algorithm"))
+
+
+def _metric(data: Data, family: str, rows: Sequence[str]) -> str:
+    """The family's headline, or the return where that is a trial's and some candidate adapts only after a trial."""
+    if family not in data.families:
+        return "return"  # every run diverged: no score will be shown
+    info = data.families[family]
+    if info.headline == "trial_return":
+        for row in rows:
+            played = data.curve(family, row, "return", "sampled")["k"]
+            if len(played) and not ((played > 0) & (played < info.episodes_per_trial)).any():
+                return "return"
+    return info.headline
+
+
+def _candidate(data: Data, run: RunConfig, metric: str, published: Settings) -> Candidate:
+    cells = data.cells[(data.cells["family"] == run.family) & (data.cells["algorithm"] == run.algorithm)]
+    ok = int((cells["state"] == "ok").sum())
+    point = data.point(run.family, run.algorithm, metric) if run.family in data.families else None
+    score = low = high = math.nan
+    if point is not None:
+        score, low, high = (float(point[name]) for name in ("mean", "mean_lo", "mean_hi"))
+        if point["n_seeds"] < MINIMUM_RUNS:
+            half = _NORMAL_QUANTILE * float(point["task_se"])
+            low, high = score - half, score + half
+    settings = dict(run.algorithm_settings)
+    return Candidate(
+        row=run.algorithm,
+        settings=settings,
+        changed={name: value for name, value in settings.items() if value != published[name]},
+        distance=distance(settings, published),
+        score=score,
+        low=low,
+        high=high,
+        runs=f"{ok}/{len(cells)}",
+        complete=ok == len(cells),
+    )
+
+
+def _as_yaml(choices: Sequence[Choice], published: Mapping[Pair, tuple[Settings, Settings]], suite: str) -> str:
+    """By family and algorithm, what the algorithm's file in config/algorithms is to hold for that family.
+
+    That is what differs from the defaults in the code, and what returns to them from the published settings.
+    """
+    lines = [
+        f"# Chosen by `kshot select {suite}` on validation tasks; selection.md has the candidates and the reasons.",
+        "# <family of the suite>: <algorithm>: settings for families.<family> in config/algorithms/<algorithm>.yaml.",
+    ]
+    for family in dict.fromkeys(choice.family for choice in choices):
+        lines.append(f"{family}:")
+        for choice in (choice for choice in choices if choice.family == family):
+            row = choice.chosen
+            named = "nothing" if row is None else row.row
+            lines.append(f"  {choice.algorithm}: # {named}: {choice.reason}")
+            code, before = published[family, choice.algorithm]
+            settings = {} if row is None else row.settings
+            kept = {name: value for name, value in settings.items() if not value == code[name] == before[name]}
+            lines += [f"    {name}: {_flow(value)}" for name, value in kept.items()] or ["    {}"]
+    return "\n".join(lines) + "\n"
+
+
+def _flow(value: Any) -> str:
+    """A plain value on one line of YAML."""
+    return yaml.safe_dump(value, default_flow_style=True, width=1000).split("\n")[0]
+
+
+def _as_table(choices: Sequence[Choice]) -> Table:
+    parts: dict[str, list[dict[str, Any]]] = {}
+    for choice in choices:
+        digits = digits_for([candidate.score for candidate in choice.candidates]) + 1
+        for candidate in choice.candidates:
+            shown = {"score": candidate.score, "score_lo": candidate.low, "score_hi": candidate.high}
+            verdict = "tied with the best" * (candidate.row in choice.tied)
+            if candidate is choice.chosen:
+                verdict = f"**chosen**: {choice.reason}"
+            elif not candidate.complete:
+                verdict = "diverged"
+            changed = ", ".join(f"{name} {value}" for name, value in candidate.changed.items())
+            parts.setdefault(f"{choice.family}: {choice.algorithm}", []).append(
+                {
+                    "row": candidate.row,
+                    "differs from the published in": changed or "nothing",
+                    "distance": f"{candidate.distance:.2f}",
+                    METRIC_NAMES[choice.metric]: interval(shown, "score", digits),
+                    "runs": candidate.runs,
+                    "": verdict,
+                }
+            )
+    return lay_out("selection", "Settings chosen on validation tasks", CAPTION, [], parts, ("summary.csv", "cells.csv"))

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
+import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from kshot import records
-from kshot.config_errors import ConfigError, read
 from kshot.reporting.aggregate import ALL, write_csv
 from kshot.reporting.layout import interval, number
 
@@ -71,12 +71,12 @@ class Yardstick(_Model):
 
 
 def yardsticks(path: Path = CONFIG) -> list[Yardstick]:
-    """What ``config/fidelity.yaml`` asks for. Raises ConfigError naming each mistake."""
+    """What ``config/fidelity.yaml`` asks for. Raises RecordError naming the first mistake."""
     try:
-        return TypeAdapter(list[Yardstick]).validate_python(read(path).value)
+        return TypeAdapter(list[Yardstick]).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
     except ValidationError as error:
-        lines = [f"{path}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        raise ConfigError(lines) from None
+        first = error.errors()[0]
+        raise records.RecordError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
 def collect(suite: str, root: Path, out: Path = FILED) -> Path:

@@ -44,6 +44,7 @@ class Settings:
         latent: dimension of z.
         hidden: widths of the ReLU layers of policy, value and critics.
         encoder_hidden: widths of the ReLU layers of the context encoder.
+        final_scale: factor on the policy's initial last layer; when large, the first episodes already go where z says.
         observation_clip: bound on normalised observations.
         next_obs_in_context: whether a transition's next observation is part of the context (dynamics that differ).
         training_tasks: how many tasks there are to train on; experience of each is kept.
@@ -71,6 +72,7 @@ class Settings:
     latent: int = 5
     hidden: tuple[int, ...] = (300, 300, 300)
     encoder_hidden: tuple[int, ...] = (200, 200, 200)
+    final_scale: float = 0.01
     observation_clip: float = 5.0
     next_obs_in_context: bool = False
     training_tasks: int = 100
@@ -107,11 +109,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class Networks:
-    """Parameters: encoder, tanh-Gaussian policy, twin critics (stacked), value function and its slow target."""
+    """Parameters: encoder, tanh-Gaussian policy, twin critics, value function and its slow target."""
 
     encoder: Params
     policy: Params
-    critics: Params
+    critic_1: Params
+    critic_2: Params
     value: Params
     target_value: Params
 
@@ -125,11 +128,17 @@ class Networks:
         value = networks.init_mlp((seen, *s.hidden, 1), rng("value"))
         return cls(
             encoder=networks.init_mlp((inputs.context_dim, *s.encoder_hidden, 2 * s.latent), rng("encoder")),
-            # A small last layer: the first policy hardly depends on its input, with a standard deviation near 1.
-            policy=networks.init_mlp((seen, *s.hidden, 2 * action_dim), rng("policy"), final_scale=0.01),
-            critics=sac.init_twins((seen + action_dim, *s.hidden, 1), rng("critics")),
+            policy=networks.init_mlp((seen, *s.hidden, 2 * action_dim), rng("policy"), s.final_scale),
+            critic_1=networks.init_mlp((seen + action_dim, *s.hidden, 1), rng("critic 1")),
+            critic_2=networks.init_mlp((seen + action_dim, *s.hidden, 1), rng("critic 2")),
             value=value,
             target_value={name: parameter.clone() for name, parameter in value.items()},
+        )
+
+    def q(self, obs: Tensor, action: Tensor, z: Tensor) -> Tensor:
+        """[2, N] both critics' values."""
+        return torch.stack(
+            [sac.network(critic, obs, action, z).squeeze(-1) for critic in (self.critic_1, self.critic_2)]
         )
 
     def __iter__(self) -> Iterator[Params]:
@@ -265,8 +274,7 @@ def critic_loss(nets: Networks, batch: Batch, z: Tensor, discount: float) -> Ten
     with torch.no_grad():
         next_value = sac.network(nets.target_value, batch.next_obs, z).squeeze(-1)
         target = sac.q_target(batch.reward, batch.terminated, next_value, discount)
-    q = sac.network(nets.critics, batch.obs, batch.action, z).squeeze(-1)  # [2, M * n]
-    return ((q - target) ** 2).mean(dim=1).sum()
+    return ((nets.q(batch.obs, batch.action, z) - target) ** 2).mean(dim=1).sum()
 
 
 class ActorLosses(NamedTuple):
@@ -285,7 +293,7 @@ def actor_losses(nets: Networks, batch: Batch, z: Tensor, action_noise: Tensor, 
     z = z.detach()
     distribution = sac.gaussian(sac.network(nets.policy, batch.obs, z))
     action, log_prob = sac.squash(distribution, action_noise)
-    q = sac.network(nets.critics, batch.obs, action, z).squeeze(-1).min(dim=0).values
+    q = nets.q(batch.obs, action, z).min(dim=0).values
     mean, log_std = distribution
     policy = (log_prob - q).mean() + regularisation * ((mean**2).mean() + (log_std**2).mean())
     value = sac.network(nets.value, batch.obs, z).squeeze(-1)
@@ -310,7 +318,7 @@ class PEARL:
             for name, value in params.items():
                 params[name] = value.to(device).requires_grad_(params is not self._nets.target_value)
         nets = self._nets
-        self._critic_params = [*nets.critics.values(), *nets.encoder.values()]
+        self._critic_params = [*nets.critic_1.values(), *nets.critic_2.values(), *nets.encoder.values()]
         self._actor_params = [*nets.policy.values(), *nets.value.values()]
         self._critic_optimizer = torch.optim.Adam(self._critic_params, lr=settings.lr, fused=True)
         self._actor_optimizer = torch.optim.Adam(self._actor_params, lr=settings.lr, fused=True)

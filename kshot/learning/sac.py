@@ -7,7 +7,7 @@ The temperature is 1: the weight of the entropy is set by the scale of the rewar
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,12 +18,10 @@ from torch.nn.functional import relu, softplus
 
 from kshot.learning import distributions, networks
 from kshot.learning.distributions import Distribution
-from kshot.learning.networks import Params
 from kshot.types import Array
 
 MIN_LOG_STD, MAX_LOG_STD = -20.0, 2.0
 """Bounds on the policy's log standard deviation before tanh, as in the authors' code (github.com/haarnoja/sac)."""
-TWINS = 2
 
 
 @dataclass(frozen=True)
@@ -67,14 +65,8 @@ def squash(distribution: Distribution, noise: Tensor | None) -> tuple[Tensor, Te
     return torch.tanh(u), distributions.log_prob(distribution, u) - log_slope.sum(dim=-1)
 
 
-def init_twins(sizes: Sequence[int], generator: torch.Generator) -> Params:
-    """Parameters of two independent critics, stacked: [2, in, out]."""
-    first, second = networks.init_mlp(sizes, generator), networks.init_mlp(sizes, generator)
-    return {name: torch.stack([first[name], second[name]]) for name in first}
-
-
 def network(params: Mapping[str, Tensor], *inputs: Tensor) -> Tensor:
-    """ReLU network on concatenated inputs [N, ...] -> [N, out], or [2, N, out] for stacked twins."""
+    """ReLU network on concatenated inputs, [..., in] -> [..., out]."""
     return networks.mlp(params, torch.cat(inputs, dim=-1), relu)
 
 

@@ -64,6 +64,7 @@ class Settings:
         lr: Adam's learning rate, of all networks.
         reward_scale: factor on the reward in the critics' targets (the inverse temperature), not in the context.
         kl_weight: weight of KL(q(z|c) || p(z)), averaged over the tasks of an update.
+        kl_weight_end: its value at the end of the budget, approached geometrically; 0 for no change.
         policy_regularisation: weight of the squared means and log standard deviations before tanh.
         exploration_episodes: episodes of evidence from which on the posterior replaces the prior at test.
         test_latent: whether z is drawn from the posterior at test, or is its mean.
@@ -92,6 +93,7 @@ class Settings:
     lr: float = 3e-4
     reward_scale: float = 5.0
     kl_weight: float = 1.6
+    kl_weight_end: float = 0.0
     policy_regularisation: float = 1e-3
     exploration_episodes: int = 1
     test_latent: Latent = "sampled"
@@ -100,7 +102,7 @@ class Settings:
         require_at_least_one(self, "latent", "training_tasks", "initial_episodes", "collect_tasks", "prior_episodes")
         require_at_least_one(self, "posterior_update", "replay_capacity", "gradient_steps", "meta_batch", "batch_size")
         require_at_least_one(self, "context_size", "exploration_episodes")
-        require_positive(self, "lr", "tau", "reward_scale")
+        require_positive(self, "lr", "tau", "reward_scale", "kl_weight")
         if self.collect_tasks > self.training_tasks:
             raise ValueError(f"collect_tasks ({self.collect_tasks}) exceed training_tasks ({self.training_tasks})")
         if self.test_latent not in ("sampled", "mean"):
@@ -269,7 +271,7 @@ class Batch(NamedTuple):
 def critic_loss(nets: Networks, batch: Batch, z: Tensor, discount: float) -> Tensor:
     """Squared Bellman errors of both critics (Algorithm 1, L_critic); the gradient flows to critics and encoder.
 
-    ``z`` is [M * n, latent]. In the target z is a constant, as in the paper (the bar in V(s', z)).
+    ``z`` is [M * n, latent]; in the target it is a constant, as in the paper.
     """
     with torch.no_grad():
         next_value = sac.network(nets.target_value, batch.next_obs, z).squeeze(-1)
@@ -288,7 +290,7 @@ class ActorLosses(NamedTuple):
 def actor_losses(nets: Networks, batch: Batch, z: Tensor, action_noise: Tensor, regularisation: float) -> ActorLosses:
     """Soft actor-critic's losses of policy (eq. 12 there) and value function (eq. 5) at actions of the policy.
 
-    z is detached: neither of the two trains the encoder (section 5.2 of the paper).
+    z is detached: neither of the two trains the encoder, as in the authors' code.
     """
     z = z.detach()
     distribution = sac.gaussian(sac.network(nets.policy, batch.obs, z))
@@ -346,7 +348,10 @@ class PEARL:
         metrics = self._collect(self._replay, self._recent, tasks, collect)
         rng = generator(self._seed, "batches", self._iteration)
         noise_rng = networks.torch_generator(key(self._seed, "update noise", self._iteration))
-        updates = [self._update(self._replay, self._recent, rng, noise_rng) for _ in range(s.gradient_steps)]
+        kl_weight = s.kl_weight * ((s.kl_weight_end or s.kl_weight) / s.kl_weight) ** progress
+        updates = [
+            self._update(self._replay, self._recent, rng, noise_rng, kl_weight) for _ in range(s.gradient_steps)
+        ]
         for item in fields(self._nets):
             check_finite(f"a parameter of the {item.name}", *getattr(self._nets, item.name).values())
         self._iteration += 1
@@ -377,7 +382,14 @@ class PEARL:
                 metrics["success_adapted"] = float(episodes.success_last.mean())
         return metrics
 
-    def _update(self, replay: Replay, recent: Replay, rng: np.random.Generator, noise_rng: torch.Generator) -> Metrics:
+    def _update(
+        self,
+        replay: Replay,
+        recent: Replay,
+        rng: np.random.Generator,
+        noise_rng: torch.Generator,
+        kl_weight: float,
+    ) -> Metrics:
         """One step of encoder and critics, then of value function and policy, all tasks of the batch in one call."""
         s, nets = self.settings, self._nets
         tasks = rng.integers(0, s.training_tasks, s.meta_batch)
@@ -389,7 +401,7 @@ class PEARL:
 
         q_loss = critic_loss(nets, batch, z, s.discount)
         kl = posterior.kl_from_prior().mean()
-        self._step("critic and KL", q_loss + s.kl_weight * kl, self._critic_params, self._critic_optimizer)
+        self._step("critic and KL", q_loss + kl_weight * kl, self._critic_params, self._critic_optimizer)
         action_noise = torch.randn(batch.action.shape, generator=noise_rng).to(z)
         losses = actor_losses(nets, batch, z, action_noise, s.policy_regularisation)
         self._step("policy and value", losses.policy + losses.value, self._actor_params, self._actor_optimizer)

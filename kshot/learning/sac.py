@@ -57,7 +57,7 @@ def gaussian(head: Tensor) -> Distribution:
 def squash(distribution: Distribution, noise: Tensor | None) -> tuple[Tensor, Tensor]:
     """The action tanh(u), u ~ N(mean, std), from given standard normal noise (None: its mean), with its log-density.
 
-    The change of variables (appendix C, eq. 21) subtracts log(1 - tanh(u)^2) per coordinate; written as
+    The change of variables (appendix C) subtracts log(1 - tanh(u)^2) per coordinate; written as
     2 (log 2 - u - softplus(-2 u)) it stays finite where tanh(u) rounds to 1.
     """
     u = distributions.sample(distribution, noise)

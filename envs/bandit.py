@@ -18,6 +18,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from envs import _bandit_policies as counting
 from envs._scripted import constant_arm, uniform_random
 from kshot import seeding
 from kshot.types import ActionKind, Array, Evidence, FamilySpec, ReferencePolicy, Split, Task
@@ -77,10 +78,16 @@ class BanditFamily:
 
     @property
     def references(self) -> Mapping[str, ReferencePolicy]:
+        """Scripted policies; "thompson", "ucb1" and "greedy" learn over a trial (``envs._bandit_policies``)."""
+        arms, pulls = self.settings.arms, self.settings.pulls
+        width = counting.UCB_WIDTHS[pulls > counting.MANY_PULLS]
         return {
             "random": lambda tasks: uniform_random(self.spec.action_space),
             # Before any pull all arms look alike: the best fixed arm chosen without knowing the task is any arm.
             "task_blind": lambda tasks: constant_arm(np.zeros(len(tasks), dtype=np.int64)),
+            "thompson": lambda tasks: counting.thompson(arms),
+            "ucb1": lambda tasks: counting.ucb1(arms, width),
+            "greedy": lambda tasks: counting.greedy(arms),
             "oracle": lambda tasks: constant_arm(_means(tasks).argmax(axis=1)),
         }
 

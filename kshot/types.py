@@ -69,6 +69,8 @@ class FamilySpec:
     or known by construction), shape [observation_dim]; learners feed (obs - center) / scale to their networks.
     ``episodes_per_trial`` is the length of a trial, in episodes, for learners that carry memory over episodes.
     ``max_sub_envs`` bounds how many sub-environments one vector environment should hold (memory).
+    ``shared_tasks`` is True where there are so few tasks that all splits hold all of them: what is unknown to a learner
+    is then which one it plays, and its score says nothing about tasks it was not trained on.
     """
 
     name: str
@@ -80,6 +82,7 @@ class FamilySpec:
     max_sub_envs: int = 100_000
     observation_center: Array = field(default_factory=lambda: np.zeros(0))
     observation_scale: Array = field(default_factory=lambda: np.ones(0))
+    shared_tasks: bool = False
 
     def __post_init__(self) -> None:
         for name, fill in (("observation_center", 0.0), ("observation_scale", 1.0)):
@@ -234,6 +237,14 @@ class Policy(Protocol):
         ...
 
 
+@runtime_checkable
+class TrialPolicy(Policy, Protocol):
+    """A scripted policy that says whether its memory outlasts an episode, so that it is played for whole trials."""
+
+    @property
+    def trial_memory(self) -> bool: ...
+
+
 class Collect(Protocol):
     """How a learner obtains experience; handed to it by the runner, which counts every step."""
 
@@ -340,12 +351,14 @@ class TaskFamily(Protocol):
         """Scripted policies to compare with, by name.
 
         Always "random" and "oracle" (which knows the task), usually "task_blind" (the best found without knowing the
-        task), and others a family wants shown.
+        task), and others a family wants shown. See ``TrialPolicy`` for those with memory.
         """
         ...
 
     def tasks(self, split: Split, n: int, seed: int) -> list[Task]:
-        """``n`` distinct tasks of a split; same arguments, same tasks. Splits are disjoint.
+        """``n`` distinct tasks of a split; same arguments, same tasks.
+
+        Splits are disjoint, unless ``spec.shared_tasks`` says that all hold the same ones.
 
         Raises:
             ValueError: the split is finite and has fewer than ``n`` tasks.

@@ -22,7 +22,7 @@ from kshot.run_config import RunConfig
 from kshot.running import build, checkpoint, provenance
 from kshot.running.heartbeat import Heartbeat
 from kshot.running.rollout import rollout
-from kshot.types import Array, DemonstrationFamily, Episodes, MetaLearner, Mode, Policy, Task, TaskFamily
+from kshot.types import Array, DemonstrationFamily, Episodes, MetaLearner, Mode, Policy, Task, TaskFamily, TrialPolicy
 
 TASK_CHUNK = 1000
 """Tasks evaluated side by side at most. It bounds memory; results do not depend on who shares a chunk."""
@@ -138,12 +138,14 @@ def _evaluate_learner(
 def _evaluate_reference(
     run: RunConfig, family: TaskFamily, tasks: Sequence[Task], recorder: _Recorder, directory: Path
 ) -> None:
-    """Scripted policies do not adapt; where the trial is what counts they play whole trials, memory and all."""
+    """Scripted policies do not adapt; they play whole trials where the trial is what counts or their memory lasts."""
     reference = family.references.get(run.algorithm)
     if reference is None:
         known = suggest(run.algorithm, family.references)
         raise records.RecordError(f"family {run.family!r} has no reference policy {run.algorithm!r}{known}")
-    trial = family.spec.episodes_per_trial if build.headline(run) == "trial_return" else 1
+    example = reference(tasks[:1])
+    remembers = isinstance(example, TrialPolicy) and example.trial_memory
+    trial = family.spec.episodes_per_trial if remembers or build.headline(run) == "trial_return" else 1
     copies = run.evaluation.sampled_episodes
     heartbeat = Heartbeat(directory, "evaluate", len(tasks) * copies * trial, "episodes")
     for first, chunk in _chunks(tasks, family, copies):

@@ -8,8 +8,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from envs import bandit
+from envs import _bandit_policies, bandit
 from kshot import seeding
+from kshot.running.rollout import rollout
 
 
 def test_bayes_optimal_values_of_the_standard_sizes() -> None:
@@ -163,3 +164,56 @@ def test_misuse_is_one_clear_line() -> None:
         bandit.Settings(arms=1)
     with pytest.raises(ValueError, match="pulls must be at least 1"):
         bandit.Settings(pulls=0)
+
+
+# Mean totals of the authors' rules by (arms, pulls), from simulations that share no code with this one.
+KNOWN_TOTALS = {
+    (5, 10): {"thompson": 5.82, "greedy": 6.58, "ucb1": 6.66},
+    (10, 100): {"thompson": 77.1, "greedy": 77.8, "ucb1": 83.2},
+}
+
+
+@pytest.mark.parametrize(("size", "n"), [((5, 10), 20_000), ((10, 100), 2_000)])
+def test_counting_policies_reach_the_known_totals(size: tuple[int, int], n: int) -> None:
+    family = bandit.build(bandit.Settings(arms=size[0], pulls=size[1]))
+    tasks = family.tasks("test", n, 0)
+    totals = {}
+    for name, known in KNOWN_TOTALS[size].items():
+        policy = family.references[name](tasks)
+        returns = rollout(family, policy, tasks, seeding.split(9, np.arange(n)), 1, size[1]).returns.sum(axis=1)
+        error = returns.std() / np.sqrt(n)
+        totals[name] = returns.mean()
+        assert totals[name] == pytest.approx(known, abs=4 * error + 0.05), name
+    assert totals["thompson"] < totals["greedy"] < totals["ucb1"]
+
+
+def test_counting_policies_follow_their_formulas() -> None:
+    """One trial by hand: counts go to the arm that was pulled, and the next arm follows from them."""
+    obs, done = np.ones((1, 1, 1)), np.ones((1, 1), dtype=bool)
+    for policy, rewards, arms in (
+        # greedy: means 1/2 each; after a loss arm 0 has 1/3, after a win arm 1 has 2/3.
+        (_bandit_policies.greedy(3), [0.0, 1.0, 0.0, 0.0], [0, 1, 1, 1]),
+        # ucb1 with a large width goes through the arms whatever they pay; at one pull made the logarithm is still 0.
+        (_bandit_policies.ucb1(3, 5.0), [1.0, 1.0, 1.0, 1.0], [0, 0, 1, 2]),
+    ):
+        memory = policy.start(1, 1)
+        for reward, arm in zip(rewards, arms, strict=True):
+            action, _, memory = policy.act(obs, memory, None)
+            assert action.item() == arm
+            memory = policy.observe(memory, action, np.full((1, 1), reward), done)
+        assert memory["pulled"].sum() == 4 and memory["won"].sum() == sum(rewards)
+
+
+def test_thompson_draws_from_the_posterior() -> None:
+    """Two arms, one with 3 wins of 4, one with 1 of 2: the chance that Beta(4, 2) exceeds Beta(2, 2), by quadrature."""
+    n = 100_000
+    policy = _bandit_policies.thompson(2)
+    memory = policy.start(n, 1) | {
+        "won": np.tile([3.0, 1.0], (n, 1, 1)),
+        "pulled": np.tile([4.0, 2.0], (n, 1, 1)),
+    }
+    noise = seeding.noise(seeding.split(2, np.arange(n))[:, None], 0, 2, "discrete")
+    arm, _, _ = policy.act(np.ones((n, 1, 1)), memory, noise)
+    x = (np.arange(100_000) + 0.5) / 100_000
+    exact = float((20 * x**3 * (1 - x) * (3 * x**2 - 2 * x**3)).mean())
+    assert (arm == 0).mean() == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / n))

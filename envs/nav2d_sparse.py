@@ -1,0 +1,238 @@
+"""Sparse 2D navigation: a goal on the half circle that is felt only nearby (Rakelly et al. 2019, PEARL).
+
+Definition as in the authors' code (arXiv 1903.08254; katerakelly/oyster, rlkit/envs/point_robot.py,
+``SparsePointEnv``, with configs/sparse-point-robot.json and the action scaling of rlkit/envs/wrappers.py): 100 goals
+evenly spaced on the unit half circle, shuffled, 80 for training and 20 for testing; start s = (0, 0),
+s' = s + 0.1 clip(a, -1, 1), 20 steps, reward 1 - |s' - g| within .2 of the goal and 0 elsewhere. In meta-training, and
+there alone, the authors' actor and critic learn from the dense reward -|s' - g| (``Episodes.training_reward``). The
+observation is the position alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from scipy.interpolate import BSpline
+
+from envs._half_circle import GOAL_RADIUS, STEP_SIZE, TOLERANCE, PosteriorSampling, Search, point, towards
+from envs._scripted import Scripted, uniform_random
+from kshot import seeding
+from kshot.types import ActionKind, Array, Evidence, FamilySpec, ReferencePolicy, Split, Task
+
+ACTIONS: ActionKind = "continuous"
+EVIDENCE: frozenset[Evidence] = frozenset({"rollouts"})
+N_GOALS = 100
+N_TRAIN = 80
+N_VALIDATION = 20
+SHUFFLE_SEED = 1337
+"""The authors' seed: with it the split is theirs, goal by goal."""
+BLIND_PLACE = np.array([0.0, np.sqrt(1.0 - GOAL_RADIUS**2)])
+"""Where more of the arc is within ``GOAL_RADIUS`` than anywhere else: 2 arcsin(.2) / pi of it."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The lengths of an episode and of a trial, and the reward for meta-training.
+
+    Attributes:
+        horizon: steps after which an episode is truncated.
+        episodes_per_trial: length of a trial, in episodes, for learners with memory; the authors evaluate on 20.
+        dense_training: offer -|s' - g| as the reward to optimise in meta-training, as the authors do.
+
+    Raises:
+        ValueError: one of the lengths is smaller than 1.
+    """
+
+    horizon: int = 20
+    episodes_per_trial: int = 20
+    dense_training: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("horizon", "episodes_per_trial"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"nav2d_sparse: {name} must be at least 1, got {getattr(self, name)}")
+
+
+def build(settings: Settings) -> SparseNav2DFamily:
+    """The family for ``settings``."""
+    return SparseNav2DFamily(settings)
+
+
+def headline(settings: Settings) -> Literal["success_last"]:
+    """Whether the goal was found: the return adds to it only how early in the episode."""
+    return "success_last"
+
+
+class SparseNav2DFamily:
+    """``kshot.types.TaskFamily`` of sparse 2D navigation."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.spec = FamilySpec(
+            name="nav2d_sparse",
+            observation_dim=2,
+            action_space=spaces.Box(-1.0, 1.0, (2,), np.float64),
+            horizon=settings.horizon,
+            episodes_per_trial=settings.episodes_per_trial,
+        )
+
+    @property
+    def references(self) -> Mapping[str, ReferencePolicy]:
+        """Scripted policies.
+
+        "random"; "task_blind", which waits where it has the most goals in reach and never looks at the reward;
+        "posterior_sampling" and "search", which learn over a trial (``envs._half_circle``); "oracle", which goes to the
+        goal.
+        """
+        return {
+            "random": lambda tasks: uniform_random(self.spec.action_space),
+            "task_blind": lambda tasks: Scripted(lambda obs, step, noise: towards(BLIND_PLACE, obs)),
+            "posterior_sampling": lambda tasks: PosteriorSampling(),
+            "search": lambda tasks: Search(),
+            "oracle": lambda tasks: _to_goal(_goals(tasks)),
+        }
+
+    def tasks(self, split: Split, n: int, seed: int) -> list[Task]:
+        """``n`` of the split's 80, 20 and 20 goals, in an order that depends on the seed.
+
+        Raises:
+            ValueError: the split has fewer goals.
+        """
+        angles = _split_angles()[split]
+        if n > len(angles):
+            raise ValueError(f"nav2d_sparse: {n} tasks asked for, the {split} split has {len(angles)}")
+        order = seeding.generator("nav2d_sparse", split, seed).permutation(len(angles))[:n].tolist()
+        return [Task("nav2d_sparse", split, i, (("angle", angles[i]),), group="nav2d_sparse") for i in order]
+
+    def vector_env(self, tasks: Sequence[Task], copies: int) -> SparseNav2DVectorEnv:
+        goals = np.repeat(_goals(tasks), copies, axis=0)
+        return SparseNav2DVectorEnv(goals, self.settings.horizon, self.settings.dense_training)
+
+    def reference(self, task: Task) -> dict[str, float]:
+        """Episode returns of the sparse reward: "random" by quadrature, the others from their known paths."""
+        goal, horizon = point(np.array(task["angle"])), self.settings.horizon
+        return {
+            "random": random_return(goal, horizon),
+            "task_blind": path_return(straight_path(BLIND_PLACE, horizon), goal),
+            "oracle": path_return(straight_path(goal, horizon), goal),
+        }
+
+
+class SparseNav2DVectorEnv(VectorEnv[Array, Array, Array]):
+    """Any number of points side by side; ``goals`` is [N, 2]. The environment has no randomness of its own."""
+
+    def __init__(self, goals: Array, horizon: int, dense_training: bool = True) -> None:
+        self.num_envs = len(goals)
+        self.metadata = {"autoreset_mode": AutoresetMode.DISABLED}
+        self.single_observation_space = spaces.Box(-np.inf, np.inf, (2,), np.float64)
+        self.single_action_space = spaces.Box(-1.0, 1.0, (2,), np.float64)
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self._goals = goals
+        self._horizon = horizon
+        self._dense_training = dense_training
+        self._position = np.zeros_like(goals)
+        self._step = 0
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
+        """Put every point at the origin; ``seed`` is accepted and has nothing to decide."""
+        self._position = np.zeros_like(self._goals)
+        self._step = 0
+        return self._position, {}
+
+    def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
+        """``actions`` is [N, 2]; episodes end by the time limit only."""
+        # A new array each step: the caller may keep the previous observation without copying it.
+        self._position = self._position + STEP_SIZE * np.clip(np.asarray(actions, dtype=np.float64), -1.0, 1.0)
+        self._step += 1
+        distance = np.sqrt(((self._position - self._goals) ** 2).sum(axis=1))
+        info: dict[str, Any] = {"success": distance <= GOAL_RADIUS + TOLERANCE}
+        if self._dense_training:
+            info["training_reward"] = -distance
+        never = np.zeros(self.num_envs, dtype=bool)
+        return self._position, sparse_reward(distance), never, ~never & (self._step >= self._horizon), info
+
+
+def sparse_reward(distance: Array) -> Array:
+    """1 - d within the goal's radius, 0 elsewhere."""
+    return np.where(distance <= GOAL_RADIUS + TOLERANCE, 1.0 - distance, 0.0)
+
+
+@cache
+def _split_angles() -> dict[Split, tuple[float, ...]]:
+    """The angles of every split's goals.
+
+    The authors' list has no validation goals; here they are every fifth of the midpoints between neighbouring goals.
+    """
+    angles = np.linspace(0.0, np.pi, N_GOALS)
+    order = np.arange(N_GOALS)
+    np.random.RandomState(SHUFFLE_SEED).shuffle(order)
+    middle = ((angles[1:] + angles[:-1]) / 2.0)[2 :: N_GOALS // N_VALIDATION]
+    return {
+        "train": tuple(angles[order[:N_TRAIN]].tolist()),
+        "validation": tuple(middle.tolist()),
+        "test": tuple(angles[order[N_TRAIN:]].tolist()),
+    }
+
+
+def _goals(tasks: Sequence[Task]) -> Array:
+    return point(np.array([task["angle"] for task in tasks], dtype=np.float64))
+
+
+def _to_goal(goals: Array) -> Scripted:
+    """``goals`` is [T, 2]."""
+    return Scripted(lambda obs, step, noise: towards(goals[:, None], obs))
+
+
+def straight_path(target: Array, horizon: int) -> Array:
+    """[H, 2] positions when each coordinate moves to the target's [2] as fast as allowed and stays there.
+
+    To the goal it is the best there is: after t steps no policy can have coordinate i closer to the goal than
+    max(0, |g_i| - 0.1 t), this one attains both bounds at every t, and the reward falls with the distance.
+    """
+    steps = STEP_SIZE * np.arange(1, horizon + 1)[:, None]
+    return np.asarray(np.sign(target) * np.minimum(np.abs(target), steps))
+
+
+def path_return(path: Array, goal: Array) -> float:
+    """Return of visiting ``path`` [H, 2] with the goal at [2]."""
+    return float(sparse_reward(np.sqrt(((path - goal) ** 2).sum(axis=1))).sum())
+
+
+def random_return(goal: Array, horizon: int) -> float:
+    """Expected return of uniform random actions, by quadrature over the disc around the goal (error below 1e-6).
+
+    Each coordinate after t steps is a sum of t uniform numbers, whose density is a B-spline (Irwin-Hall); where the
+    disc can be reached at all, from t = 6 on, it is smooth.
+    """
+    x, y, weight, reward = _disc(goal)
+    return float(sum((_density(x, t) * _density(y, t) * weight * reward).sum() for t in range(1, horizon + 1)))
+
+
+def random_success(goal: Array, horizon: int) -> float:
+    """Probability that uniform random actions end within ``GOAL_RADIUS`` of the goal, by the same quadrature."""
+    x, y, weight, _ = _disc(goal)
+    return float((_density(x, horizon) * _density(y, horizon) * weight).sum())
+
+
+def _disc(goal: Array) -> tuple[Array, Array, Array, Array]:
+    """Nodes x, y, their weights and the reward there: Gauss-Legendre along the radius, equal angles around."""
+    nodes, weights = np.polynomial.legendre.leggauss(24)
+    radius = (0.5 * GOAL_RADIUS * (nodes + 1.0))[:, None]
+    angle = 2.0 * np.pi * np.arange(48)[None] / 48
+    weight = 0.5 * GOAL_RADIUS * weights[:, None] * radius * 2.0 * np.pi / 48
+    return goal[0] + radius * np.cos(angle), goal[1] + radius * np.sin(angle), weight, 1.0 - radius
+
+
+def _density(x: Array, steps: int) -> Array:
+    """Density at ``x`` of the sum of ``steps`` uniform numbers in [-STEP_SIZE, STEP_SIZE]."""
+    width = 2.0 * STEP_SIZE
+    unit = BSpline.basis_element(np.arange(steps + 1.0), extrapolate=False)
+    return np.nan_to_num(unit((x + STEP_SIZE * steps) / width)) / width

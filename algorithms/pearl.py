@@ -59,10 +59,13 @@ class Settings:
         meta_batch: tasks per update.
         batch_size: transitions per task and update for the critics and the policy.
         context_size: transitions per context; at test, more are thinned to that number at even distances.
+        growing_context: whether contexts in training are made as at test, of the first episodes of the recent data, a
+            random number of them; else transitions are drawn from all of it, with replacement.
         discount: gamma.
         tau: share of the way that the target value function moves to the value function at every update.
         lr: Adam's learning rate, of all networks.
         reward_scale: factor on the reward in the critics' targets (the inverse temperature), not in the context.
+        reward_bonus: weight of the reward itself beside the training reward, where a family tells them apart.
         kl_weight: weight of KL(q(z|c) || p(z)), averaged over the tasks of an update.
         kl_weight_end: its value at the end of the budget, approached geometrically; 0 for no change.
         policy_regularisation: weight of the squared means and log standard deviations before tanh.
@@ -88,10 +91,12 @@ class Settings:
     meta_batch: int = 16
     batch_size: int = 256
     context_size: int = 64
+    growing_context: bool = False
     discount: float = 0.99
     tau: float = 0.005
     lr: float = 3e-4
     reward_scale: float = 5.0
+    reward_bonus: float = 0.0
     kl_weight: float = 1.6
     kl_weight_end: float = 0.0
     policy_regularisation: float = 1e-3
@@ -349,9 +354,7 @@ class PEARL:
         rng = generator(self._seed, "batches", self._iteration)
         noise_rng = networks.torch_generator(key(self._seed, "update noise", self._iteration))
         kl_weight = s.kl_weight * ((s.kl_weight_end or s.kl_weight) / s.kl_weight) ** progress
-        updates = [
-            self._update(self._replay, self._recent, rng, noise_rng, kl_weight) for _ in range(s.gradient_steps)
-        ]
+        updates = [self._update(self._replay, self._recent, rng, noise_rng, kl_weight) for _ in range(s.gradient_steps)]
         for item in fields(self._nets):
             check_finite(f"a parameter of the {item.name}", *getattr(self._nets, item.name).values())
         self._iteration += 1
@@ -371,8 +374,7 @@ class PEARL:
         for quota, in_context in ((s.posterior_episodes, True), (s.extra_posterior_episodes, False)):
             for first in range(0, quota, s.posterior_update):
                 with torch.no_grad():
-                    context = self._inputs.context(recent.sample(rng, chosen, s.context_size))
-                    posterior = infer(self._nets.encoder, context)
+                    posterior = self._infer(recent, chosen, rng, np.ones(len(chosen)))
                 policy = replace(self._prior_policy(), posterior=posterior)
                 episodes = collect(policy, playing, min(s.posterior_update, quota - first))
                 replay.add(chosen, episodes)
@@ -381,6 +383,20 @@ class PEARL:
                 metrics["return_adapted"] = float(episodes.returns.mean())
                 metrics["success_adapted"] = float(episodes.success_last.mean())
         return metrics
+
+    def _infer(self, recent: Replay, tasks: Array, rng: np.random.Generator, share: Array) -> Posterior:
+        """The posterior of ``tasks`` [M] from recent data; from the first ``share`` [M] of it if contexts grow."""
+        s = self.settings
+        if not s.growing_context:
+            return infer(self._nets.encoder, self._inputs.context(recent.sample(rng, tasks, s.context_size)))
+        horizon = self._inputs.spec.horizon
+        size = recent.size[tasks]
+        length = np.minimum(np.ceil(share * size / horizon).astype(np.int64) * horizon, size)[:, None]
+        count = np.minimum(length, s.context_size)
+        order = np.arange(min(s.context_size, int(size.max())))
+        last = np.minimum(order + 1, count) * length
+        steps = recent.take(tasks, -(-last // count) - 1)  # thinned as by ``thin``
+        return infer(self._nets.encoder, self._inputs.context(steps), self._inputs.tensor(order < count))
 
     def _update(
         self,
@@ -394,7 +410,7 @@ class PEARL:
         s, nets = self.settings, self._nets
         tasks = rng.integers(0, s.training_tasks, s.meta_batch)
         batch = self._batch(replay.sample(rng, tasks, s.batch_size))
-        posterior = infer(nets.encoder, self._inputs.context(recent.sample(rng, tasks, s.context_size)))
+        posterior = self._infer(recent, tasks, rng, rng.random(s.meta_batch))
         standard = torch.randn(posterior.mean.shape, generator=noise_rng).to(posterior.mean)
         z = posterior.mean + posterior.variance.sqrt() * standard  # [M, latent], one sample per task
         z = z.repeat_interleave(s.batch_size, dim=0)
@@ -426,11 +442,11 @@ class PEARL:
         optimizer.step()
 
     def _batch(self, steps: Transitions) -> Batch:
-        inputs = self._inputs
+        inputs, s = self._inputs, self.settings
         parts = (
             inputs.obs(steps.obs),
             inputs.tensor(inputs.actions.normalise(steps.action)),
-            inputs.tensor(steps.training_reward) * self.settings.reward_scale,
+            inputs.tensor(steps.training_reward + s.reward_bonus * steps.reward) * s.reward_scale,
             inputs.obs(steps.next_obs),
             inputs.tensor(steps.terminated),
         )

@@ -389,3 +389,47 @@ def test_unbounded_or_discrete_actions_are_refused() -> None:
     for space in (spaces.Box(-np.inf, np.inf, (A,)), spaces.Discrete(3)):
         with pytest.raises(ValueError, match="actions"):
             pearl.build(replace(SPEC, action_space=space), pearl.Settings(), 0, "cpu")
+
+
+# Options of our own
+
+
+def test_growing_contexts_are_made_as_at_test() -> None:
+    """The first episodes of the recent data, each step once, thinned like the evidence that ``adapt`` is given."""
+    for size in (4, 100):
+        learner = make_learner(growing_context=True, context_size=size, initial_episodes=4, prior_episodes=4)
+        _, recent = learner._buffers()
+        episodes = random_episodes(0, n_tasks=2, n=4)
+        full = np.ones(episodes.mask.shape, dtype=bool)
+        episodes = replace(episodes, mask=full, terminated=np.zeros_like(full))
+        recent.add(np.array([1, 4]), episodes)
+        rng = np.random.default_rng(0)
+        inferred = learner._infer(recent, np.array([4, 1, 4]), rng, np.array([0.5, 1.0, 1e-9]))
+        for row, (task, n) in enumerate(((1, 2), (0, 4), (1, 1))):
+            evidence = episodes.select(np.array([task]), np.arange(n))
+            expected = learner.adapt(learner.policy(), evidence).posterior
+            assert expected is not None
+            torch.testing.assert_close(inferred.mean[row].detach(), expected.mean[0])
+            torch.testing.assert_close(inferred.variance[row].detach(), expected.variance[0])
+
+
+def test_the_kl_weight_moves_geometrically_over_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    learner = make_learner(kl_weight=0.5, kl_weight_end=8.0, gradient_steps=1)
+    weights = []
+
+    def note(*args: object) -> dict[str, float]:
+        weights.append(args[-1])
+        return {"q_loss": 0.0}
+
+    monkeypatch.setattr(learner, "_update", note)
+    for progress in (0.0, 0.5, 1.0):
+        learner.meta_step(TASKS, Recorder(), progress)
+    np.testing.assert_allclose(np.array(weights, dtype=float), [0.5, 2.0, 8.0])
+
+
+def test_the_bonus_adds_the_reward_itself_to_the_target_only() -> None:
+    learner = make_learner(reward_scale=5.0, reward_bonus=2.0)
+    steps = replay.transitions(replace(random_episodes(0), training_reward=np.full((1, 2, H), 3.0, np.float32)))
+    steps = replay.Transitions(*(x[0] for x in steps))
+    np.testing.assert_allclose(learner._batch(steps).reward, 5 * (3 + 2 * steps.reward.reshape(-1)), rtol=1e-5)
+    np.testing.assert_array_equal(learner._inputs.context(steps)[..., D + A], steps.reward)

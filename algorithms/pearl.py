@@ -60,7 +60,7 @@ class Settings:
         batch_size: transitions per task and update for the critics and the policy.
         context_size: transitions per context; at test, more are thinned to that number at even distances.
         growing_context: whether contexts in training are made as at test, of the first episodes of the recent data, a
-            random number of them; else transitions are drawn from all of it, with replacement.
+            random number of them from none; else transitions are drawn from all of it, with replacement.
         discount: gamma.
         tau: share of the way that the target value function moves to the value function at every update.
         lr: Adam's learning rate, of all networks.
@@ -385,18 +385,28 @@ class PEARL:
         return metrics
 
     def _infer(self, recent: Replay, tasks: Array, rng: np.random.Generator, share: Array) -> Posterior:
-        """The posterior of ``tasks`` [M] from recent data; from the first ``share`` [M] of it if contexts grow."""
+        """The posterior of ``tasks`` [M] from recent data; from the first ``share`` [M] of it if contexts grow.
+
+        Without any data the posterior is the prior, as in the first episode at test.
+        """
         s = self.settings
         if not s.growing_context:
             return infer(self._nets.encoder, self._inputs.context(recent.sample(rng, tasks, s.context_size)))
         horizon = self._inputs.spec.horizon
         size = recent.size[tasks]
-        length = np.minimum(np.ceil(share * size / horizon).astype(np.int64) * horizon, size)[:, None]
+        episodes = np.floor(share * (np.ceil(size / horizon) + 1)).astype(np.int64)
+        length = np.minimum(episodes * horizon, size)[:, None]
         count = np.minimum(length, s.context_size)
         order = np.arange(min(s.context_size, int(size.max())))
         last = np.minimum(order + 1, count) * length
-        steps = recent.take(tasks, -(-last // count) - 1)  # thinned as by ``thin``
-        return infer(self._nets.encoder, self._inputs.context(steps), self._inputs.tensor(order < count))
+        index = np.maximum(-(-last // np.maximum(count, 1)) - 1, 0)  # thinned as by ``thin``
+        context, mask = (
+            self._inputs.context(recent.take(tasks, index)),
+            self._inputs.tensor(order < np.maximum(count, 1)),
+        )
+        mean, variance = infer(self._nets.encoder, context, mask)
+        empty = torch.as_tensor(count == 0, device=mean.device)
+        return Posterior(mean.masked_fill(empty, 0.0), variance.masked_fill(empty, 1.0))
 
     def _update(
         self,

@@ -404,7 +404,8 @@ def test_growing_contexts_are_made_as_at_test() -> None:
         episodes = replace(episodes, mask=full, terminated=np.zeros_like(full))
         recent.add(np.array([1, 4]), episodes)
         rng = np.random.default_rng(0)
-        inferred = learner._infer(recent, np.array([4, 1, 4]), rng, np.array([0.5, 1.0, 1e-9]))
+        inferred = learner._infer(recent, np.array([4, 1, 4, 1]), rng, np.array([0.5, 1.0, 0.21, 0.19]))
+        assert not inferred.mean[3].any() and (inferred.variance[3] == 1).all(), "no episode yet: the prior"
         for row, (task, n) in enumerate(((1, 2), (0, 4), (1, 1))):
             evidence = episodes.select(np.array([task]), np.arange(n))
             expected = learner.adapt(learner.policy(), evidence).posterior

@@ -53,6 +53,8 @@ class Settings:
         prior_episodes: episodes per collected task with z from the prior; they begin its recent data.
         posterior_episodes: episodes with z from the posterior given the recent data, which they then join.
         extra_posterior_episodes: further ones for the critics and the policy only, not for contexts.
+        exchanged_episodes: further episodes with z from the posterior of another task, for critics and policy only: all
+            posteriors together are what the prior should be, and visit places where this task's goal may be.
         posterior_update: posterior episodes played between two updates of the posterior.
         replay_capacity: transitions kept per task.
         gradient_steps: updates per meta-step.
@@ -85,6 +87,7 @@ class Settings:
     prior_episodes: int = 2
     posterior_episodes: int = 0
     extra_posterior_episodes: int = 2
+    exchanged_episodes: int = 0
     posterior_update: int = 1
     replay_capacity: int = 50_000
     gradient_steps: int = 2000
@@ -110,6 +113,8 @@ class Settings:
         require_positive(self, "lr", "tau", "reward_scale", "kl_weight")
         if self.collect_tasks > self.training_tasks:
             raise ValueError(f"collect_tasks ({self.collect_tasks}) exceed training_tasks ({self.training_tasks})")
+        if self.exchanged_episodes and self.collect_tasks < 2:
+            raise ValueError("exchanged_episodes need at least two collect_tasks")
         if self.test_latent not in ("sampled", "mean"):
             raise ValueError(f"test_latent must be 'sampled' or 'mean', got {self.test_latent!r}")
 
@@ -382,6 +387,12 @@ class PEARL:
                     recent.add(chosen, episodes)
                 metrics["return_adapted"] = float(episodes.returns.mean())
                 metrics["success_adapted"] = float(episodes.success_last.mean())
+        if s.exchanged_episodes:
+            with torch.no_grad():
+                posterior = self._infer(recent, chosen, rng, np.ones(len(chosen)))
+            shift = int(rng.integers(1, len(chosen)))
+            policy = replace(self._prior_policy(), posterior=Posterior(*(x.roll(shift, dims=0) for x in posterior)))
+            replay.add(chosen, collect(policy, playing, s.exchanged_episodes))
         return metrics
 
     def _infer(self, recent: Replay, tasks: Array, rng: np.random.Generator, share: Array) -> Posterior:

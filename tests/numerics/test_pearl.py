@@ -434,3 +434,23 @@ def test_the_bonus_adds_the_reward_itself_to_the_target_only() -> None:
     steps = replay.Transitions(*(x[0] for x in steps))
     np.testing.assert_allclose(learner._batch(steps).reward, 5 * (3 + 2 * steps.reward.reshape(-1)), rtol=1e-5)
     np.testing.assert_array_equal(learner._inputs.context(steps)[..., D + A], steps.reward)
+
+
+def test_exchanged_episodes_follow_another_tasks_posterior_and_reach_no_context(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = {"exchanged_episodes": 4, "collect_tasks": 6, "growing_context": True}
+    learner, collect = make_learner(**settings), Recorder()
+    monkeypatch.setattr(learner, "_update", lambda *_: {"q_loss": 0.0})  # the encoder stays as it was
+    learner.meta_step(TASKS, collect, 0.0)
+    policy, tasks, copies = collect.calls[-1]
+    assert (tasks, copies) == (list(range(6)), 4)
+    number = float(len(collect.calls))
+    for task in range(6):
+        assert number in contents(learner, False, task) and number not in contents(learner, True, task)
+    assert learner._recent is not None and policy.posterior is not None
+    own = learner._infer(learner._recent, np.arange(6), np.random.default_rng(0), np.ones(6)).mean
+    same = (policy.posterior.mean.unsqueeze(1) == own.unsqueeze(0)).all(dim=-1)  # [played, whose posterior]
+    assert (same.sum(dim=0) == 1).all() and (same.sum(dim=1) == 1).all() and not same.diagonal().any()
+    with pytest.raises(ValueError, match="two collect_tasks"):
+        make_learner(exchanged_episodes=1, collect_tasks=1)

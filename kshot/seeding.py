@@ -51,9 +51,12 @@ def uniform(keys: Keys, counter: NDArray[np.integer] | int) -> NDArray[np.float6
     return ((_mix(state) >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
 
 
-def noise(keys: Keys, step: int, dim: int, kind: ActionKind) -> NDArray[np.float64]:
-    """[*keys.shape, dim] noise for one step: standard normal (continuous) or standard Gumbel (discrete actions)."""
-    counter = step * dim + np.arange(dim)
+def noise(keys: Keys, step: NDArray[np.integer] | int, dim: int, kind: ActionKind) -> NDArray[np.float64]:
+    """[*keys.shape, dim] noise for one step: standard normal (continuous) or standard Gumbel (discrete actions).
+
+    ``step`` numbers the block of noise, for all keys or [*keys.shape] for each.
+    """
+    counter = np.asarray(step)[..., None] * dim + np.arange(dim)
     u = uniform(np.asarray(keys, dtype=np.uint64)[..., None], counter)
     return ndtri(u) if kind == "continuous" else -np.log(-np.log(u))
 

@@ -6,7 +6,7 @@ A parameter is either shared, e.g. a weight [in, out], or stacked over tasks, [T
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -39,13 +39,16 @@ def n_layers(params: Mapping[str, Tensor]) -> int:
     return sum(name.startswith("weight_") for name in params)
 
 
-def mlp(params: Mapping[str, Tensor], x: Tensor) -> Tensor:
-    """Apply the network: x [T, N, in] -> [T, N, out], tanh between layers (smooth, as second derivatives are taken)."""
+def mlp(params: Mapping[str, Tensor], x: Tensor, activation: Callable[[Tensor], Tensor] = torch.tanh) -> Tensor:
+    """Apply the network: x [T, N, in] -> [T, N, out].
+
+    ``activation`` stands between the layers; by default tanh, which is smooth, for second derivatives.
+    """
     layers = n_layers(params)
     for layer in range(layers):
         x = x @ params[f"weight_{layer}"] + params[f"bias_{layer}"].unsqueeze(-2)  # [T, N, width]
         if layer < layers - 1:
-            x = torch.tanh(x)
+            x = activation(x)
     return x
 
 

@@ -19,6 +19,16 @@ _SMALL_ALGORITHM = {
     "epochs": 2,
     "hidden": {int: 8, tuple: (8,)},
     "cg_iterations": 3,
+    "encoder_hidden": (8,),
+    "training_tasks": 4,
+    "collect_tasks": 2,
+    "initial_episodes": 1,
+    "prior_episodes": 1,
+    "extra_posterior_episodes": 1,
+    "replay_capacity": 100,
+    "gradient_steps": 3,
+    "batch_size": 8,
+    "context_size": 8,
 }
 _SMALL_FAMILY = {"arms": 3, "pulls": 3, "horizon": 6, "episodes_per_trial": 3}
 

@@ -65,7 +65,8 @@ class Settings:
             random number of them from none; else transitions are drawn from all of it, with replacement.
         discount: gamma.
         tau: share of the way that the target value function moves to the value function at every update.
-        lr: Adam's learning rate, of all networks.
+        lr: Adam's learning rate, of all networks, at the start.
+        lr_end: the share of ``lr`` left at the end of the budget, reached linearly.
         reward_scale: factor on the reward in the critics' targets (the inverse temperature), not in the context.
         reward_bonus: weight of the reward itself beside the training reward, where a family tells them apart.
         kl_weight: weight of KL(q(z|c) || p(z)), averaged over the tasks of an update.
@@ -98,6 +99,7 @@ class Settings:
     discount: float = 0.99
     tau: float = 0.005
     lr: float = 3e-4
+    lr_end: float = 1.0
     reward_scale: float = 5.0
     reward_bonus: float = 0.0
     kl_weight: float = 1.6
@@ -359,6 +361,9 @@ class PEARL:
         rng = generator(self._seed, "batches", self._iteration)
         noise_rng = networks.torch_generator(key(self._seed, "update noise", self._iteration))
         kl_weight = s.kl_weight * ((s.kl_weight_end or s.kl_weight) / s.kl_weight) ** progress
+        for optimizer in (self._critic_optimizer, self._actor_optimizer):
+            for group in optimizer.param_groups:
+                group["lr"] = s.lr * (1 - (1 - s.lr_end) * progress)
         updates = [self._update(self._replay, self._recent, rng, noise_rng, kl_weight) for _ in range(s.gradient_steps)]
         for item in fields(self._nets):
             check_finite(f"a parameter of the {item.name}", *getattr(self._nets, item.name).values())

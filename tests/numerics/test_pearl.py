@@ -414,18 +414,21 @@ def test_growing_contexts_are_made_as_at_test() -> None:
             torch.testing.assert_close(inferred.variance[row].detach(), expected.variance[0])
 
 
-def test_the_kl_weight_moves_geometrically_over_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    learner = make_learner(kl_weight=0.5, kl_weight_end=8.0, gradient_steps=1)
-    weights = []
+def test_the_schedules_of_kl_weight_and_learning_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    learner = make_learner(kl_weight=0.5, kl_weight_end=8.0, gradient_steps=1, lr=0.1, lr_end=0.2)
+    weights, rates = [], []
 
     def note(*args: object) -> dict[str, float]:
         weights.append(args[-1])
+        rates.extend(optimizer.param_groups[0]["lr"] for optimizer in optimizers)
         return {"q_loss": 0.0}
 
+    optimizers = (learner._critic_optimizer, learner._actor_optimizer)
     monkeypatch.setattr(learner, "_update", note)
     for progress in (0.0, 0.5, 1.0):
         learner.meta_step(TASKS, Recorder(), progress)
     np.testing.assert_allclose(np.array(weights, dtype=float), [0.5, 2.0, 8.0])
+    np.testing.assert_allclose(rates, [0.1, 0.1, 0.06, 0.06, 0.02, 0.02])
 
 
 def test_the_bonus_adds_the_reward_itself_to_the_target_only() -> None:

@@ -82,21 +82,32 @@ def yardsticks(path: Path = CONFIG) -> list[Yardstick]:
 def collect(suite: str, root: Path, out: Path = FILED) -> Path:
     """File the numbers that the yardsticks read from a suite's aggregated results.
 
+    Learners without any run there stay as they were filed before: the suites take hours, and every number carries the
+    commit that it comes from.
+
     Raises:
-        RecordError: no yardstick names the suite, or a number it asks for is missing.
+        RecordError: no yardstick names the suite, or a learner that was run lacks a number that is asked for.
     """
-    asked = [item for item in yardsticks() if item.suite == suite]
+    asked = [(item.family, row) for item in yardsticks() if item.suite == suite for row in item.rows]
     if not asked:
         raise records.RecordError(f"no yardstick in {CONFIG.name} uses suite {suite!r}")
     summary, cells = (_read_csv(root / suite / name) for name in ("summary.csv", "cells.csv"))
-    filed: list[dict[str, Any]] = []
-    for item in asked:
-        for row in item.rows:
-            for k in dict.fromkeys((*row.k, *(() if row.minus is None else (row.minus,)))):
-                filed.append(_number(summary, cells, item.family, row, k))
-    frame = pd.DataFrame(filed, columns=list(COLUMNS)).drop_duplicates()
-    write_csv(out / f"{suite}.csv", frame)
-    return out / f"{suite}.csv"
+    path = out / f"{suite}.csv"
+    earlier = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=list(COLUMNS))
+    filed: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for family, row in asked:
+        runs = cells[(cells["family"] == family) & (cells["algorithm"] == row.algorithm) & (cells["state"] == "ok")]
+        points = row.k if row.minus is None else (*row.k, row.minus)
+        known = earlier if runs.empty else summary[summary["group"] == ALL]
+        for k in points:
+            key = {"family": family, "algorithm": row.algorithm, "metric": row.metric, "mode": row.mode, "k": k}
+            found = known.loc[(known[list(key)] == list(key.values())).all(axis=1)]
+            if not found.empty:
+                filed[tuple(key.values())] = {**found.iloc[0], **({} if runs.empty else _cost(runs))}
+            elif not runs.empty:
+                raise records.RecordError(f"{CONFIG.name} asks for {key}, which the results do not have")
+    write_csv(path, pd.DataFrame(list(filed.values()), columns=list(COLUMNS)))
+    return path
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
@@ -105,18 +116,9 @@ def _read_csv(path: Path) -> pd.DataFrame:
     return pd.read_csv(path)
 
 
-def _number(summary: pd.DataFrame, cells: pd.DataFrame, family: str, row: Row, k: int) -> dict[str, Any]:
-    key = {"family": family, "algorithm": row.algorithm, "metric": row.metric, "mode": row.mode, "k": k}
-    found = summary[summary["group"] == ALL]
-    for name, value in key.items():
-        found = found[found[name] == value]
-    if found.empty:
-        raise records.RecordError(f"{CONFIG.name} asks for {key}, which the results do not have")
-    runs = cells[(cells["family"] == family) & (cells["algorithm"] == row.algorithm)]
-    values = {name: found.iloc[0][name] for name in ("mean", "mean_lo", "mean_hi", "n_seeds", "n_tasks")}
+def _cost(runs: pd.DataFrame) -> dict[str, Any]:
+    """What the runs of one learner took, on average, and the code they come from."""
     return {
-        **key,
-        **values,
         "steps": runs["train_env_steps"].mean(),
         "minutes": round(runs["train_seconds"].mean() / 60, 1),
         "commit": " ".join(sorted({str(commit)[:10] for commit in runs["git_commit"]})),
@@ -179,7 +181,10 @@ def _table(item: Yardstick, numbers: pd.DataFrame) -> str:
             known = known[known[name] == getattr(row, name)]
         by_k = {int(k): found for k, found in zip(known["k"], known.to_dict("records"), strict=True)}
         for i, k in enumerate(row.k):
-            found = by_k[k]
+            found = by_k.get(k)
+            if found is None or (row.minus is not None and row.minus not in by_k):
+                lines.append([row.algorithm, _LABELS[row.metric], row.mode, str(k), "*not run yet*", *[""] * 6])
+                continue
             value, reached = found["mean"], interval(found, "mean", _digits(found["mean"]))
             label = _LABELS[row.metric]
             if row.minus is not None:

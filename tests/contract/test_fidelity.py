@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 
 from kshot import records
-from kshot.config import ROOT, SUITES, read_suite
+from kshot.config import ROOT, SUITES, load_suite
 from kshot.reporting import fidelity
 
 
 def test_yardsticks_ask_for_what_their_suites_measure() -> None:
     for item in fidelity.yardsticks():
-        suite = read_suite([SUITES / f"{item.suite}.yaml"])
+        suite = load_suite(SUITES / f"{item.suite}.yaml")
         cell = suite.families[item.family]
         runs = {run.algorithm for run in suite.runs() if run.family == item.family}
         for row in item.rows:
@@ -50,7 +50,7 @@ def results(tmp_path: Path) -> Path:
                 numbers = {"mean": value, "mean_lo": value - 1, "mean_hi": value + 1, "n_seeds": 3, "n_tasks": 21}
                 summary.append(key | {"group": "all"} | numbers)
             steps = {"train_env_steps": 2e7, "train_seconds": 600.0, "git_commit": "abc", "source_digest": "d"}
-            cells.append({"family": item.family, "algorithm": row.algorithm} | steps)
+            cells.append({"family": item.family, "algorithm": row.algorithm, "state": "ok"} | steps)
     folder = tmp_path / "fidelity-gridnavi"
     folder.mkdir()
     pd.DataFrame(summary).to_csv(folder / "summary.csv", index=False)
@@ -76,3 +76,17 @@ def test_a_number_that_is_missing_is_named(results: Path, tmp_path: Path) -> Non
     assert not (tmp_path / "filed").exists()
     with pytest.raises(records.RecordError, match="no yardstick"):
         fidelity.collect("smoke", results, tmp_path / "filed")
+
+
+def test_learners_that_were_not_run_stay_as_they_were_filed(results: Path, tmp_path: Path) -> None:
+    path = fidelity.collect("fidelity-gridnavi", results, tmp_path / "filed")
+    before = pd.read_csv(path)
+    cells = pd.read_csv(results / "fidelity-gridnavi" / "cells.csv").assign(git_commit="later")
+    cells.loc[cells["algorithm"] == "rl2", "state"] = "missing"
+    cells.to_csv(results / "fidelity-gridnavi" / "cells.csv", index=False)
+    after = pd.read_csv(fidelity.collect("fidelity-gridnavi", results, tmp_path / "filed"))
+    assert len(after) == len(before)
+    assert set(after.query("algorithm == 'rl2'")["commit"]) == {"abc"}
+    assert set(after.query("algorithm != 'rl2'")["commit"]) == {"later"}
+    page = fidelity.write_page(tmp_path / "none", tmp_path / "page.md").read_text(encoding="utf-8")
+    assert page.count("*Not run yet.*") == len(fidelity.yardsticks())

@@ -20,10 +20,10 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from torch import Tensor, nn
-from torch.nn.functional import softplus
 
 from kshot.learning import networks, sac
 from kshot.learning.checks import check_finite, require_at_least_one, require_positive
+from kshot.learning.latent import Posterior, infer, thinned
 from kshot.learning.networks import Params
 from kshot.learning.replay import Replay, Transitions, buffer_bytes, require_memory, transitions
 from kshot.seeding import generator, key, noise
@@ -32,8 +32,6 @@ from kshot.types import ActionKind, Array, Collect, Episodes, Evidence, FamilySp
 EVIDENCE: Evidence = "rollouts"
 ACTIONS: frozenset[ActionKind] = frozenset({"continuous"})
 Latent = Literal["sampled", "mean"]
-MIN_VARIANCE = 1e-7
-"""Of one transition's factor of the posterior, as in the authors' code: keeps precisions finite."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +51,6 @@ class Settings:
         prior_episodes: episodes per collected task with z from the prior; they begin its recent data.
         posterior_episodes: episodes with z from the posterior given the recent data, which they then join.
         extra_posterior_episodes: further ones for the critics and the policy only, not for contexts.
-        exchanged_episodes: further episodes with z from the posterior of another task, for critics and policy only: all
-            posteriors together are what the prior should be, and visit places where this task's goal may be.
         posterior_update: posterior episodes played between two updates of the posterior.
         replay_capacity: transitions kept per task.
         gradient_steps: updates per meta-step.
@@ -70,7 +66,6 @@ class Settings:
         reward_scale: factor on the reward in the critics' targets (the inverse temperature), not in the context.
         reward_bonus: weight of the reward itself beside the training reward, where a family tells them apart.
         kl_weight: weight of KL(q(z|c) || p(z)), averaged over the tasks of an update.
-        kl_weight_end: its value at the end of the budget, approached geometrically; 0 for no change.
         policy_regularisation: weight of the squared means and log standard deviations before tanh.
         exploration_episodes: episodes of evidence from which on the posterior replaces the prior at test.
         test_latent: whether z is drawn from the posterior at test, or is its mean.
@@ -88,7 +83,6 @@ class Settings:
     prior_episodes: int = 2
     posterior_episodes: int = 0
     extra_posterior_episodes: int = 2
-    exchanged_episodes: int = 0
     posterior_update: int = 1
     replay_capacity: int = 50_000
     gradient_steps: int = 2000
@@ -103,7 +97,6 @@ class Settings:
     reward_scale: float = 5.0
     reward_bonus: float = 0.0
     kl_weight: float = 1.6
-    kl_weight_end: float = 0.0
     policy_regularisation: float = 1e-3
     exploration_episodes: int = 1
     test_latent: Latent = "sampled"
@@ -115,8 +108,6 @@ class Settings:
         require_positive(self, "lr", "tau", "reward_scale", "kl_weight")
         if self.collect_tasks > self.training_tasks:
             raise ValueError(f"collect_tasks ({self.collect_tasks}) exceed training_tasks ({self.training_tasks})")
-        if self.exchanged_episodes and self.collect_tasks < 2:
-            raise ValueError("exchanged_episodes need at least two collect_tasks")
         if self.test_latent not in ("sampled", "mean"):
             raise ValueError(f"test_latent must be 'sampled' or 'mean', got {self.test_latent!r}")
 
@@ -192,37 +183,12 @@ class Inputs:
         return torch.cat(parts, dim=-1)
 
 
-class Posterior(NamedTuple):
-    """A diagonal Gaussian over z for each of T tasks: mean and variance [T, latent]."""
-
-    mean: Tensor
-    variance: Tensor
-
-    def kl_from_prior(self) -> Tensor:
-        """[T] KL(q(z|c) || N(0, I)) in nats."""
-        return 0.5 * (self.mean**2 + self.variance - self.variance.log() - 1).sum(dim=-1)
-
-
-def infer(encoder: Params, context: Tensor, mask: Tensor | None = None) -> Posterior:
-    """The posterior given contexts [T, N, context_dim]: the product of one Gaussian factor per transition (eq. 2).
-
-    Precisions add up and means are weighted by them, so the order of transitions is irrelevant. Transitions where
-    ``mask`` [T, N] is 0 do not count; a task needs at least one that does.
-    """
-    mean, raw_variance = sac.network(encoder, context).chunk(2, dim=-1)
-    precision = 1 / softplus(raw_variance).clamp(min=MIN_VARIANCE)
-    if mask is not None:
-        precision = precision * mask.unsqueeze(-1)
-    variance = 1 / precision.sum(dim=1)
-    return Posterior(variance * (precision * mean).sum(dim=1), variance)
-
-
 @dataclass(frozen=True)
 class PosteriorPolicy:
     """The policy pi(a | s, z) with z held for an episode, and drawn anew from the posterior for the next one.
 
-    ``context`` [T, N, context_dim] and ``mask`` [T, N] are the evidence of ``episodes`` episodes so far, in order;
-    ``posterior`` is what follows from it, None standing for the prior N(0, I).
+    The first ``lengths`` [T] rows of ``context`` [T, N, context_dim] are the evidence of ``episodes`` episodes so far,
+    in order; ``posterior`` is what follows from it, None standing for the prior N(0, I).
 
     Memory: z [T, C, latent]; and, where z is random, its key [T, C] and the number of the episode [T, C].
     """
@@ -231,7 +197,7 @@ class PosteriorPolicy:
     inputs: Inputs
     latent: Latent
     context: Array = field(default_factory=lambda: np.zeros((0, 0, 0), np.float32))
-    mask: Array = field(default_factory=lambda: np.zeros((0, 0), bool))
+    lengths: Array = field(default_factory=lambda: np.zeros(0, np.int64))
     episodes: int = 0
     posterior: Posterior | None = None
 
@@ -360,11 +326,10 @@ class PEARL:
         metrics = self._collect(self._replay, self._recent, tasks, collect)
         rng = generator(self._seed, "batches", self._iteration)
         noise_rng = networks.torch_generator(key(self._seed, "update noise", self._iteration))
-        kl_weight = s.kl_weight * ((s.kl_weight_end or s.kl_weight) / s.kl_weight) ** progress
         for optimizer in (self._critic_optimizer, self._actor_optimizer):
             for group in optimizer.param_groups:
                 group["lr"] = s.lr * (1 - (1 - s.lr_end) * progress)
-        updates = [self._update(self._replay, self._recent, rng, noise_rng, kl_weight) for _ in range(s.gradient_steps)]
+        updates = [self._update(self._replay, self._recent, rng, noise_rng) for _ in range(s.gradient_steps)]
         for item in fields(self._nets):
             check_finite(f"a parameter of the {item.name}", *getattr(self._nets, item.name).values())
         self._iteration += 1
@@ -392,46 +357,19 @@ class PEARL:
                     recent.add(chosen, episodes)
                 metrics["return_adapted"] = float(episodes.returns.mean())
                 metrics["success_adapted"] = float(episodes.success_last.mean())
-        if s.exchanged_episodes:
-            with torch.no_grad():
-                posterior = self._infer(recent, chosen, rng, np.ones(len(chosen)))
-            shift = int(rng.integers(1, len(chosen)))
-            policy = replace(self._prior_policy(), posterior=Posterior(*(x.roll(shift, dims=0) for x in posterior)))
-            replay.add(chosen, collect(policy, playing, s.exchanged_episodes))
         return metrics
 
     def _infer(self, recent: Replay, tasks: Array, rng: np.random.Generator, share: Array) -> Posterior:
-        """The posterior of ``tasks`` [M] from recent data; from the first ``share`` [M] of it if contexts grow.
-
-        Without any data the posterior is the prior, as in the first episode at test.
-        """
-        s = self.settings
+        """The posterior of ``tasks`` [M] from recent data; if contexts grow, from a ``share`` [M] of its episodes."""
+        s, horizon, size = self.settings, self._inputs.spec.horizon, recent.size[tasks]
         if not s.growing_context:
             return infer(self._nets.encoder, self._inputs.context(recent.sample(rng, tasks, s.context_size)))
-        horizon = self._inputs.spec.horizon
-        size = recent.size[tasks]
-        episodes = np.floor(share * (np.ceil(size / horizon) + 1)).astype(np.int64)
-        length = np.minimum(episodes * horizon, size)[:, None]
-        count = np.minimum(length, s.context_size)
-        order = np.arange(min(s.context_size, int(size.max())))
-        last = np.minimum(order + 1, count) * length
-        index = np.maximum(-(-last // np.maximum(count, 1)) - 1, 0)  # thinned as by ``thin``
-        context, mask = (
-            self._inputs.context(recent.take(tasks, index)),
-            self._inputs.tensor(order < np.maximum(count, 1)),
-        )
-        mean, variance = infer(self._nets.encoder, context, mask)
-        empty = torch.as_tensor(count == 0, device=mean.device)
-        return Posterior(mean.masked_fill(empty, 0.0), variance.masked_fill(empty, 1.0))
+        episodes = np.floor(share * (np.ceil(size / horizon) + 1)).astype(np.int64)  # a share below 1 may be none
+        index, valid = thinned(np.minimum(episodes * horizon, size), s.context_size)
+        mask = torch.as_tensor(valid, device=self._inputs.device)
+        return infer(self._nets.encoder, self._inputs.context(recent.take(tasks, index)), mask)
 
-    def _update(
-        self,
-        replay: Replay,
-        recent: Replay,
-        rng: np.random.Generator,
-        noise_rng: torch.Generator,
-        kl_weight: float,
-    ) -> Metrics:
+    def _update(self, replay: Replay, recent: Replay, rng: np.random.Generator, noise_rng: torch.Generator) -> Metrics:
         """One step of encoder and critics, then of value function and policy, all tasks of the batch in one call."""
         s, nets = self.settings, self._nets
         tasks = rng.integers(0, s.training_tasks, s.meta_batch)
@@ -443,7 +381,7 @@ class PEARL:
 
         q_loss = critic_loss(nets, batch, z, s.discount)
         kl = posterior.kl_from_prior().mean()
-        self._step("critic and KL", q_loss + kl_weight * kl, self._critic_params, self._critic_optimizer)
+        self._step("critic and KL", q_loss + s.kl_weight * kl, self._critic_params, self._critic_optimizer)
         action_noise = torch.randn(batch.action.shape, generator=noise_rng).to(z)
         losses = actor_losses(nets, batch, z, action_noise, s.policy_regularisation)
         self._step("policy and value", losses.policy + losses.value, self._actor_params, self._actor_optimizer)
@@ -500,13 +438,15 @@ class PEARL:
         mask = evidence.mask.reshape(evidence.n_tasks, -1)
         if policy.episodes:
             context = np.concatenate([policy.context, context], axis=1)
-            mask = np.concatenate([policy.mask, mask], axis=1)
-        episodes = policy.episodes + evidence.n_episodes
-        posterior = None
+            mask = np.concatenate([np.arange(policy.context.shape[1]) < policy.lengths[:, None], mask], axis=1)
+        order = np.argsort(~mask, axis=1, kind="stable")  # real steps first, in their order
+        context, lengths = np.take_along_axis(context, order[..., None], axis=1), mask.sum(axis=1)
+        episodes, posterior = policy.episodes + evidence.n_episodes, None
         if episodes >= self.settings.exploration_episodes:
-            used = self._inputs.tensor(thin(mask, self.settings.context_size))
-            posterior = infer(policy.nets.encoder, self._inputs.tensor(context), used)
-        return replace(policy, context=context, mask=mask, episodes=episodes, posterior=posterior)
+            index, valid = thinned(lengths, self.settings.context_size)
+            used = self._inputs.tensor(np.take_along_axis(context, index[..., None], axis=1))
+            posterior = infer(policy.nets.encoder, used, torch.as_tensor(valid, device=used.device))
+        return replace(policy, context=context, lengths=lengths, episodes=episodes, posterior=posterior)
 
     def state_dict(self) -> dict[str, Any]:
         state: dict[str, Any] = {
@@ -535,17 +475,6 @@ class PEARL:
             self._replay, self._recent = self._buffers()
             self._replay.load_state_dict(state["replay"]["all"])
             self._recent.load_state_dict(state["replay"]["recent"])
-
-
-def thin(mask: Array, size: int) -> Array:
-    """[T, N] the mask with at most ``size`` entries per row left, at even distances: encoders were trained on so many.
-
-    Precisions add up, so longer contexts would make the posterior more certain than it ever was in training.
-    """
-    rank, count = np.cumsum(mask, axis=1), mask.sum(axis=1, keepdims=True)
-    share = np.minimum(size / np.maximum(count, 1), 1.0)
-    # The small number keeps products such as 3 * (1 / 3), which may fall below the integer that they are, at it.
-    return np.asarray(mask & (np.floor(rank * share + 1e-9) > np.floor((rank - 1) * share + 1e-9)))
 
 
 def build(spec: FamilySpec, settings: Settings, seed: int, device: str) -> PEARL:

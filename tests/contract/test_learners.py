@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from kshot import seeding
+from kshot import records, seeding
 from kshot.run_config import RunConfig
 from kshot.running import build, checkpoint
 from kshot.running import train as training
@@ -163,3 +164,55 @@ def test_stopped_and_resumed_equals_never_stopped(
         straight = (run.directory(tmp_path / "straight") / name).read_bytes()
         assert (directory / name).read_bytes() == straight, name
     assert not (directory / "checkpoint.pt").exists()
+
+
+def learners_with_a_family() -> list[tuple[str, str]]:
+    """Every learner that is trained, on one family that it can play."""
+    found: dict[str, str] = {}
+    for pair in tiny.compatible():
+        algorithm, family = pair.values
+        found.setdefault(algorithm, family)
+    return [(a, f) for a, f in found.items() if setup(tiny.run(a, f))[1].trains]
+
+
+@pytest.mark.parametrize(("algorithm", "family_name"), learners_with_a_family())
+@pytest.mark.parametrize(("field", "reason"), [("reward", "a reward is not finite"), ("obs", "is not finite")])
+def test_numbers_that_are_not_finite_end_a_run_and_keep_what_it_has(
+    algorithm: str, family_name: str, field: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second iteration meets a NaN: the run has diverged there, which is a result, with the first one's rows."""
+    run = tiny.run(algorithm, family_name)
+    played = training.rollout
+
+    def poisoned(*args: Any, **kwargs: Any) -> Episodes:
+        episodes = played(*args, **kwargs)
+        if started[-1] == 0:
+            return episodes
+        spoilt = np.full_like(getattr(episodes, field), np.nan)
+        return replace(episodes, **{field: spoilt})
+
+    original, started = build.learner, [-1]
+
+    def counting(run: RunConfig, spec: Any) -> MetaLearner:
+        learner = original(run, spec)
+        step = learner.meta_step
+
+        def counted(*args: Any) -> Any:
+            started.append(started[-1] + 1)
+            return step(*args)
+
+        learner.meta_step = counted  # type: ignore[method-assign]
+        return learner
+
+    monkeypatch.setattr(training, "rollout", poisoned)
+    monkeypatch.setattr(build, "learner", counting)
+    train(run, tmp_path)
+    directory = run.directory(tmp_path)
+    record = records.read_json(directory / "run.json")
+    assert record["status"] == "diverged"
+    assert record["reason"].startswith("iteration 1: ") and reason in record["reason"]
+    rows = records.read_table(directory / "train.parquet", records.TRAIN_SCHEMA)
+    assert set(rows["iteration"]) == {0} and np.isfinite(rows["value"]).all()
+    evaluate(run, tmp_path)
+    curve = records.read_table(directory / "curve.parquet", records.CURVE_SCHEMA)
+    assert list(curve["status"]) == ["diverged"]

@@ -54,7 +54,7 @@ class Transformer(nn.Module):
         super().__init__()
         if width % (2 * heads):
             raise ValueError(f"width {width} is not a multiple of twice the {heads} heads")
-        self.width, self.context, self._heads = width, context, heads
+        self.width, self.context = width, context
         self.state_size = 2 * layers * context * width + context + 1
         self.embedding = nn.Linear(width_in, width)
         self.layers = nn.ModuleList(_Layer(width, heads) for _ in range(layers))

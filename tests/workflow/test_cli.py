@@ -57,7 +57,7 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> No
     with pytest.raises(SystemExit):
         cli.main(["--help"])
     commands = re.findall(r"^    ([a-z-]+)(?: |$)", capsys.readouterr().out, flags=re.MULTILINE)
-    expected = "list check-config train evaluate official aggregate report figures tables select status audit"
+    expected = "list check-config train evaluate official aggregate report figures tables select status audit fidelity"
     assert commands == expected.split()
     for command in commands:
         with pytest.raises(SystemExit) as ended:

@@ -14,7 +14,7 @@ from kshot.reporting.layout import title
 NAME = "headline"
 ORDER = 0
 BY_SECTION = True
-TIERS = 2
+TIERS = 3
 """Lines of names above a panel."""
 CAPTION = (
     "Headline score of every learner: before any evidence (hollow) and with the most it was scored with (filled), "

@@ -249,9 +249,7 @@ class MAML:
         full_step = direction * math.sqrt(2 * s.max_kl / max(quadratic, 1e-12))
 
         def evaluate(vector: Tensor) -> tuple[float, float]:
-            candidate = policy_gradient.detached(theta) | networks.unflatten(
-                vector, dict(zip(names, leaves, strict=True))
-            )
+            candidate = policy_gradient.detached(theta) | networks.unflatten(vector, trained)
             surrogate = divergence = 0.0
             for rows, known in zip(batch.groups(s.samples_at_once), old, strict=True):
                 part = batch.rows(rows)

@@ -12,11 +12,10 @@ from functools import cache
 import numpy as np
 from scipy.integrate import solve_ivp
 
+from envs._point import STEP_SIZE
 from kshot import seeding
 from kshot.types import Array, Memory
 
-STEP_SIZE = 0.1
-"""Largest displacement per coordinate and step."""
 GOAL_RADIUS = 0.2
 """There is reward, and success, within this distance of the goal."""
 TOLERANCE = 1e-9

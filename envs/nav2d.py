@@ -14,9 +14,8 @@ from typing import Any, Literal
 
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
 
+from envs._point import STEP_SIZE, PointVectorEnv
 from envs._scripted import Scripted, uniform_random
 from kshot import seeding
 from kshot.types import ActionKind, Array, Evidence, FamilySpec, ReferencePolicy, Split, Task
@@ -24,8 +23,6 @@ from kshot.types import ActionKind, Array, Evidence, FamilySpec, ReferencePolicy
 ACTIONS: ActionKind = "continuous"
 EVIDENCE: frozenset[Evidence] = frozenset({"rollouts"})
 GOAL_BOUND = 0.5
-STEP_SIZE = 0.1
-"""Largest displacement per coordinate and step."""
 DONE_RADIUS = 0.01
 """The episode terminates when each coordinate is closer to the goal than this."""
 SUCCESS_DISTANCE = 0.05
@@ -113,37 +110,13 @@ class Nav2DFamily:
         }
 
 
-class Nav2DVectorEnv(VectorEnv[Array, Array, Array]):
-    """Any number of points side by side; ``goals`` is [N, 2]. The environment has no randomness of its own."""
+class Nav2DVectorEnv(PointVectorEnv):
+    """Rewarded by closeness at every step, until the goal is met."""
 
-    def __init__(self, goals: Array, horizon: int) -> None:
-        self.num_envs = len(goals)
-        self.metadata = {"autoreset_mode": AutoresetMode.DISABLED}
-        self.single_observation_space = spaces.Box(-np.inf, np.inf, (2,), np.float64)
-        self.single_action_space = spaces.Box(-1.0, 1.0, (2,), np.float64)
-        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
-        self.action_space = batch_space(self.single_action_space, self.num_envs)
-        self._goals = goals
-        self._horizon = horizon
-        self._position = np.zeros_like(goals)
-        self._step = 0
-
-    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
-        """Put every point at the origin; ``seed`` is accepted and has nothing to decide."""
-        self._position = np.zeros_like(self._goals)
-        self._step = 0
-        return self._position, {}
-
-    def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
-        """``actions`` is [N, 2]; the time limit sets ``truncated`` whether or not the goal is reached with it."""
-        # A new array each step: the caller may keep the previous observation without copying it.
-        self._position = self._position + STEP_SIZE * np.clip(np.asarray(actions, dtype=np.float64), -1.0, 1.0)
-        self._step += 1
-        offset = self._position - self._goals
+    def outcome(self, offset: Array) -> tuple[Array, Array, dict[str, Any]]:
         distance = np.sqrt((offset**2).sum(axis=1))
-        terminated = (np.abs(offset) < DONE_RADIUS).all(axis=1)
-        truncated = np.full(self.num_envs, self._step >= self._horizon)
-        return self._position, -distance, terminated, truncated, {"success": distance < SUCCESS_DISTANCE}
+        terminated = np.asarray((np.abs(offset) < DONE_RADIUS).all(axis=1))
+        return -distance, terminated, {"success": distance < SUCCESS_DISTANCE}
 
 
 def _goals(tasks: Sequence[Task]) -> Array:

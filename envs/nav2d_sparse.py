@@ -17,11 +17,10 @@ from typing import Any, Literal
 
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
 from scipy.interpolate import BSpline
 
-from envs._half_circle import GOAL_RADIUS, STEP_SIZE, TOLERANCE, PosteriorSampling, Search, point, towards
+from envs._half_circle import GOAL_RADIUS, TOLERANCE, PosteriorSampling, Search, point, towards
+from envs._point import STEP_SIZE, PointVectorEnv
 from envs._scripted import Scripted, uniform_random
 from kshot import seeding
 from kshot.types import ActionKind, Array, Evidence, FamilySpec, ReferencePolicy, Split, Task
@@ -125,39 +124,19 @@ class SparseNav2DFamily:
         }
 
 
-class SparseNav2DVectorEnv(VectorEnv[Array, Array, Array]):
-    """Any number of points side by side; ``goals`` is [N, 2]. The environment has no randomness of its own."""
+class SparseNav2DVectorEnv(PointVectorEnv):
+    """Rewarded near the goal only; episodes end by the time limit alone."""
 
     def __init__(self, goals: Array, horizon: int, dense_training: bool = True) -> None:
-        self.num_envs = len(goals)
-        self.metadata = {"autoreset_mode": AutoresetMode.DISABLED}
-        self.single_observation_space = spaces.Box(-np.inf, np.inf, (2,), np.float64)
-        self.single_action_space = spaces.Box(-1.0, 1.0, (2,), np.float64)
-        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
-        self.action_space = batch_space(self.single_action_space, self.num_envs)
-        self._goals = goals
-        self._horizon = horizon
+        super().__init__(goals, horizon)
         self._dense_training = dense_training
-        self._position = np.zeros_like(goals)
-        self._step = 0
 
-    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
-        """Put every point at the origin; ``seed`` is accepted and has nothing to decide."""
-        self._position = np.zeros_like(self._goals)
-        self._step = 0
-        return self._position, {}
-
-    def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
-        """``actions`` is [N, 2]; episodes end by the time limit only."""
-        # A new array each step: the caller may keep the previous observation without copying it.
-        self._position = self._position + STEP_SIZE * np.clip(np.asarray(actions, dtype=np.float64), -1.0, 1.0)
-        self._step += 1
-        distance = np.sqrt(((self._position - self._goals) ** 2).sum(axis=1))
+    def outcome(self, offset: Array) -> tuple[Array, Array, dict[str, Any]]:
+        distance = np.sqrt((offset**2).sum(axis=1))
         info: dict[str, Any] = {"success": distance <= GOAL_RADIUS + TOLERANCE}
         if self._dense_training:
             info["training_reward"] = -distance
-        never = np.zeros(self.num_envs, dtype=bool)
-        return self._position, sparse_reward(distance), never, ~never & (self._step >= self._horizon), info
+        return sparse_reward(distance), np.zeros(self.num_envs, dtype=bool), info
 
 
 def sparse_reward(distance: Array) -> Array:

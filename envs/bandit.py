@@ -20,6 +20,7 @@ from gymnasium.vector.utils import batch_space
 
 from envs import _bandit_policies as counting
 from envs._scripted import constant_arm, uniform_random
+from envs._streams import Streams
 from kshot import seeding
 from kshot.types import ActionKind, Array, Evidence, FamilySpec, ReferencePolicy, Split, Task
 
@@ -130,36 +131,19 @@ class BanditVectorEnv(VectorEnv[Array, Array, Array]):
         self._means = means
         self._good = means >= means.max(axis=1, keepdims=True) - SUCCESS_MARGIN
         self._rows = np.arange(self.num_envs)
-        self._keys: Array | None = None
-        self._episode = 0
+        self._streams = Streams("bandit", self.num_envs, "the rewards")
 
     def reset(
         self, *, seed: int | Sequence[int] | Array | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Array, dict[str, Any]]:
-        """Begin the next episode, or with ``seed`` (one integer per sub-env, or one for all) the first of a stream.
-
-        Raises:
-            ValueError: the very first reset has no seed, or the number of seeds is wrong.
-        """
-        if seed is not None:
-            seeds: Array = np.asarray(seed, dtype=np.uint64)
-            if seeds.ndim == 0:
-                seeds = seeds + np.arange(self.num_envs, dtype=np.uint64)
-            if seeds.shape != (self.num_envs,):
-                raise ValueError(f"bandit: {seeds.size} seeds for {self.num_envs} sub-environments")
-            self._keys, self._episode = seeding.split(seeds, 0), 0
-        elif self._keys is None:
-            raise ValueError("bandit: the first reset needs seed=..., which keys the rewards")
-        else:
-            self._episode += 1
+        """Begin the next episode; see ``Streams.reset`` for ``seed`` and what is refused."""
+        self._streams.reset(seed)
         return np.ones((self.num_envs, 1)), {}
 
     def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
         """Pull one arm each; ``actions`` is [N] int. Reward is 0.0 or 1.0 and every episode terminates."""
-        if self._keys is None:
-            raise ValueError("bandit: step before reset(seed=...)")
         arms = np.clip(actions, 0, self._means.shape[1] - 1)
-        reward = (seeding.uniform(self._keys, self._episode) < self._means[self._rows, arms]).astype(np.float64)
+        reward = (self._streams.uniform(self._streams.episode) < self._means[self._rows, arms]).astype(np.float64)
         ended = np.ones(self.num_envs, dtype=bool)
         return np.ones((self.num_envs, 1)), reward, ended, ~ended, {"success": self._good[self._rows, arms]}
 

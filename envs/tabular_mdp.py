@@ -1,0 +1,185 @@
+"""Random tabular MDPs: 10 states, 5 actions, unknown dynamics and rewards (Duan et al. 2016, RL^2, arXiv 1611.02779).
+
+Definition as in the authors' code (florensacc/rllab-curriculum, sandbox/rocky/neural_learner,
+random_tabular_mdp_env.py, section 3.2 of the paper): the next state's probabilities of every state and action are drawn
+from a flat Dirichlet distribution, mean rewards from N(1, 1), the reward received is the mean plus N(0, 1); every
+episode starts in state 0 and is truncated after 10 steps; n episodes make a trial. The best possible return of a known
+task is exact by value iteration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from scipy.special import ndtri
+
+from envs import _mdp_planning as planning
+from envs._mdp_planning import MDP
+from envs._scripted import Scripted, constant_arm, uniform_random
+from envs._streams import Streams
+from kshot import seeding
+from kshot.types import ActionKind, Array, Evidence, FamilySpec, ReferencePolicy, Split, Task
+
+ACTIONS: ActionKind = "discrete"
+EVIDENCE: frozenset[Evidence] = frozenset({"rollouts"})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The size of the problem.
+
+    Attributes:
+        states: number of states.
+        actions: number of actions.
+        horizon: steps after which an episode is truncated.
+        episodes_per_trial: n, the length of a trial, in episodes.
+
+    Raises:
+        ValueError: ``states`` or ``actions`` < 2, or a length < 1.
+    """
+
+    states: int = 10
+    actions: int = 5
+    horizon: int = 10
+    episodes_per_trial: int = 10
+
+    def __post_init__(self) -> None:
+        for name, least in (("states", 2), ("actions", 2), ("horizon", 1), ("episodes_per_trial", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"tabular_mdp: {name} must be at least {least}, got {getattr(self, name)}")
+
+
+def build(settings: Settings) -> TabularMDPFamily:
+    """The family for ``settings``."""
+    return TabularMDPFamily(settings)
+
+
+def headline(settings: Settings) -> Literal["trial_return"]:
+    """Total reward over the trial, the figure of the literature."""
+    return "trial_return"
+
+
+class TabularMDPFamily:
+    """``kshot.types.TaskFamily`` of random tabular MDPs."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.spec = FamilySpec(
+            name="tabular_mdp",
+            observation_dim=settings.states,
+            action_space=spaces.Discrete(settings.actions),
+            horizon=settings.horizon,
+            episodes_per_trial=settings.episodes_per_trial,
+            max_sub_envs=20_000,
+        )
+
+    @property
+    def references(self) -> Mapping[str, ReferencePolicy]:
+        """Scripted policies.
+
+        "random"; "task_blind", always the same action, since before any evidence all look alike; "posterior_sampling"
+        (``envs._mdp_planning``), which learns over a trial; "oracle", optimal for the known task.
+        """
+        horizon = self.settings.horizon
+        return {
+            "random": lambda tasks: uniform_random(self.spec.action_space),
+            "task_blind": lambda tasks: constant_arm(np.zeros(len(tasks), dtype=np.int64)),
+            "posterior_sampling": lambda tasks: planning.PosteriorSampling(
+                self.settings.states, self.settings.actions, horizon
+            ),
+            "oracle": lambda tasks: _plan(planning.optimal_actions(self.models(tasks), horizon)),
+        }
+
+    def tasks(self, split: Split, n: int, seed: int) -> list[Task]:
+        """``n`` tasks, each defined by a key; each split and seed has a stream of its own, so splits share no task."""
+        keys = seeding.split(seeding.key("tabular_mdp", split, seed), np.arange(n)).tolist()
+        return [Task("tabular_mdp", split, i, (("key", key),), group="tabular_mdp") for i, key in enumerate(keys)]
+
+    def models(self, tasks: Sequence[Task]) -> MDP:
+        """Transition probabilities [T, S, A, S] and mean rewards [T, S, A] of the tasks."""
+        states, actions = self.settings.states, self.settings.actions
+        keys = np.array([task["key"] for task in tasks], dtype=np.uint64)[:, None]
+        # Independent exponential numbers divided by their sum are a draw from the flat Dirichlet distribution.
+        weight = -np.log(seeding.uniform(seeding.split(keys, 0), np.arange(states * actions * states)))
+        weight = weight.reshape(-1, states, actions, states)
+        reward = 1.0 + ndtri(seeding.uniform(seeding.split(keys, 1), np.arange(states * actions)))
+        return MDP(weight / weight.sum(axis=-1, keepdims=True), reward.reshape(-1, states, actions))
+
+    def vector_env(self, tasks: Sequence[Task], copies: int) -> TabularMDPVectorEnv:
+        return TabularMDPVectorEnv(self.models(tasks), copies, self.settings.horizon)
+
+    def reference(self, task: Task) -> dict[str, float]:
+        """Expected episode returns of random, of the same action throughout, and of the optimal policy; all exact."""
+        model, horizon = self.models([task]), self.settings.horizon
+        random = np.full((horizon, 1, *model.reward.shape[1:]), 1 / self.settings.actions)
+        same = np.zeros_like(random)
+        same[..., 0] = 1.0
+        return {
+            "random": float(planning.expected_return(model, random)[0, 0]),
+            "task_blind": float(planning.expected_return(model, same)[0, 0]),
+            "oracle": float(planning.optimal_values(model, horizon)[0, 0, 0]),
+        }
+
+
+class TabularMDPVectorEnv(VectorEnv[Array, Array, Array]):
+    """``copies`` of every task side by side. The observation is the state, one-hot.
+
+    What happens at step t of episode i after a seeded reset is decided by numbers of a stream keyed by that sub-env's
+    seed: it depends neither on the other sub-envs nor on what was done before.
+    """
+
+    def __init__(self, model: MDP, copies: int, horizon: int) -> None:
+        tasks, self._states, actions = model.reward.shape
+        self.num_envs = tasks * copies
+        self.metadata = {"autoreset_mode": AutoresetMode.DISABLED}
+        self.single_observation_space = spaces.Box(0.0, 1.0, (self._states,), np.float64)
+        self.single_action_space = spaces.Discrete(actions)
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self._task = np.repeat(np.arange(tasks), copies)
+        self._cumulative = model.probability.cumsum(axis=-1)
+        self._reward = model.reward
+        self._best = planning.optimal_actions(model, horizon)  # [H, T, S]
+        self._horizon = horizon
+        self._streams = Streams("tabular_mdp", self.num_envs, "transitions and rewards")
+        self._step = 0
+        self._state = np.zeros(self.num_envs, dtype=np.int64)
+
+    def reset(
+        self, *, seed: int | Sequence[int] | Array | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Array, dict[str, Any]]:
+        """Begin the next episode; see ``Streams.reset`` for ``seed`` and what is refused."""
+        self._streams.reset(seed)
+        self._step = 0
+        self._state = np.zeros(self.num_envs, dtype=np.int64)
+        return self._observation(), {}
+
+    def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
+        """``actions`` is [N] int. A success is an action that is optimal in this state at this time, the task known."""
+        action = np.clip(actions, 0, self._reward.shape[2] - 1)
+        number = 2 * (self._streams.episode * self._horizon + self._step)
+        mean = self._reward[self._task, self._state, action]
+        reward = mean + ndtri(self._streams.uniform(number))
+        optimal = action == self._best[min(self._step, self._horizon - 1), self._task, self._state]
+        reached = self._streams.uniform(number + 1)[:, None] >= self._cumulative[self._task, self._state, action]
+        self._state = np.minimum(reached.sum(axis=1), self._states - 1)  # the last sum may round to below 1
+        self._step += 1
+        never = np.zeros(self.num_envs, dtype=bool)
+        truncated = np.full(self.num_envs, self._step >= self._horizon)
+        return self._observation(), reward, never, truncated, {"success": optimal}
+
+    def _observation(self) -> Array:
+        return np.eye(self._states)[self._state]
+
+
+def _plan(actions: Array) -> Scripted:
+    """Follow ``actions`` [H, T, S]."""
+    tasks = np.arange(actions.shape[1])[:, None]
+    last = len(actions) - 1
+    return Scripted(lambda obs, step, noise: actions[np.minimum(step, last), tasks, obs.argmax(axis=-1)])

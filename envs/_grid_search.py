@@ -17,6 +17,10 @@ MOVES = np.array([[0, 0], [0, 1], [1, 0], [0, -1], [-1, 0]])
 """[5, 2] what each action adds to the cell: stay, up, right, down, left. Walls stop."""
 GOALS: tuple[tuple[int, int], ...] = tuple((x, y) for x in range(SIDE) for y in range(SIDE) if max(x, y) > 1)
 """All cells but the start (0, 0) and the three around it."""
+CELLS = np.array([(x, y) for x in range(SIDE) for y in range(SIDE)])
+"""[25, 2] all cells, numbered."""
+SUCCESSOR = np.clip(CELLS[:, None] + MOVES, 0, SIDE - 1) @ np.array([SIDE, 1])
+"""[25, 5] the number of the cell that each action leads to."""
 REWARD, COST = 1.0, -0.1
 """Per step that ends on the goal, and per other step."""
 SWEEP = np.array(

@@ -26,24 +26,25 @@ def optimal_values(model: MDP, horizon: int) -> Array:
     """[H + 1, B, S] the largest expected return from every step on (Bellman 1957)."""
     values = [np.zeros(model.reward.shape[:2])]
     for _ in range(horizon):
-        values.append(_action_values(model, values[-1]).max(axis=-1))
+        values.append(action_values(model, values[-1]).max(axis=-1))
     return np.stack(values[::-1])
 
 
 def optimal_actions(model: MDP, horizon: int) -> Array:
     """[H, B, S] the best action at every step; the first of equals."""
-    return np.stack([_action_values(model, later).argmax(axis=-1) for later in optimal_values(model, horizon)[1:]])
+    return np.stack([action_values(model, later).argmax(axis=-1) for later in optimal_values(model, horizon)[1:]])
 
 
 def expected_return(model: MDP, policy: Array) -> Array:
     """[B, S] of a policy [H, B, S, A] of probabilities, from every first state."""
     value = np.zeros(model.reward.shape[:2])
     for chance in policy[::-1]:
-        value = (chance * _action_values(model, value)).sum(axis=-1)
+        value = (chance * action_values(model, value)).sum(axis=-1)
     return value
 
 
-def _action_values(model: MDP, later: Array) -> Array:
+def action_values(model: MDP, later: Array) -> Array:
+    """[B, S, A] the mean reward and the expected value of the next state; ``later`` is [B, S]."""
     return np.asarray(model.reward + np.einsum("bsan,bn->bsa", model.probability, later))
 
 
@@ -95,7 +96,7 @@ class PosteriorSampling:
         return np.moveaxis(optimal_actions(model, self.horizon), 0, 1).reshape(*lead, self.horizon, self.states)
 
     def act(self, obs: Array, memory: Memory, noise: Array | None) -> tuple[Array, Array, Memory]:
-        state = obs.argmax(axis=-1)
+        state = obs[..., : self.states].argmax(axis=-1)
         followed = self._follow(memory, state)
         step = np.minimum(memory["step"], self.horizon - 1)[..., None, None]
         row = np.take_along_axis(memory["plan"], step, axis=2)[:, :, 0]

@@ -19,13 +19,16 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from envs import _bandit_policies as counting
+from envs import _worlds as experts
+from envs._mdp_planning import MDP
 from envs._scripted import constant_arm, uniform_random
 from envs._streams import Streams
+from envs._worlds import SmallWorld
 from kshot import seeding
-from kshot.types import ActionKind, Array, Evidence, FamilySpec, ReferencePolicy, Split, Task
+from kshot.types import ActionKind, Array, Dynamics, Episodes, Evidence, FamilySpec, ReferencePolicy, Split, Task
 
 ACTIONS: ActionKind = "discrete"
-EVIDENCE: frozenset[Evidence] = frozenset({"rollouts"})
+EVIDENCE: frozenset[Evidence] = frozenset({"rollouts", "demonstrations"})
 SUCCESS_MARGIN = 0.05
 """A pull counts as a success when its arm's mean is at most this far below the best arm's (kshot's definition)."""
 LARGEST_EXACT_TRIAL = 16
@@ -39,19 +42,24 @@ class Settings:
     Attributes:
         arms: k, the number of arms.
         pulls: n, the pulls per trial, which is the number of episodes per trial.
+        expert_beta: inverse temperature of the demonstrating expert, who pulls arm a in proportion to
+            exp(beta mean[a]).
 
     Raises:
-        ValueError: ``arms`` < 2 or ``pulls`` < 1.
+        ValueError: ``arms`` < 2, ``pulls`` < 1 or a negative ``expert_beta``.
     """
 
     arms: int = 5
     pulls: int = 10
+    expert_beta: float = 20.0
 
     def __post_init__(self) -> None:
         if self.arms < 2:
             raise ValueError(f"bandit: arms must be at least 2, got {self.arms}")
         if self.pulls < 1:
             raise ValueError(f"bandit: pulls must be at least 1, got {self.pulls}")
+        if not self.expert_beta >= 0:
+            raise ValueError(f"bandit: expert_beta must not be negative, got {self.expert_beta}")
 
 
 def build(settings: Settings) -> BanditFamily:
@@ -75,6 +83,16 @@ class BanditFamily:
             action_space=spaces.Discrete(settings.arms),
             horizon=1,
             episodes_per_trial=settings.pulls,
+            evidence=EVIDENCE,
+            world=SmallWorld(
+                family="bandit",
+                decisions=1,
+                rewards="pairs",
+                state_features=np.eye(settings.arms)[None],
+                states=np.ones((1, 1)),
+                table=Dynamics(successor=np.zeros((1, settings.arms), dtype=np.int64)),
+                actions=settings.arms,
+            ),
         )
 
     @property
@@ -97,6 +115,15 @@ class BanditFamily:
         stream = seeding.split(seeding.key("bandit", split, seed), np.arange(n))
         means = seeding.uniform(stream[:, None], np.arange(self.settings.arms)).tolist()
         return [Task("bandit", split, i, (("means", tuple(row)),), group="bandit") for i, row in enumerate(means)]
+
+    def demonstrations(self, tasks: Sequence[Task], n: int, keys: Array) -> Episodes:
+        """``n`` pulls per task of an expert who knows the means (``Settings.expert_beta``)."""
+        means = _means(tasks)
+        model = MDP(np.ones((*means[:, None].shape, 1)), means[:, None])
+        policy = experts.expert_policy(model, 1, self.settings.expert_beta)
+        states, arms = experts.sampled_paths(model, policy, n, keys)
+        rows = np.arange(len(tasks))[:, None, None]
+        return experts.shown(np.ones((*states.shape, 1)), arms, _good(means)[rows, arms], terminated=True)
 
     def vector_env(self, tasks: Sequence[Task], copies: int) -> BanditVectorEnv:
         return BanditVectorEnv(np.repeat(_means(tasks), copies, axis=0))
@@ -129,7 +156,7 @@ class BanditVectorEnv(VectorEnv[Array, Array, Array]):
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._means = means
-        self._good = means >= means.max(axis=1, keepdims=True) - SUCCESS_MARGIN
+        self._good = _good(means)
         self._rows = np.arange(self.num_envs)
         self._streams = Streams("bandit", self.num_envs, "the rewards")
 
@@ -150,6 +177,11 @@ class BanditVectorEnv(VectorEnv[Array, Array, Array]):
 
 def _means(tasks: Sequence[Task]) -> Array:
     return np.array([task["means"] for task in tasks], dtype=np.float64)
+
+
+def _good(means: Array) -> Array:
+    """[N, k] whether pulling an arm counts as a success."""
+    return np.asarray(means >= means.max(axis=1, keepdims=True) - SUCCESS_MARGIN)
 
 
 def bayes_optimal_trial(arms: int, pulls: int) -> float:

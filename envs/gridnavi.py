@@ -18,12 +18,15 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from envs import _grid_search as grid
+from envs import _worlds as experts
+from envs._mdp_planning import MDP
 from envs._scripted import Scripted, uniform_random
+from envs._worlds import SmallWorld
 from kshot import seeding
-from kshot.types import ActionKind, Array, Evidence, FamilySpec, ReferencePolicy, Split, Task
+from kshot.types import ActionKind, Array, Dynamics, Episodes, Evidence, FamilySpec, ReferencePolicy, Split, Task
 
 ACTIONS: ActionKind = "discrete"
-EVIDENCE: frozenset[Evidence] = frozenset({"rollouts"})
+EVIDENCE: frozenset[Evidence] = frozenset({"rollouts", "demonstrations"})
 EXACT_HORIZON = 15
 """The horizon at which the Bayes-optimal policy is known: one episode sees 14 goals, the next one the other seven."""
 BLIND_CELL = (0, 2)
@@ -38,14 +41,16 @@ class Settings:
         episodes_per_trial: length of a trial, in episodes.
         held_out: goals that only the test split has; as many others only the validation split. 0 puts all 21 goals
             into every split, as in the source.
+        expert_beta: inverse temperature of the demonstrating expert, who is soft-optimal for beta times the reward.
 
     Raises:
-        ValueError: a length is smaller than 1, or ``held_out`` leaves no goal for training.
+        ValueError: a length is below 1, ``held_out`` leaves no goal for training, or ``expert_beta`` is negative.
     """
 
     horizon: int = 15
     episodes_per_trial: int = 4
     held_out: int = 0
+    expert_beta: float = 5.0
 
     def __post_init__(self) -> None:
         for name in ("horizon", "episodes_per_trial"):
@@ -54,6 +59,8 @@ class Settings:
         most = (len(grid.GOALS) - 1) // 2
         if not 0 <= self.held_out <= most:
             raise ValueError(f"gridnavi: held_out must be between 0 and {most}, got {self.held_out}")
+        if not self.expert_beta >= 0:
+            raise ValueError(f"gridnavi: expert_beta must not be negative, got {self.expert_beta}")
 
 
 def build(settings: Settings) -> GridNaviFamily:
@@ -81,6 +88,16 @@ class GridNaviFamily:
             observation_center=np.full(2, middle),
             observation_scale=np.full(2, middle),
             shared_tasks=settings.held_out == 0,
+            evidence=EVIDENCE,
+            world=SmallWorld(
+                family="gridnavi",
+                decisions=settings.horizon,
+                rewards="states",
+                state_features=np.eye(len(grid.CELLS)),
+                states=grid.CELLS.astype(np.float64),
+                table=Dynamics(successor=grid.SUCCESSOR),
+                actions=len(grid.MOVES),
+            ),
         )
 
     @property
@@ -119,6 +136,20 @@ class GridNaviFamily:
             return list(range(count))
         order: list[int] = seeding.generator("gridnavi", "held out").permutation(count).tolist()
         return {"test": order[:held], "validation": order[held : 2 * held], "train": order[2 * held :]}[split]
+
+    def demonstrations(self, tasks: Sequence[Task], n: int, keys: Array) -> Episodes:
+        """``n`` episodes per task of an expert who knows the goal (``Settings.expert_beta``)."""
+        goals = _goals(tasks)
+        on_goal = (goals[:, None] == grid.CELLS).all(axis=-1)  # [T, S]
+        moves = np.eye(len(grid.CELLS))[grid.SUCCESSOR]
+        model = MDP(
+            np.broadcast_to(moves, (len(tasks), *moves.shape)),
+            np.where(on_goal, grid.REWARD, grid.COST)[:, grid.SUCCESSOR],
+        )
+        policy = experts.expert_policy(model, self.settings.horizon, self.settings.expert_beta)
+        states, actions = experts.sampled_paths(model, policy, n, keys)
+        success = on_goal[np.arange(len(tasks))[:, None, None], states[..., 1:]]
+        return experts.shown(grid.CELLS[states].astype(np.float64), actions, success, terminated=False)
 
     def vector_env(self, tasks: Sequence[Task], copies: int) -> GridNaviVectorEnv:
         return GridNaviVectorEnv(np.repeat(_goals(tasks), copies, axis=0), self.settings.horizon)

@@ -20,14 +20,16 @@ from gymnasium.vector.utils import batch_space
 from scipy.special import ndtri
 
 from envs import _mdp_planning as planning
+from envs import _worlds as experts
 from envs._mdp_planning import MDP
 from envs._scripted import Scripted, constant_arm, uniform_random
 from envs._streams import Streams
+from envs._worlds import SmallWorld
 from kshot import seeding
-from kshot.types import ActionKind, Array, Evidence, FamilySpec, ReferencePolicy, Split, Task
+from kshot.types import ActionKind, Array, Episodes, Evidence, FamilySpec, ReferencePolicy, Split, Task
 
 ACTIONS: ActionKind = "discrete"
-EVIDENCE: frozenset[Evidence] = frozenset({"rollouts"})
+EVIDENCE: frozenset[Evidence] = frozenset({"rollouts", "demonstrations"})
 
 
 @dataclass(frozen=True)
@@ -39,20 +41,27 @@ class Settings:
         actions: number of actions.
         horizon: steps after which an episode is truncated.
         episodes_per_trial: n, the length of a trial, in episodes.
+        observe_dynamics: append the task's next-state probabilities to every observation, so that only its rewards are
+            unknown: what planners need.
+        expert_beta: inverse temperature of the demonstrating expert, who is soft-optimal for beta times the reward.
 
     Raises:
-        ValueError: ``states`` or ``actions`` < 2, or a length < 1.
+        ValueError: ``states`` or ``actions`` < 2, a length < 1, or a negative ``expert_beta``.
     """
 
     states: int = 10
     actions: int = 5
     horizon: int = 10
     episodes_per_trial: int = 10
+    observe_dynamics: bool = False
+    expert_beta: float = 3.0
 
     def __post_init__(self) -> None:
         for name, least in (("states", 2), ("actions", 2), ("horizon", 1), ("episodes_per_trial", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"tabular_mdp: {name} must be at least {least}, got {getattr(self, name)}")
+        if not self.expert_beta >= 0:
+            raise ValueError(f"tabular_mdp: expert_beta must not be negative, got {self.expert_beta}")
 
 
 def build(settings: Settings) -> TabularMDPFamily:
@@ -70,13 +79,26 @@ class TabularMDPFamily:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        states, actions = settings.states, settings.actions
         self.spec = FamilySpec(
             name="tabular_mdp",
-            observation_dim=settings.states,
+            observation_dim=states + (states * actions * states if settings.observe_dynamics else 0),
             action_space=spaces.Discrete(settings.actions),
             horizon=settings.horizon,
             episodes_per_trial=settings.episodes_per_trial,
             max_sub_envs=20_000,
+            evidence=EVIDENCE,
+            world=SmallWorld(
+                family="tabular_mdp",
+                decisions=settings.horizon,
+                rewards="pairs",
+                state_features=np.eye(states * actions).reshape(states, actions, -1),
+                states=np.eye(states),
+                table=None,
+                actions=actions,
+            )
+            if settings.observe_dynamics
+            else None,
         )
 
     @property
@@ -111,8 +133,21 @@ class TabularMDPFamily:
         reward = 1.0 + ndtri(seeding.uniform(seeding.split(keys, 1), np.arange(states * actions)))
         return MDP(weight / weight.sum(axis=-1, keepdims=True), reward.reshape(-1, states, actions))
 
+    def demonstrations(self, tasks: Sequence[Task], n: int, keys: Array) -> Episodes:
+        """``n`` episodes per task of an expert who knows it (``Settings.expert_beta``)."""
+        model, horizon = self.models(tasks), self.settings.horizon
+        policy = experts.expert_policy(model, horizon, self.settings.expert_beta)
+        states, actions = experts.sampled_paths(model, policy, n, keys)
+        best, rows = planning.optimal_actions(model, horizon), np.arange(len(tasks))[:, None, None]
+        optimal = best[np.arange(horizon), rows, states[..., :-1]] == actions
+        obs = np.eye(self.settings.states)[states]
+        if self.settings.observe_dynamics:
+            seen = model.probability.reshape(len(tasks), 1, 1, -1)
+            obs = np.concatenate([obs, np.broadcast_to(seen, (*obs.shape[:3], seen.shape[-1]))], axis=-1)
+        return experts.shown(obs, actions, optimal, terminated=False)
+
     def vector_env(self, tasks: Sequence[Task], copies: int) -> TabularMDPVectorEnv:
-        return TabularMDPVectorEnv(self.models(tasks), copies, self.settings.horizon)
+        return TabularMDPVectorEnv(self.models(tasks), copies, self.settings)
 
     def reference(self, task: Task) -> dict[str, float]:
         """Expected episode returns of random, of the same action throughout, and of the optimal policy; all exact."""
@@ -128,17 +163,19 @@ class TabularMDPFamily:
 
 
 class TabularMDPVectorEnv(VectorEnv[Array, Array, Array]):
-    """``copies`` of every task side by side. The observation is the state, one-hot.
+    """``copies`` of every task side by side. The observation is the state, one-hot, and the dynamics where asked for.
 
     What happens at step t of episode i after a seeded reset is decided by numbers of a stream keyed by that sub-env's
     seed: it depends neither on the other sub-envs nor on what was done before.
     """
 
-    def __init__(self, model: MDP, copies: int, horizon: int) -> None:
+    def __init__(self, model: MDP, copies: int, settings: Settings) -> None:
         tasks, self._states, actions = model.reward.shape
+        horizon = settings.horizon
         self.num_envs = tasks * copies
         self.metadata = {"autoreset_mode": AutoresetMode.DISABLED}
-        self.single_observation_space = spaces.Box(0.0, 1.0, (self._states,), np.float64)
+        self._seen = model.probability.reshape(tasks, -1) if settings.observe_dynamics else np.zeros((tasks, 0))
+        self.single_observation_space = spaces.Box(0.0, 1.0, (self._states + self._seen.shape[1],), np.float64)
         self.single_action_space = spaces.Discrete(actions)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
@@ -175,11 +212,13 @@ class TabularMDPVectorEnv(VectorEnv[Array, Array, Array]):
         return self._observation(), reward, never, truncated, {"success": optimal}
 
     def _observation(self) -> Array:
-        return np.eye(self._states)[self._state]
+        return np.concatenate([np.eye(self._states)[self._state], self._seen[self._task]], axis=1)
 
 
 def _plan(actions: Array) -> Scripted:
     """Follow ``actions`` [H, T, S]."""
     tasks = np.arange(actions.shape[1])[:, None]
     last = len(actions) - 1
-    return Scripted(lambda obs, step, noise: actions[np.minimum(step, last), tasks, obs.argmax(axis=-1)])
+    return Scripted(
+        lambda obs, step, noise: actions[np.minimum(step, last), tasks, obs[..., : actions.shape[2]].argmax(axis=-1)]
+    )

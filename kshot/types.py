@@ -62,6 +62,66 @@ class Task:
 
 
 @dataclass(frozen=True)
+class Dynamics:
+    """Where actions lead in a finite decision problem, as tables; one of the two is given.
+
+    Attributes:
+        successor: [S, A] or, where it depends on the layout, [B, S, A] int: the next state; -1 where an action cannot
+            be taken.
+        probability: [S, A, S] or [B, S, A, S]: of the next state.
+    """
+
+    successor: Array | None = None
+    probability: Array | None = None
+
+    def __post_init__(self) -> None:
+        if (self.successor is None) == (self.probability is None):
+            raise ValueError("dynamics are given by successors or by probabilities, one of the two")
+
+
+class World(Protocol):
+    """What a planner may know of a family: a finite decision problem with known dynamics, but no reward.
+
+    Nothing here depends on the task. What an episode's first observation shows of its surroundings, where things
+    stand for example, is its ``layout``.
+    """
+
+    @property
+    def decisions(self) -> int:
+        """T, the number of decisions in an episode."""
+        ...
+
+    @property
+    def rewards(self) -> Literal["states", "pairs"]:
+        """What a reward may depend on: the state, in T + 1 of them, or the state and the action, in T decisions."""
+        ...
+
+    def layout(self, obs: Array) -> Array:
+        """[..., D] observations -> [..., L] what does not change within an episode; L may be 0."""
+        ...
+
+    def state(self, obs: Array) -> Array:
+        """[..., D] observations -> [...] int states."""
+        ...
+
+    def dynamics(self, layout: Array) -> Dynamics:
+        """The dynamics in layouts [B, L]."""
+        ...
+
+    def features(self, layout: Array) -> Array:
+        """What a reward may depend on, in layouts [B, L]: [B, S, F] of states or [B, S, A, F] of pairs."""
+        ...
+
+    def paths(self, episodes: Episodes) -> tuple[Array, Array]:
+        """States [T, E, decisions + 1] and actions [T, E, decisions] of whole episodes.
+
+        Raises:
+            ValueError: naming task and episode, when one is too short or takes a step that the dynamics do not know.
+        """
+        ...
+
+
+@dataclass(frozen=True)
 class FamilySpec:
     """What a learner may know about a family before it sees a task.
 
@@ -71,6 +131,7 @@ class FamilySpec:
     ``max_sub_envs`` bounds how many sub-environments one vector environment should hold (memory).
     ``shared_tasks`` is True where there are so few tasks that all splits hold all of them: what is unknown to a learner
     is then which one it plays, and its score says nothing about tasks it was not trained on.
+    ``world`` is what planners may know, None where there is no finite model of the family.
     """
 
     name: str
@@ -83,6 +144,7 @@ class FamilySpec:
     observation_center: Array = field(default_factory=lambda: np.zeros(0))
     observation_scale: Array = field(default_factory=lambda: np.ones(0))
     shared_tasks: bool = False
+    world: World | None = None
 
     def __post_init__(self) -> None:
         for name, fill in (("observation_center", 0.0), ("observation_scale", 1.0)):
@@ -391,7 +453,7 @@ class DemonstrationFamily(Protocol):
     """What a family has besides when its module lists "demonstrations" in ``EVIDENCE``."""
 
     def demonstrations(self, tasks: Sequence[Task], n: int, keys: NDArray[np.uint64]) -> Episodes:
-        """``n`` successful expert episodes per task, E = n; ``keys`` [T] decide their randomness, task by task."""
+        """``n`` expert episodes per task, E = n, with rewards of 0; ``keys`` [T] decide their randomness."""
         ...
 
 

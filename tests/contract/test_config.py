@@ -347,7 +347,7 @@ def test_the_good_suite_becomes_its_product_of_runs(tmp_path: Path) -> None:
     assert (bandit.algorithm_module, bandit.family_module) == ("rl2", "bandit")
     assert bandit.algorithm_settings["hidden"] == nav2d.algorithm_settings["hidden"] == 8
     assert nav2d.algorithm_settings["lr"] == 1e-4 != bandit.algorithm_settings["lr"]
-    assert bandit.family_settings == {"arms": 2, "pulls": 3}
+    assert bandit.family_settings == {"arms": 2, "pulls": 3, "expert_beta": 20.0}
     reference = suite.find("nav2d", "oracle", 0)
     assert (reference.kind, reference.algorithm_module, reference.steps) == ("reference", None, 0)
 

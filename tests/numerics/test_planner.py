@@ -5,10 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from envs import _worlds
+from envs._mdp_planning import MDP
 from kshot.learning import planner
 from kshot.learning.planner import Deterministic, Dynamics, Grid, Stochastic
 
@@ -200,3 +203,20 @@ def test_a_stochastic_expert_has_the_visits_that_the_causal_gradient_asks_for() 
         loss, at = loss - (mass * log_decision).sum(), dynamics.pushed(mass)
     (gradient,) = torch.autograd.grad(loss, reward)
     assert gradient.abs().max().item() < 1e-12
+
+
+def test_experts_of_families_are_soft_optimal() -> None:
+    """Their policy, computed in numpy, is the planner's for beta times the reward; sampled paths follow it."""
+    rng = np.random.default_rng(0)
+    model = MDP(rng.dirichlet(np.ones(4), (1, 4, 3)), rng.normal(size=(1, 4, 3)))
+    policy = _worlds.expert_policy(model, 5, 2.0)
+    found = policy_of(torch.tensor(2.0 * model.reward), Stochastic(torch.tensor(model.probability)), 5)
+    np.testing.assert_allclose(found.numpy(), policy, atol=1e-12)
+    states, actions = _worlds.sampled_paths(model, policy, 20_000, np.array([3], dtype=np.uint64))
+    visits, pairs = planner.visitations(
+        found, Stochastic(torch.tensor(model.probability)), torch.eye(4, dtype=torch.float64)[:1]
+    )
+    counted = np.bincount(states.reshape(-1), minlength=4) / 20_000
+    np.testing.assert_allclose(counted, visits[0].numpy(), atol=0.05)
+    chosen = np.bincount((states[..., :-1] * 3 + actions).reshape(-1), minlength=12) / 20_000
+    np.testing.assert_allclose(chosen, pairs.reshape(-1).numpy(), atol=0.05)

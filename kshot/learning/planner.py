@@ -20,14 +20,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from kshot.types import Dynamics
 
 ILLEGAL = -1e9
 """Value of an action that cannot be taken: exp of it is 0, and unlike minus infinity it makes no NaN in gradients."""
 
 
-class Dynamics(Protocol):
+class Model(Protocol):
     """What follows from an action; known, and the same for every reward."""
 
     @property
@@ -48,28 +51,33 @@ class Dynamics(Protocol):
 
 @dataclass(frozen=True)
 class Deterministic:
-    """``successor`` [S, A] is the next state, -1 where an action cannot be taken."""
+    """``successor`` [S, A], or [B, S, A] of a model per task, is the next state; -1 where an action cannot be taken."""
 
     successor: Tensor
 
     @property
     def n_states(self) -> int:
-        return self.successor.shape[0]
+        return self.successor.shape[-2]
 
     @cached_property
     def _legal(self) -> Tensor:
         return self.successor >= 0
 
+    def _target(self, batch: int) -> Tensor:
+        """[B, S * A] next states, any for illegal actions."""
+        flat = self.successor.clamp(min=0).flatten(-2)
+        return flat.expand(batch, -1)
+
     def expected_next(self, values: Tensor) -> Tensor:
-        following = values[:, self.successor.clamp(min=0)]
+        following = values.gather(1, self._target(len(values))).reshape(len(values), *self.successor.shape[-2:])
         return torch.where(self._legal, following, ILLEGAL)
 
     def soft_next(self, values: Tensor) -> Tensor:
         return self.expected_next(values).logsumexp(dim=-1)
 
     def pushed(self, mass: Tensor) -> Tensor:
-        target = self.successor.clamp(min=0).reshape(-1)
-        return mass.new_zeros(mass.shape[0], self.n_states).index_add(1, target, (mass * self._legal).flatten(1))
+        empty = mass.new_zeros(mass.shape[0], self.n_states)
+        return empty.scatter_add(1, self._target(len(mass)), (mass * self._legal).flatten(1))
 
 
 @dataclass(frozen=True)
@@ -142,7 +150,14 @@ class Grid:
         return self.gathered.pushed(mass)
 
 
-def soft_values(reward: Tensor, dynamics: Dynamics, horizon: int) -> Tensor:
+def model_of(dynamics: Dynamics, device: torch.device | str = "cpu") -> Model:
+    """The planner's model of a family's dynamics."""
+    if dynamics.successor is not None:
+        return Deterministic(torch.as_tensor(np.ascontiguousarray(dynamics.successor), device=device))
+    return Stochastic(torch.as_tensor(np.ascontiguousarray(dynamics.probability), dtype=torch.float64, device=device))
+
+
+def soft_values(reward: Tensor, model: Model, horizon: int) -> Tensor:
     """[T + 1, B, S] the values V_0, ..., V_T of the soft-optimal policy for ``horizon`` T decisions.
 
     ``reward`` is [B, S] or [B, S, A]. The gradient of V_0(s) in a reward of states is the expected number of visits on
@@ -153,28 +168,28 @@ def soft_values(reward: Tensor, dynamics: Dynamics, horizon: int) -> Tensor:
     for _ in range(horizon):
         following = values[-1]
         if of_states:
-            values.append(reward + dynamics.soft_next(following))
+            values.append(reward + model.soft_next(following))
         else:
-            values.append((reward + dynamics.expected_next(following)).logsumexp(dim=-1))
+            values.append((reward + model.expected_next(following)).logsumexp(dim=-1))
     return torch.stack(values[::-1])
 
 
-def action_values(reward: Tensor, dynamics: Dynamics, values: Tensor) -> Tensor:
+def action_values(reward: Tensor, model: Model, values: Tensor) -> Tensor:
     """[T, B, S, A] Q_t of every decision, from the values [T + 1, B, S] of a soft or hard value iteration."""
     earned = reward.unsqueeze(-1) if reward.ndim == 2 else reward
-    return torch.stack([earned + dynamics.expected_next(following) for following in values[1:]])
+    return torch.stack([earned + model.expected_next(following) for following in values[1:]])
 
 
-def hard_values(reward: Tensor, dynamics: Dynamics, horizon: int) -> Tensor:
+def hard_values(reward: Tensor, model: Model, horizon: int) -> Tensor:
     """[T + 1, B, S] the largest expected return from every time and state (Bellman 1957)."""
     earned = reward.unsqueeze(-1) if reward.ndim == 2 else reward
     values = [reward if reward.ndim == 2 else reward.new_zeros(reward.shape[:2])]
     for _ in range(horizon):
-        values.append((earned + dynamics.expected_next(values[-1])).amax(dim=-1))
+        values.append((earned + model.expected_next(values[-1])).amax(dim=-1))
     return torch.stack(values[::-1])
 
 
-def visitations(policy: Tensor, dynamics: Dynamics, start: Tensor) -> tuple[Tensor, Tensor]:
+def visitations(policy: Tensor, model: Model, start: Tensor) -> tuple[Tensor, Tensor]:
     """Expected visits of a policy [T, B, S, A] from a distribution of starts [B, S], by pushing mass forward in time.
 
     Returns:
@@ -183,47 +198,47 @@ def visitations(policy: Tensor, dynamics: Dynamics, start: Tensor) -> tuple[Tens
     at, states, pairs = start, start, torch.zeros_like(policy[0])
     for decision in policy:
         mass = at.unsqueeze(-1) * decision
-        at, pairs = dynamics.pushed(mass), pairs + mass
+        at, pairs = model.pushed(mass), pairs + mass
         states = states + at
     return states, pairs
 
 
-def expected_return(reward: Tensor, policy: Tensor, dynamics: Dynamics) -> Tensor:
+def expected_return(reward: Tensor, policy: Tensor, model: Model) -> Tensor:
     """[B, S] of a policy [T, B, S, A] from every start, under a reward of states or of state-action pairs."""
     earned = reward.unsqueeze(-1) if reward.ndim == 2 else reward
     value = reward if reward.ndim == 2 else reward.new_zeros(reward.shape[:2])
     for decision in policy.flip(0):
-        value = (decision * (earned + dynamics.expected_next(value))).sum(dim=-1)  # illegal actions have probability 0
+        value = (decision * (earned + model.expected_next(value))).sum(dim=-1)  # illegal actions have probability 0
     return value
 
 
-def path_loss(reward: Tensor, dynamics: Dynamics, starts: Tensor, visits: Tensor, horizon: int) -> Tensor:
+def path_loss(reward: Tensor, model: Model, starts: Tensor, visits: Tensor, horizon: int) -> Tensor:
     """[B] negative log-likelihood of paths per step, deterministic dynamics: (mean_k V_0(s_0^k) - r . mu_D) / (T + 1).
 
     Args:
         reward: [B, S] or [B, S, A].
-        dynamics: deterministic; with others the likelihood of a finite number of paths has another term.
+        model: deterministic; with others the likelihood of a finite number of paths has another term.
         starts: [B, K] first states; K is the number of demonstrations. Their values are averaged, never the states.
         visits: of the reward's shape, mean over the demonstrations of how often each was visited (mu_D).
         horizon: T.
     """
-    first = soft_values(reward, dynamics, horizon)[0].gather(1, starts).mean(dim=1)
+    first = soft_values(reward, model, horizon)[0].gather(1, starts).mean(dim=1)
     return (first - (reward * visits).flatten(1).sum(dim=1)) / (horizon + 1)
 
 
-def causal_loss(reward: Tensor, dynamics: Dynamics, states: Tensor, actions: Tensor) -> Tensor:
+def causal_loss(reward: Tensor, model: Model, states: Tensor, actions: Tensor) -> Tensor:
     """[B] mean of -log pi_t(a_t | s_t) over the decisions of demonstrations (Ziebart et al. 2010).
 
     Right for stochastic dynamics too; equal to ``path_loss`` times (T + 1) / T for deterministic ones.
 
     Args:
         reward: [B, S] or [B, S, A].
-        dynamics: any.
+        model: any.
         states: [B, K, T] before each decision.
         actions: [B, K, T].
     """
     horizon = states.shape[2]
-    values = soft_values(reward, dynamics, horizon)
-    log_policy = action_values(reward, dynamics, values) - values[:-1].unsqueeze(-1)  # [T, B, S, A]
+    values = soft_values(reward, model, horizon)
+    log_policy = action_values(reward, model, values) - values[:-1].unsqueeze(-1)  # [T, B, S, A]
     batch = torch.arange(states.shape[0])[:, None, None]
     return -log_policy[torch.arange(horizon), batch, states, actions].mean(dim=(1, 2))

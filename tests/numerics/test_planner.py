@@ -13,7 +13,7 @@ from torch import Tensor
 from envs import _worlds
 from envs._mdp_planning import MDP
 from kshot.learning import planner
-from kshot.learning.planner import Deterministic, Dynamics, Grid, Stochastic
+from kshot.learning.planner import Deterministic, Grid, Model, Stochastic
 
 STAY_RIGHT_LEFT = torch.tensor([[0, 1, -1], [1, 2, 0], [2, -1, 1]])
 """A corridor of three cells."""
@@ -39,7 +39,7 @@ def rand(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def policy_of(reward: Tensor, dynamics: Dynamics, horizon: int) -> Tensor:
+def policy_of(reward: Tensor, dynamics: Model, horizon: int) -> Tensor:
     values = planner.soft_values(reward, dynamics, horizon)
     return (planner.action_values(reward, dynamics, values) - values[:-1].unsqueeze(-1)).exp()
 
@@ -96,7 +96,7 @@ def test_value_visits_and_their_jacobian_equal_those_of_all_paths() -> None:
 def test_gradient_against_central_differences(kind: str) -> None:
     horizon, step = 5, 1e-6
     if kind == "stochastic":
-        dynamics: Dynamics = random_dynamics(6, 3, seed=1)
+        dynamics: Model = random_dynamics(6, 3, seed=1)
         states, actions = torch.randint(6, (2, 4, horizon)), torch.randint(3, (2, 4, horizon))
         reward = rand(2, 6, 3)
 

@@ -66,6 +66,12 @@ class SmallWorld:
                 f"expected {self.decisions}"
             )
         obs = np.concatenate([episodes.obs[:, :, : self.decisions], episodes.final_obs[:, :, None]], axis=2)
+        broken = np.argwhere(~np.isfinite(obs).all(axis=(2, 3)))
+        if len(broken):
+            task, episode = broken[0]
+            raise ValueError(
+                f"{self.family}: demonstration {episode} of task {task} has observations that are not finite"
+            )
         states, actions = self.state(obs), episodes.action[:, :, : self.decisions]
         require_possible(self.family, self.dynamics(self.layout(episodes.obs[:, 0, 0])), states, actions)
         return states, actions

@@ -390,6 +390,20 @@ class MetaLearner(Protocol):
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
 
+@runtime_checkable
+class Calibrated(Protocol):
+    """What a learner has besides that chooses something on validation tasks, once, after its training."""
+
+    @property
+    def calibration_tasks(self) -> int:
+        """How many validation tasks it wants."""
+        ...
+
+    def calibrate(self, tasks: Sequence[Task], collect: Collect) -> Metrics:
+        """Choose; what was chosen is part of ``state_dict`` and returned."""
+        ...
+
+
 ReferencePolicy = Callable[[Sequence[Task]], Policy]
 
 

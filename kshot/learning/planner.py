@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -153,8 +152,8 @@ class Grid:
 def model_of(dynamics: Dynamics, device: torch.device | str = "cpu") -> Model:
     """The planner's model of a family's dynamics."""
     if dynamics.successor is not None:
-        return Deterministic(torch.as_tensor(np.ascontiguousarray(dynamics.successor), device=device))
-    return Stochastic(torch.as_tensor(np.ascontiguousarray(dynamics.probability), dtype=torch.float64, device=device))
+        return Deterministic(torch.tensor(dynamics.successor, device=device))
+    return Stochastic(torch.tensor(dynamics.probability, dtype=torch.float64, device=device))
 
 
 def soft_values(reward: Tensor, model: Model, horizon: int) -> Tensor:

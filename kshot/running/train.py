@@ -16,7 +16,7 @@ from kshot.running import build, checkpoint, provenance
 from kshot.running.evaluate import evidence_points
 from kshot.running.heartbeat import Heartbeat
 from kshot.running.rollout import rollout
-from kshot.types import DemonstrationFamily, Episodes, Policy, Task, TaskFamily
+from kshot.types import Calibrated, DemonstrationFamily, Episodes, Policy, Task, TaskFamily
 
 CHECKPOINT_SECONDS = 30.0
 CHECKPOINT_SHARE = 0.05  # at most this part of the time goes into checkpoints
@@ -124,6 +124,13 @@ def _train(run: RunConfig, directory: Path, stop: checkpoint.StopRequest) -> Non
             raise SystemExit(INTERRUPTED)
         if time.monotonic() > next_save:
             next_save = save_checkpoint()
+
+    if status == "ok" and isinstance(learner, Calibrated):
+        tasks = family.tasks("validation", learner.calibration_tasks, seeding.key(run.seed, "calibration"))
+        collect = Collector(family, run.seed, iteration)
+        chosen = learner.calibrate(tasks, collect)
+        steps += collect.steps
+        rows += [(iteration, steps, name, float(value)) for name, value in chosen.items()]
 
     frame = pd.DataFrame(rows, columns=records.TRAIN_SCHEMA.names)
     records.write_table(directory / "train.parquet", frame, records.TRAIN_SCHEMA)

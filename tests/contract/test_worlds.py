@@ -100,7 +100,7 @@ def test_an_expert_is_better_than_chance(family: TaskFamily) -> None:
     assert earned[0] > earned[1]
 
 
-@pytest.mark.parametrize("fault", ["short", "jump"])
+@pytest.mark.parametrize("fault", ["short", "not finite", "jump"])
 def test_impossible_demonstrations_are_named(family: TaskFamily, fault: str) -> None:
     world, episodes = world_of(family), shown(family, [0, 1])
     if fault == "short":
@@ -108,6 +108,12 @@ def test_impossible_demonstrations_are_named(family: TaskFamily, fault: str) -> 
         mask[1, 2, -1] = False
         with pytest.raises(ValueError, match=rf"demonstration 2 of task 1 has {world.decisions - 1} steps"):
             world.paths(replace(episodes, mask=mask))
+        return
+    if fault == "not finite":
+        obs = episodes.obs.copy()
+        obs[0, 1, 0, 0] = np.nan
+        with pytest.raises(ValueError, match="demonstration 1 of task 0 has observations that are not finite"):
+            world.paths(replace(episodes, obs=obs))
         return
     dynamics = world.dynamics(world.layout(episodes.obs[:, 0, 0]))
     if dynamics.successor is None or dynamics.successor.shape[-2] == 1:

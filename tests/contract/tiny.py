@@ -29,8 +29,11 @@ _SMALL_ALGORITHM = {
     "gradient_steps": 3,
     "batch_size": 8,
     "context_size": 8,
+    "shots": (1, 2),
+    "test_steps": (1, 3),
+    "calibration_tasks": 2,
 }
-_SMALL_FAMILY = {"arms": 3, "pulls": 3, "horizon": 6, "episodes_per_trial": 3}
+_SMALL_FAMILY = {"arms": 3, "pulls": 3, "horizon": 6, "episodes_per_trial": 3, "states": 3, "observe_dynamics": True}
 
 
 def _shrink(settings: Any, small: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,236 @@
+"""MandRIL: Xu, Ratner, Dragan, Levine and Finn 2019 (arXiv 1805.12573). A prior over intent, learned from many tasks.
+
+Meta and Reward Inverse Learning: the initial parameters theta of a reward network are trained so that one to three
+gradient steps on a few demonstrations of a new task give a reward that explains further demonstrations of it. The
+gradient of a task's loss is that of maximum-entropy inverse reinforcement learning (Ziebart et al. 2008),
+
+    dL / dtheta = (dr / dtheta) (E[visits] - visits of the demonstrations),                              (eq. 5)
+
+the meta-gradient differentiates through it, and so through the planner that yields E[visits] (eq. 8). Here both come
+from automatic differentiation of L itself through soft value iteration (``kshot.learning.planner``), which is exact.
+Nothing is played and no reward is seen: evidence is demonstrations, dynamics are known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from kshot.learning import irl, networks
+from kshot.learning.checks import check_finite, require_at_least_one, require_positive
+from kshot.learning.irl import Demonstrations, PlanningPolicy, reward_map
+from kshot.learning.networks import Params
+from kshot.seeding import generator, key
+from kshot.types import ActionKind, Collect, Episodes, Evidence, FamilySpec, Metrics, Policy, Task
+
+EVIDENCE: Evidence = "demonstrations"
+ACTIONS: frozenset[ActionKind] = frozenset({"discrete"})
+Order = Literal["full", "detached_planner", "first"]
+RISE = 1.0
+"""By how much the inner loss (nats per step) may rise over the inner steps of a meta-step before it has diverged."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Hyper-parameters of MandRIL.
+
+    Attributes:
+        hidden: widths of the reward network's tanh layers.
+        shots: numbers of demonstrations to adapt to in training, one of them drawn for every meta-step.
+        outer_demonstrations: further demonstrations per task that the adapted reward has to explain.
+        meta_batch: tasks per meta-step.
+        inner_steps: gradient steps per task in training.
+        inner_lr: their rate at the start; a rate for every tensor of parameters is then learned.
+        rate_lr: factor on the outer learning rate for the logarithms of the inner rates.
+        order: what the meta-gradient sees of the inner steps: all, "full"; all but how expected visits depend on the
+            reward, "detached_planner"; or nothing, "first".
+        lr: Adam's learning rate at the start.
+        lr_end: the share of ``lr`` left at the end; it falls linearly from 60 % of the budget on.
+        max_gradient_norm: bound on the norm of the meta-gradient.
+        test_steps: numbers of inner steps to choose from at test, for every number of shots, on validation tasks.
+        calibration_tasks: how many validation tasks that choice is made on.
+    """
+
+    hidden: tuple[int, ...] = (64, 64)
+    shots: tuple[int, ...] = (1, 2, 5, 10)
+    outer_demonstrations: int = 4
+    meta_batch: int = 8
+    inner_steps: int = 2
+    inner_lr: float = 0.3
+    rate_lr: float = 3.0
+    order: Order = "full"
+    lr: float = 3e-3
+    lr_end: float = 0.05
+    max_gradient_norm: float = 10.0
+    test_steps: tuple[int, ...] = (1, 2, 3, 5, 10, 20)
+    calibration_tasks: int = 16
+
+    def __post_init__(self) -> None:
+        require_at_least_one(self, "outer_demonstrations", "meta_batch", "inner_steps", "calibration_tasks")
+        require_positive(self, "inner_lr", "lr", "rate_lr")
+        for name in ("shots", "test_steps"):
+            if not getattr(self, name) or min(getattr(self, name)) < 1:
+                raise ValueError(f"{name} must be numbers from 1 on, got {getattr(self, name)}")
+
+
+def adapted(
+    params: Params, rates: Mapping[str, Tensor], shown: Demonstrations, steps: int, order: Order
+) -> tuple[Params, list[Tensor]]:
+    """Parameters [T, ...] after inner steps on each task's demonstrations (Algorithm 1, line 8), and the losses [T].
+
+    ``params`` are stacked over tasks. The losses are those before every step and after the last.
+    """
+    losses = []
+    for _ in range(steps):
+        reward = reward_map(params, shown.features)
+        loss = shown.loss(reward)
+        losses.append(loss.detach())
+        tensors = list(params.values())
+        if order == "detached_planner":
+            (excess,) = torch.autograd.grad(loss.sum(), reward, retain_graph=True)  # E[visits] - visits, a constant
+            gradient = torch.autograd.grad(reward, tensors, grad_outputs=excess, create_graph=True)
+        else:
+            gradient = torch.autograd.grad(loss.sum(), tensors, create_graph=order == "full")
+        params = {name: x - rates[name] * g for (name, x), g in zip(params.items(), gradient, strict=True)}
+    losses.append(shown.loss(reward_map(params, shown.features)).detach())
+    return params, losses
+
+
+class MandRIL:
+    """See the module's docstring; the protocol is ``kshot.types.MetaLearner``."""
+
+    trains = True
+    fixed_tasks = False
+    adaptation_episodes = 1
+    max_evidence: int | None = None
+
+    def __init__(self, spec: FamilySpec, settings: Settings, seed: int, device: str) -> None:
+        self.settings, self._seed, self._device = settings, seed, device
+        self._world = irl.world_of(spec)
+        example = self._world.features(self._world.layout(spec.observation_center[None]))
+        rng = networks.torch_generator(key(seed, "initial parameters"))
+        initial = networks.init_mlp((example.shape[-1], *settings.hidden, 1), rng)
+        self._params = {name: x.double().to(device).requires_grad_() for name, x in initial.items()}
+        log_rate = torch.tensor(settings.inner_lr, dtype=torch.float64, device=device).log()
+        self._log_rates = {name: log_rate.clone().requires_grad_() for name in initial}
+        self._optimizer = torch.optim.Adam(
+            [{"params": list(self._params.values())}, {"params": list(self._log_rates.values())}], lr=settings.lr
+        )
+        self._steps = dict.fromkeys(settings.shots, settings.inner_steps)
+        self._iteration = 0
+
+    @property
+    def tasks_per_step(self) -> int:
+        return self.settings.meta_batch
+
+    @property
+    def calibration_tasks(self) -> int:
+        return self.settings.calibration_tasks
+
+    def policy(self) -> PlanningPolicy:
+        params = {name: x.detach() for name, x in self._params.items()}
+        return PlanningPolicy(self._world, params, device=self._device)
+
+    def _rates(self) -> dict[str, Tensor]:
+        return {name: log_rate.exp() for name, log_rate in self._log_rates.items()}
+
+    def _shown(self, episodes: Episodes) -> Demonstrations:
+        return Demonstrations.of(self._world, episodes, self._device)
+
+    def meta_step(self, tasks: Sequence[Task], collect: Collect, progress: float) -> Metrics:
+        s = self.settings
+        shots = int(generator(self._seed, "shots", self._iteration).choice(s.shots))
+        training = self._shown(collect.demonstrations(tasks, shots))
+        testing = self._shown(collect.demonstrations(tasks, s.outer_demonstrations))  # disjoint from the former
+
+        initial = networks.stack(self._params, len(tasks))
+        phi, inner = adapted(initial, self._rates(), training, s.inner_steps, s.order)
+        loss = testing.loss(reward_map(phi, testing.features)).mean()
+        check_finite("the loss of adapted rewards", loss)
+        before, after = float(inner[0].mean()), float(inner[-1].mean())
+        if not after <= before + RISE:
+            raise FloatingPointError(f"the inner loss rose from {before:.4g} to {after:.4g} nats per step")
+        with torch.no_grad():
+            prior = testing.loss(reward_map(initial, testing.features)).mean()
+        norm = self._optimise(loss, progress)
+        self._iteration += 1
+        rates = torch.stack(list(self._log_rates.values())).detach().exp()
+        return {
+            "loss": float(loss.detach()),
+            "loss_prior": float(prior),
+            "loss_inner_before": before,
+            "loss_inner_after": after,
+            "gradient_norm": norm,
+            "inner_rate_min": float(rates.min()),
+            "inner_rate_max": float(rates.max()),
+        }
+
+    def _optimise(self, loss: Tensor, progress: float) -> float:
+        """One step of Adam on theta and on the logarithms of the inner rates; returns the gradient's norm."""
+        s = self.settings
+        remaining = 1 - (1 - s.lr_end) * max(0.0, (progress - 0.6) / 0.4)
+        for group, factor in zip(self._optimizer.param_groups, (1.0, s.rate_lr), strict=True):
+            group["lr"] = s.lr * factor * remaining
+        self._optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        norm = nn.utils.clip_grad_norm_([*self._params.values(), *self._log_rates.values()], s.max_gradient_norm)
+        check_finite("the meta-gradient", norm)
+        self._optimizer.step()
+        return float(norm)
+
+    def calibrate(self, tasks: Sequence[Task], collect: Collect) -> Metrics:
+        """Choose, for every number of shots, how many inner steps explain further demonstrations of new tasks best."""
+        s = self.settings
+        testing = self._shown(collect.demonstrations(tasks, s.outer_demonstrations))
+        metrics: Metrics = {}
+        for shots in s.shots:
+            training = self._shown(collect.demonstrations(tasks, shots))
+            losses = {}
+            for steps in s.test_steps:
+                phi = self._adapt(training, steps)
+                loss = float(testing.loss(reward_map(phi, testing.features)).mean())
+                losses[steps] = loss if loss == loss else float("inf")  # NaN: too large a step, never the best
+            self._steps[shots] = min(losses, key=losses.__getitem__)
+            metrics[f"test_steps_{shots}"] = float(self._steps[shots])
+        return metrics
+
+    def _adapt(self, shown: Demonstrations, steps: int) -> Params:
+        initial = {name: x.detach() for name, x in networks.stack(self._params, len(shown.features)).items()}
+        params = {name: x.clone().requires_grad_() for name, x in initial.items()}
+        rates = {name: x.detach() for name, x in self._rates().items()}
+        phi, _ = adapted(params, rates, shown, steps, "first")  # at test no gradient is taken through the steps
+        return {name: x.detach() for name, x in phi.items()}
+
+    def adapt(self, policy: Policy, evidence: Episodes) -> PlanningPolicy:
+        """The policy whose reward is theta adapted to all demonstrations so far."""
+        if not isinstance(policy, PlanningPolicy):
+            raise TypeError(f"MandRIL cannot adapt a {type(policy).__name__}")
+        evidence = irl.joined(policy.evidence, evidence)
+        known = [shots for shots in sorted(self._steps) if shots <= evidence.n_episodes] or [min(self._steps)]
+        phi = self._adapt(self._shown(evidence), self._steps[known[-1]])
+        return replace(policy, params=phi, evidence=evidence)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "params": {name: x.detach() for name, x in self._params.items()},
+            "log_rates": {name: x.detach() for name, x in self._log_rates.items()},
+            "optimizer": self._optimizer.state_dict(),
+            "steps": dict(self._steps),
+            "iteration": self._iteration,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        with torch.no_grad():
+            for own, saved in ((self._params, state["params"]), (self._log_rates, state["log_rates"])):
+                for name, x in own.items():
+                    x.copy_(saved[name])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._steps, self._iteration = dict(state["steps"]), state["iteration"]
+
+
+def build(spec: FamilySpec, settings: Settings, seed: int, device: str) -> MandRIL:
+    return MandRIL(spec, settings, seed, device)

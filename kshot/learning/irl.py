@@ -1,0 +1,139 @@
+"""Inverse reinforcement learning with known dynamics: demonstrations as tensors, their likelihood, and acting on it.
+
+A reward is a network of a state's (or pair's) features, so the same parameters give another reward map in another
+layout. What is demonstrated is explained by the maximum-entropy expert of ``kshot.learning.planner``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kshot.learning import networks, planner
+from kshot.learning.networks import Params
+from kshot.types import Array, Episodes, FamilySpec, Memory, World
+
+
+def world_of(spec: FamilySpec) -> World:
+    """The family's world. Raises ValueError where it has none: planning needs known dynamics."""
+    if spec.world is None:
+        raise ValueError(f"family {spec.name!r} with these settings has no known dynamics to plan with")
+    return spec.world
+
+
+def reward_map(params: Mapping[str, Tensor], features: Tensor) -> Tensor:
+    """Rewards of features [T, M, ..., F], with parameters shared or stacked over tasks: [T * M, ...]."""
+    flat = features.flatten(1, -2)
+    return networks.mlp(params, flat).reshape(-1, *features.shape[2:-1])
+
+
+@dataclass(frozen=True)
+class Demonstrations:
+    """Paths of T tasks in M layouts each, K paths per layout; H decisions.
+
+    Attributes:
+        features: [T, M, S, F] or [T, M, S, A, F].
+        model: the dynamics in the T * M layouts.
+        states: [T * M, K, H + 1].
+        actions: [T * M, K, H].
+    """
+
+    features: Tensor
+    model: planner.Model
+    states: Tensor
+    actions: Tensor
+
+    @classmethod
+    def of(cls, world: World, episodes: Episodes, device: str) -> Demonstrations:
+        """Raises ValueError naming task and demonstration where a path is not one of the world's."""
+        states, actions = world.paths(episodes)
+        layout = world.layout(episodes.obs[:, :, 0])
+        if (layout == layout[:, :1]).all():  # one reward map explains all paths of a task
+            layout = layout[:, :1]
+        lead, horizon = layout.shape[:2], actions.shape[2]
+        flat = layout.reshape(lead[0] * lead[1], -1)
+        features = world.features(flat)
+        return cls(
+            features=torch.tensor(features.reshape(*lead, *features.shape[1:]), dtype=torch.float64, device=device),
+            model=planner.model_of(world.dynamics(flat), device),
+            states=torch.tensor(states.reshape(len(flat), -1, horizon + 1), device=device),
+            actions=torch.tensor(actions.reshape(len(flat), -1, horizon), device=device),
+        )
+
+    def loss(self, reward: Tensor) -> Tensor:
+        """[T] negative log-likelihood per step of the tasks' paths under reward maps [T * M, S] or [T * M, S, A]."""
+        horizon = self.actions.shape[2]
+        if isinstance(self.model, planner.Stochastic):
+            loss = planner.causal_loss(reward, self.model, self.states[..., :-1], self.actions)
+        else:
+            loss = planner.path_loss(reward, self.model, self.states[..., 0], self._visits(reward), horizon)
+        return loss.reshape(len(self.features), -1).mean(dim=1)
+
+    def _visits(self, like: Tensor) -> Tensor:
+        """How often each state or pair was visited, mean over the K paths."""
+        visited = self.states if like.ndim == 2 else self.states[..., :-1] * like.shape[2] + self.actions
+        index = visited.flatten(1)
+        weight = torch.full_like(index, 1 / self.states.shape[1], dtype=like.dtype)
+        return torch.zeros_like(like).flatten(1).scatter_add(1, index, weight).reshape(like.shape)
+
+
+@dataclass(frozen=True)
+class PlanningPolicy:
+    """Plans in every episode's layout with its reward and follows the soft-optimal policy, or its best action.
+
+    ``params`` are shared, or stacked over tasks once adapted; ``evidence`` is what they were adapted to.
+    Memory: reward [T, C, S] or [T, C, S, A], values [T, C, H + 1, S] and step [T, C].
+    """
+
+    world: World
+    params: Params
+    evidence: Episodes | None = None
+    device: str = "cpu"
+
+    def start(self, n_tasks: int, n_copies: int, keys: Array | None = None) -> Memory:
+        if self.evidence is not None and self.evidence.n_tasks != n_tasks:
+            raise ValueError(f"policy adapted to {self.evidence.n_tasks} tasks cannot act on {n_tasks}")
+        return {"step": np.zeros((n_tasks, n_copies), dtype=np.int64)}
+
+    @torch.no_grad()
+    def act(self, obs: Array, memory: Memory, noise: Array | None) -> tuple[Array, Array, Memory]:
+        lead = obs.shape[:2]
+        step = memory["step"].reshape(-1)
+        layout = self.world.layout(obs).reshape(len(step), -1)
+        model = planner.model_of(self.world.dynamics(layout), self.device)
+        if (step == 0).any():
+            memory = {**memory, **self._plan(layout, lead, model)}
+        reward = self._tensor(memory["reward"]).flatten(0, 1)
+        following = self._tensor(memory["values"]).flatten(0, 1)[torch.arange(len(step)), torch.as_tensor(step) + 1]
+        earned = reward.unsqueeze(-1) if reward.ndim == 2 else reward
+        state = torch.as_tensor(self.world.state(obs)).reshape(-1)
+        q = (earned + model.expected_next(following))[torch.arange(len(step)), state]
+        choice = (q if noise is None else q + self._tensor(noise).flatten(0, 1)).argmax(dim=-1)
+        log_prob = q.log_softmax(dim=-1).gather(1, choice[:, None])
+        return choice.reshape(lead).cpu().numpy(), log_prob.reshape(lead).cpu().numpy(), memory
+
+    def _plan(self, layout: Array, lead: tuple[int, ...], model: planner.Model) -> Memory:
+        features = self._tensor(self.world.features(layout))
+        reward = reward_map(self.params, features.reshape(*lead, *features.shape[1:]))
+        values = planner.soft_values(reward, model, self.world.decisions).movedim(0, 1)
+        return {
+            name: x.reshape(*lead, *x.shape[1:]).cpu().numpy() for name, x in (("reward", reward), ("values", values))
+        }
+
+    def _tensor(self, array: Array) -> Tensor:
+        return torch.as_tensor(np.array(array), dtype=torch.float64, device=self.device)
+
+    def observe(self, memory: Memory, action: Array, reward: Array, done: Array) -> Memory:
+        return {**memory, "step": np.where(done, 0, memory["step"] + 1)}
+
+
+def joined(earlier: Episodes | None, later: Episodes) -> Episodes:
+    """All demonstrations of the same tasks, earlier ones first."""
+    if earlier is None:
+        return later
+    parts = {name: np.concatenate([getattr(earlier, name), getattr(later, name)], axis=1) for name in vars(later)}
+    return Episodes(**parts)

@@ -41,7 +41,8 @@ class Settings:
     Attributes:
         hidden: widths of the reward network's tanh layers.
         shots: numbers of demonstrations to adapt to in training, one of them drawn for every meta-step.
-        outer_demonstrations: further demonstrations per task that the adapted reward has to explain.
+        outer_demonstrations: further demonstrations per task and arrangement that the adapted reward has to explain.
+        outer_arrangements: in how many other arrangements of each task, where a family has several.
         meta_batch: tasks per meta-step.
         inner_steps: gradient steps per task in training.
         inner_lr: their rate at the start; a rate for every tensor of parameters is then learned.
@@ -57,7 +58,8 @@ class Settings:
 
     hidden: tuple[int, ...] = (64, 64)
     shots: tuple[int, ...] = (1, 2, 5, 10)
-    outer_demonstrations: int = 4
+    outer_demonstrations: int = 2
+    outer_arrangements: int = 2
     meta_batch: int = 8
     inner_steps: int = 2
     inner_lr: float = 0.3
@@ -70,7 +72,9 @@ class Settings:
     calibration_tasks: int = 16
 
     def __post_init__(self) -> None:
-        require_at_least_one(self, "outer_demonstrations", "meta_batch", "inner_steps", "calibration_tasks")
+        require_at_least_one(
+            self, "outer_demonstrations", "outer_arrangements", "meta_batch", "inner_steps", "calibration_tasks"
+        )
         require_positive(self, "inner_lr", "lr", "rate_lr")
         for name in ("shots", "test_steps"):
             if not getattr(self, name) or min(getattr(self, name)) < 1:
@@ -141,11 +145,17 @@ class MandRIL:
     def _shown(self, episodes: Episodes) -> Demonstrations:
         return Demonstrations.of(self._world, episodes, self._device)
 
+    def _further(self, tasks: Sequence[Task], collect: Collect) -> Demonstrations:
+        """Demonstrations to judge adapted rewards by, in other arrangements than number 0, which is adapted to."""
+        s = self.settings
+        shown = [collect.demonstrations(tasks, s.outer_demonstrations, 1 + i) for i in range(s.outer_arrangements)]
+        return self._shown(irl.joined(shown))
+
     def meta_step(self, tasks: Sequence[Task], collect: Collect, progress: float) -> Metrics:
         s = self.settings
         shots = int(generator(self._seed, "shots", self._iteration).choice(s.shots))
         training = self._shown(collect.demonstrations(tasks, shots))
-        testing = self._shown(collect.demonstrations(tasks, s.outer_demonstrations))  # disjoint from the former
+        testing = self._further(tasks, collect)
 
         initial = networks.stack(self._params, len(tasks))
         phi, inner = adapted(initial, self._rates(), training, s.inner_steps, s.order)
@@ -185,7 +195,7 @@ class MandRIL:
     def calibrate(self, tasks: Sequence[Task], collect: Collect) -> Metrics:
         """Choose, for every number of shots, how many inner steps explain further demonstrations of new tasks best."""
         s = self.settings
-        testing = self._shown(collect.demonstrations(tasks, s.outer_demonstrations))
+        testing = self._further(tasks, collect)
         metrics: Metrics = {}
         for shots in s.shots:
             training = self._shown(collect.demonstrations(tasks, shots))
@@ -209,7 +219,7 @@ class MandRIL:
         """The policy whose reward is theta adapted to all demonstrations so far."""
         if not isinstance(policy, PlanningPolicy):
             raise TypeError(f"MandRIL cannot adapt a {type(policy).__name__}")
-        evidence = irl.joined(policy.evidence, evidence)
+        evidence = irl.joined([evidence] if policy.evidence is None else [policy.evidence, evidence])
         known = [shots for shots in sorted(self._steps) if shots <= evidence.n_episodes] or [min(self._steps)]
         phi = self._adapt(self._shown(evidence), self._steps[known[-1]])
         return replace(policy, params=phi, evidence=evidence)

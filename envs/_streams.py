@@ -45,3 +45,13 @@ class Streams:
         if self._keys is None:
             raise ValueError(f"{self._family}: step before reset(seed=...)")
         return seeding.uniform(self._keys, counter)
+
+    def keys(self, counter: int) -> Array:
+        """[N] child key ``counter`` of every stream, for whatever needs many numbers at once.
+
+        Raises:
+            ValueError: before the first reset.
+        """
+        if self._keys is None:
+            raise ValueError(f"{self._family}: step before reset(seed=...)")
+        return seeding.split(self._keys, counter)

@@ -14,7 +14,7 @@ from scipy.special import logsumexp
 
 from envs._mdp_planning import MDP, action_values
 from kshot import seeding
-from kshot.types import Array, Dynamics, Episodes
+from kshot.types import Array, Dynamics, Episodes, World
 
 
 @dataclass(frozen=True)
@@ -57,24 +57,27 @@ class SmallWorld:
         return np.broadcast_to(self.state_features, (len(layout), *self.state_features.shape))
 
     def paths(self, episodes: Episodes) -> tuple[Array, Array]:
-        lengths = episodes.lengths
-        wrong = np.argwhere(lengths != self.decisions)
-        if len(wrong):
-            task, episode = wrong[0]
-            raise ValueError(
-                f"{self.family}: demonstration {episode} of task {task} has {lengths[task, episode]} steps, "
-                f"expected {self.decisions}"
-            )
-        obs = np.concatenate([episodes.obs[:, :, : self.decisions], episodes.final_obs[:, :, None]], axis=2)
-        broken = np.argwhere(~np.isfinite(obs).all(axis=(2, 3)))
-        if len(broken):
-            task, episode = broken[0]
-            raise ValueError(
-                f"{self.family}: demonstration {episode} of task {task} has observations that are not finite"
-            )
-        states, actions = self.state(obs), episodes.action[:, :, : self.decisions]
-        require_possible(self.family, self.dynamics(self.layout(episodes.obs[:, 0, 0])), states, actions)
-        return states, actions
+        return checked_paths(self.family, self, episodes)
+
+
+def checked_paths(family: str, world: World, episodes: Episodes) -> tuple[Array, Array]:
+    """States [T, E, H + 1] and actions [T, E, H] of episodes with one decision per step of the environment.
+
+    Raises:
+        ValueError: naming the first demonstration that has another length, broken observations or impossible steps.
+    """
+
+    def refuse(wrong: Array, what: str) -> None:
+        for task, episode in np.argwhere(wrong)[:1]:
+            raise ValueError(f"{family}: demonstration {episode} of task {task} has {what}")
+
+    lengths = episodes.lengths
+    refuse(lengths != world.decisions, f"a number of steps that is not {world.decisions}")
+    obs = np.concatenate([episodes.obs[:, :, : world.decisions], episodes.final_obs[:, :, None]], axis=2)
+    refuse(~np.isfinite(obs).all(axis=(2, 3)), "observations that are not finite")
+    states, actions = world.state(obs), episodes.action[:, :, : world.decisions]
+    require_possible(family, world.dynamics(world.layout(episodes.obs[:, 0, 0])), states, actions)
+    return states, actions
 
 
 def require_possible(family: str, dynamics: Dynamics, states: Array, actions: Array) -> None:
@@ -97,6 +100,35 @@ def require_possible(family: str, dynamics: Dynamics, states: Array, actions: Ar
             f"{family}: demonstration {where[1]} of task {where[0]} cannot get from state {before[where]} to state "
             f"{after[where]} by action {actions[where]} (step {where[2]})"
         )
+
+
+def table_values(reward: Array, successor: Array, horizon: int) -> Array:
+    """[H + 1, B, S] the largest return from every step on; rewards [B, S] are of states, ``successor`` is [S, A]."""
+    values = [reward]
+    for _ in range(horizon):
+        values.append(reward + np.where(successor >= 0, values[-1][:, successor], -np.inf).max(axis=-1))
+    return np.stack(values[::-1])
+
+
+def table_policy(reward: Array, successor: Array, horizon: int) -> Array:
+    """[H, B, S, A] the soft-optimal policy for rewards [B, S] of states, all dynamics being ``successor`` [S, A]."""
+    value, policy = reward, []
+    for _ in range(horizon):
+        following = np.where(successor >= 0, value[:, successor], -np.inf)
+        soft = logsumexp(following, axis=-1)
+        policy.append(np.exp(following - soft[..., None]))
+        value = reward + soft
+    return np.stack(policy[::-1])
+
+
+def table_paths(successor: Array, policy: Array, starts: Array, streams: Array) -> tuple[Array, Array]:
+    """States [B, n, H + 1] and actions [B, n, H] of a policy [H, B, S, A] from ``starts`` [B, n], by keys [B, n]."""
+    rows = np.arange(len(starts))[:, None]
+    states, actions = [starts], []
+    for t, chance in enumerate(policy):
+        actions.append(_drawn(chance[rows, states[-1]].cumsum(axis=-1), seeding.uniform(streams, t)))
+        states.append(successor[states[-1], actions[-1]])
+    return np.stack(states, axis=-1), np.stack(actions, axis=-1)
 
 
 def expert_policy(model: MDP, horizon: int, beta: float) -> Array:

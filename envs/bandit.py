@@ -116,7 +116,7 @@ class BanditFamily:
         means = seeding.uniform(stream[:, None], np.arange(self.settings.arms)).tolist()
         return [Task("bandit", split, i, (("means", tuple(row)),), group="bandit") for i, row in enumerate(means)]
 
-    def demonstrations(self, tasks: Sequence[Task], n: int, keys: Array) -> Episodes:
+    def demonstrations(self, tasks: Sequence[Task], n: int, keys: Array, arrangement: int = 0) -> Episodes:
         """``n`` pulls per task of an expert who knows the means (``Settings.expert_beta``)."""
         means = _means(tasks)
         model = MDP(np.ones((*means[:, None].shape, 1)), means[:, None])

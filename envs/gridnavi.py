@@ -137,7 +137,7 @@ class GridNaviFamily:
         order: list[int] = seeding.generator("gridnavi", "held out").permutation(count).tolist()
         return {"test": order[:held], "validation": order[held : 2 * held], "train": order[2 * held :]}[split]
 
-    def demonstrations(self, tasks: Sequence[Task], n: int, keys: Array) -> Episodes:
+    def demonstrations(self, tasks: Sequence[Task], n: int, keys: Array, arrangement: int = 0) -> Episodes:
         """``n`` episodes per task of an expert who knows the goal (``Settings.expert_beta``)."""
         goals = _goals(tasks)
         on_goal = (goals[:, None] == grid.CELLS).all(axis=-1)  # [T, S]

@@ -133,7 +133,7 @@ class TabularMDPFamily:
         reward = 1.0 + ndtri(seeding.uniform(seeding.split(keys, 1), np.arange(states * actions)))
         return MDP(weight / weight.sum(axis=-1, keepdims=True), reward.reshape(-1, states, actions))
 
-    def demonstrations(self, tasks: Sequence[Task], n: int, keys: Array) -> Episodes:
+    def demonstrations(self, tasks: Sequence[Task], n: int, keys: Array, arrangement: int = 0) -> Episodes:
         """``n`` episodes per task of an expert who knows it (``Settings.expert_beta``)."""
         model, horizon = self.models(tasks), self.settings.horizon
         policy = experts.expert_policy(model, horizon, self.settings.expert_beta)

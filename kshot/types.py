@@ -63,16 +63,20 @@ class Task:
 
 @dataclass(frozen=True)
 class Dynamics:
-    """Where actions lead in a finite decision problem, as tables; one of the two is given.
+    """Where actions lead in a finite decision problem; one of the two tables is given.
 
     Attributes:
         successor: [S, A] or, where it depends on the layout, [B, S, A] int: the next state; -1 where an action cannot
             be taken.
         probability: [S, A, S] or [B, S, A, S]: of the next state.
+        box: where the states are the cells of a box of this shape, the last axis fastest, and the actions all moves of
+            -1, 0 or 1 along its axes in the order of ``itertools.product``, as ``successor`` says too: planners are
+            then faster.
     """
 
     successor: Array | None = None
     probability: Array | None = None
+    box: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.successor is None) == (self.probability is None):
@@ -318,8 +322,8 @@ class Collect(Protocol):
         """
         ...
 
-    def demonstrations(self, tasks: Sequence[Task], n: int) -> Episodes:
-        """``n`` expert episodes per task. Raises ValueError where the family has none."""
+    def demonstrations(self, tasks: Sequence[Task], n: int, arrangement: int = 0) -> Episodes:
+        """``n`` expert episodes per task, in one of its arrangements. Raises ValueError where the family has none."""
         ...
 
 
@@ -466,8 +470,12 @@ class TaskFamily(Protocol):
 class DemonstrationFamily(Protocol):
     """What a family has besides when its module lists "demonstrations" in ``EVIDENCE``."""
 
-    def demonstrations(self, tasks: Sequence[Task], n: int, keys: NDArray[np.uint64]) -> Episodes:
-        """``n`` expert episodes per task, E = n, with rewards of 0; ``keys`` [T] decide their randomness."""
+    def demonstrations(self, tasks: Sequence[Task], n: int, keys: NDArray[np.uint64], arrangement: int = 0) -> Episodes:
+        """``n`` expert episodes per task, E = n, with rewards of 0; ``keys`` [T] decide their randomness.
+
+        Where the surroundings of a task vary, all of them show the same one, which ``arrangement`` numbers; what a
+        learner adapts on at test is number 0, and the environment has others.
+        """
         ...
 
 

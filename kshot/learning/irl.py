@@ -6,8 +6,8 @@ layout. What is demonstrated is explained by the maximum-entropy expert of ``ksh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -52,8 +52,10 @@ class Demonstrations:
         """Raises ValueError naming task and demonstration where a path is not one of the world's."""
         states, actions = world.paths(episodes)
         layout = world.layout(episodes.obs[:, :, 0])
-        if (layout == layout[:, :1]).all():  # one reward map explains all paths of a task
-            layout = layout[:, :1]
+        # One reward map explains neighbouring paths in the same layout, where these come in groups of equal size.
+        begins = np.flatnonzero(np.append(True, (layout[:, 1:] != layout[:, :-1]).any(axis=(0, 2))))
+        if len(set(np.diff(np.append(begins, layout.shape[1])))) == 1:
+            layout = layout[:, begins]
         lead, horizon = layout.shape[:2], actions.shape[2]
         flat = layout.reshape(lead[0] * lead[1], -1)
         features = world.features(flat)
@@ -131,9 +133,8 @@ class PlanningPolicy:
         return {**memory, "step": np.where(done, 0, memory["step"] + 1)}
 
 
-def joined(earlier: Episodes | None, later: Episodes) -> Episodes:
-    """All demonstrations of the same tasks, earlier ones first."""
-    if earlier is None:
-        return later
-    parts = {name: np.concatenate([getattr(earlier, name), getattr(later, name)], axis=1) for name in vars(later)}
-    return Episodes(**parts)
+def joined(parts: Sequence[Episodes]) -> Episodes:
+    """Demonstrations of the same tasks in one batch, in their order."""
+    return Episodes(
+        **{item.name: np.concatenate([getattr(part, item.name) for part in parts], axis=1) for item in fields(Episodes)}
+    )

@@ -151,6 +151,8 @@ class Grid:
 
 def model_of(dynamics: Dynamics, device: torch.device | str = "cpu") -> Model:
     """The planner's model of a family's dynamics."""
+    if dynamics.box:
+        return Grid(dynamics.box)
     if dynamics.successor is not None:
         return Deterministic(torch.tensor(dynamics.successor, device=device))
     return Stochastic(torch.tensor(dynamics.probability, dtype=torch.float64, device=device))

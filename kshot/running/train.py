@@ -34,10 +34,10 @@ class Collector:
     def __call__(self, policy: Policy, tasks: Sequence[Task], copies: int, episodes: int = 1) -> Episodes:
         return self._counted(rollout(self._family, policy, tasks, self._keys(len(tasks)), copies, episodes))
 
-    def demonstrations(self, tasks: Sequence[Task], n: int) -> Episodes:
+    def demonstrations(self, tasks: Sequence[Task], n: int, arrangement: int = 0) -> Episodes:
         if not isinstance(self._family, DemonstrationFamily):
             raise ValueError(f"family {self._family.spec.name!r} offers no demonstrations")
-        return self._counted(self._family.demonstrations(tasks, n, self._keys(len(tasks))))
+        return self._counted(self._family.demonstrations(tasks, n, self._keys(len(tasks)), arrangement))
 
     def _keys(self, n_tasks: int) -> seeding.Keys:
         base = seeding.key(self._seed, "training episodes", self._iteration, self._calls)

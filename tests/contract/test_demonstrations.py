@@ -21,7 +21,7 @@ EVIDENCE = frozenset({"rollouts", "demonstrations"})
 
 
 class Shown(nav2d.Nav2DFamily):
-    def demonstrations(self, tasks, n, keys):
+    def demonstrations(self, tasks, n, keys, arrangement=0):
         from kshot.running.rollout import rollout
 
         return rollout(self, self.references["oracle"](tasks), tasks, keys, n)

@@ -33,7 +33,16 @@ _SMALL_ALGORITHM = {
     "test_steps": (1, 3),
     "calibration_tasks": 2,
 }
-_SMALL_FAMILY = {"arms": 3, "pulls": 3, "horizon": 6, "episodes_per_trial": 3, "states": 3, "observe_dynamics": True}
+_SMALL_FAMILY = {
+    "arms": 3,
+    "pulls": 3,
+    "horizon": 6,
+    "episodes_per_trial": 3,
+    "states": 3,
+    "observe_dynamics": True,
+    "side": 4,
+    "obstacles": 2,
+}
 
 
 def _shrink(settings: Any, small: dict[str, Any]) -> dict[str, Any]:

@@ -174,7 +174,7 @@ class FixedCollect:
         taken = log_prob(policy.distribution(obs, stacked), action)  # type: ignore[attr-defined]
         return replace(batch, log_prob=taken.detach().numpy().reshape(batch.reward.shape))
 
-    def demonstrations(self, tasks: object, n: int) -> Episodes:
+    def demonstrations(self, tasks: object, n: int, arrangement: int = 0) -> Episodes:
         raise AssertionError("not asked for")
 
 

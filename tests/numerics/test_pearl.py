@@ -58,7 +58,7 @@ class Recorder:
         played = random_episodes(len(self.calls), len(tasks), copies * episodes)
         return replace(played, reward=np.full(played.reward.shape, float(len(self.calls)), np.float32))
 
-    def demonstrations(self, tasks: Sequence[Task], n: int) -> Episodes:
+    def demonstrations(self, tasks: Sequence[Task], n: int, arrangement: int = 0) -> Episodes:
         raise AssertionError
 
 

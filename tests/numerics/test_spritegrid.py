@@ -1,0 +1,100 @@
+"""SpriteGrid: pictures, splits, and experts against the planner."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from envs import _sprites as pictures
+from envs import _worlds as experts
+from envs import spritegrid
+from kshot import seeding
+from kshot.learning import planner
+from kshot.running.rollout import rollout
+
+
+def test_sprites_are_symmetric_and_let_the_ground_show() -> None:
+    masks, colours = pictures.sprites()
+    assert masks.shape == (150, 5, 5) and (masks == masks[:, :, ::-1]).all()
+    assert (masks.sum(axis=(1, 2)) >= pictures.LEAST_MASK).all()
+    assert len(np.unique(masks.reshape(150, -1) * 1.0 + colours.mean(axis=-1).reshape(150, -1), axis=0)) == 150
+    cells, ground = np.array([[0, 8, 8]]), np.array([[0, 0, 1]])
+    drawn = pictures.rendered(cells, ground, np.array([5], dtype=np.uint64)).reshape(3, 5, 5, 3)
+    assert np.abs(drawn[0].mean(axis=(0, 1)) - pictures.GROUND[0]).max() < 0.05
+    np.testing.assert_array_equal(drawn[1][masks[7]], drawn[2][masks[7]])
+    hole = ~masks[7]
+    assert np.abs(drawn[2][hole].mean(axis=0) - pictures.GROUND[1]).max() < 0.1
+
+
+def test_splits_share_no_combination_and_unseen_sprites_are_unseen() -> None:
+    family = spritegrid.build(spritegrid.Settings())
+    found = {
+        split: {tuple(sorted(task["sprites"])) for task in family.tasks(split, 300, 0)}
+        for split in ("train", "validation", "test")
+    }
+    assert not (
+        found["train"] & found["test"] or found["train"] & found["validation"] or found["validation"] & found["test"]
+    )
+    unseen = spritegrid.build(spritegrid.Settings(test_sprites="unseen"))
+    assert all(min(task["sprites"]) >= 100 for task in unseen.tasks("test", 50, 0))
+    assert unseen.tasks("train", 5, 0) == family.tasks("train", 5, 0)
+
+
+def test_arrangements_hold_what_the_task_says() -> None:
+    family = spritegrid.build(spritegrid.Settings(side=6, obstacles=3))
+    sprites = np.array([[4, 9, 77]] * 3)
+    scene = family.arranged(sprites, np.arange(3, dtype=np.uint64))
+    for sprite, count in ((4, 1), (9, 3), (77, 3)):
+        assert ((scene.cells == 1 + sprite).sum(axis=1) == count).all()
+    assert (scene.cells[0] != scene.cells[1]).any() and 0 < scene.ground.mean() < 1
+    back = spritegrid.Arrangement.of(scene.layout)
+    for name in ("cells", "ground", "keys"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(scene, name))
+    reward = family.reward(sprites, scene)
+    assert (reward[scene.cells == 5] >= 3).all() and (reward[(scene.cells == 10) | (scene.cells == 78)] <= -4).all()
+    np.testing.assert_array_equal(reward[scene.cells == 0], -1.0 * scene.ground[scene.cells == 0])
+
+
+def test_experts_and_oracles_are_those_of_the_planner() -> None:
+    family = spritegrid.build(spritegrid.Settings(side=4, obstacles=2, horizon=5))
+    sprites = np.array([[4, 9, 77], [1, 2, 3]])
+    reward = family.reward(sprites, family.arranged(sprites, np.arange(2, dtype=np.uint64)))
+    table, grid, tensor = spritegrid.successors(4), planner.Grid((4, 4)), torch.tensor(reward)
+    np.testing.assert_array_equal(table, grid.gathered.successor.numpy())
+    values = planner.soft_values(tensor, grid, 5)
+    q = planner.action_values(tensor, grid, values)
+    np.testing.assert_allclose(
+        experts.table_policy(reward, table, 5), (q - values[:-1].unsqueeze(-1)).exp(), atol=1e-12
+    )
+    np.testing.assert_allclose(experts.table_values(reward, table, 5), planner.hard_values(tensor, grid, 5), atol=1e-12)
+
+
+def test_the_oracle_earns_the_optimal_value_from_where_it_begins() -> None:
+    family = spritegrid.build(spritegrid.Settings(side=5, obstacles=3, horizon=6))
+    tasks = family.tasks("train", 4, 0)
+    played = rollout(
+        family, family.references["oracle"](tasks), tasks, seeding.split(seeding.key("o"), np.arange(4)), 5
+    )
+    for task in range(4):
+        for copy in range(5):
+            first = played.obs[task, copy, :1]
+            scene = spritegrid.Arrangement.of(first[0, None, 2:])
+            best = experts.table_values(
+                family.reward(np.array([tasks[task]["sprites"]]), scene), spritegrid.successors(5), 6
+            )
+            start = int(first[0, 0] * 5 + first[0, 1])
+            assert abs(played.returns[task, copy] - best[0, 0, start]) < 1e-4
+
+
+def test_demonstrations_show_one_arrangement_and_other_numbers_show_others() -> None:
+    family = spritegrid.build(spritegrid.Settings(side=6, obstacles=3, horizon=7))
+    tasks, keys = family.tasks("train", 2, 0), np.array([1, 2], dtype=np.uint64)
+    world = family.spec.world
+    assert world is not None
+    first, again, other = (
+        family.demonstrations(tasks, 4, k, a) for k, a in ((keys, 0), (keys + np.uint64(9), 0), (keys, 1))
+    )
+    layout = world.layout(first.obs)
+    assert (layout == layout[:, :1, :1]).all()
+    np.testing.assert_array_equal(layout, world.layout(again.obs))
+    assert (world.layout(other.obs) != layout).any() and (first.obs[..., :2] != again.obs[..., :2]).any()

@@ -22,6 +22,7 @@ from kshot.reporting.layout import interval, number
 CONFIG = Path(__file__).resolve().parents[2] / "config" / "fidelity.yaml"
 FILED = Path("reports/reference/fidelity")
 PAGE = Path("docs/fidelity.md")
+ROUNDING = 1e-9  # 57 successes of 60 are .95, which the mean of three shares misses by less than this
 COLUMNS = (
     "family",
     "algorithm",
@@ -191,7 +192,7 @@ def _table(item: Yardstick, numbers: pd.DataFrame) -> str:
                 value -= by_k[row.minus]["mean"]
                 reached, label = number(value, _digits(value)), f"{label}, gain over K = {row.minus}"
             wanted = row.at_least[i] if i < len(row.at_least) else None
-            met = "" if wanted is None else "yes" if value >= wanted else "**no**"
+            met = "" if wanted is None else "yes" if value >= wanted - ROUNDING else "**no**"
             cost = [f"{found['steps']:,.0f}", f"{found['minutes']:.1f}"] if found["steps"] > 0 else ["", ""]
             published = row.published[i] if i < len(row.published) else ""
             seeds = str(found["n_seeds"])

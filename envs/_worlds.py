@@ -14,12 +14,13 @@ from scipy.special import logsumexp
 
 from envs._mdp_planning import MDP, action_values
 from kshot import seeding
-from kshot.types import Array, Dynamics, Episodes, World
+from kshot.types import Array, Episodes
+from kshot.worlds import Dynamics, World
 
 
 @dataclass(frozen=True)
 class SmallWorld:
-    """``kshot.types.World`` of a family whose observations begin with the state's.
+    """``kshot.worlds.World`` of a family whose observations begin with the state's.
 
     Attributes:
         family: its name, for errors.

@@ -25,7 +25,8 @@ from envs._scripted import constant_arm, uniform_random
 from envs._streams import Streams
 from envs._worlds import SmallWorld
 from kshot import seeding
-from kshot.types import ActionKind, Array, Dynamics, Episodes, Evidence, FamilySpec, ReferencePolicy, Split, Task
+from kshot.types import ActionKind, Array, Episodes, Evidence, FamilySpec, ReferencePolicy, Split, Task
+from kshot.worlds import Dynamics
 
 ACTIONS: ActionKind = "discrete"
 EVIDENCE: frozenset[Evidence] = frozenset({"rollouts", "demonstrations"})

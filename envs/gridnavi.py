@@ -23,7 +23,8 @@ from envs._mdp_planning import MDP
 from envs._scripted import Scripted, uniform_random
 from envs._worlds import SmallWorld
 from kshot import seeding
-from kshot.types import ActionKind, Array, Dynamics, Episodes, Evidence, FamilySpec, ReferencePolicy, Split, Task
+from kshot.types import ActionKind, Array, Episodes, Evidence, FamilySpec, ReferencePolicy, Split, Task
+from kshot.worlds import Dynamics
 
 ACTIONS: ActionKind = "discrete"
 EVIDENCE: frozenset[Evidence] = frozenset({"rollouts", "demonstrations"})

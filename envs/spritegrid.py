@@ -23,7 +23,8 @@ from envs import _worlds as experts
 from envs._scripted import Scripted, constant_arm, uniform_random
 from envs._streams import Streams
 from kshot import seeding
-from kshot.types import ActionKind, Array, Dynamics, Episodes, Evidence, FamilySpec, ReferencePolicy, Split, Task
+from kshot.types import ActionKind, Array, Episodes, Evidence, FamilySpec, ReferencePolicy, Split, Task
+from kshot.worlds import Dynamics
 
 ACTIONS: ActionKind = "discrete"
 EVIDENCE: frozenset[Evidence] = frozenset({"demonstrations"})
@@ -108,7 +109,7 @@ class Arrangement:
 
 @dataclass(frozen=True)
 class GridWorld:
-    """``kshot.types.World`` of SpriteGrid; an observation is the cell's coordinates, then the layout."""
+    """``kshot.worlds.World`` of SpriteGrid; an observation is the cell's coordinates, then the layout."""
 
     side: int
     decisions: int

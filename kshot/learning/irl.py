@@ -15,7 +15,8 @@ from torch import Tensor
 
 from kshot.learning import networks, planner
 from kshot.learning.networks import Params
-from kshot.types import Array, Episodes, FamilySpec, Memory, World
+from kshot.types import Array, Episodes, FamilySpec, Memory
+from kshot.worlds import World
 
 
 def world_of(spec: FamilySpec) -> World:

@@ -21,7 +21,7 @@ from kshot.run_config import RunConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("numpy", "scipy", "torch", "gymnasium", "metaworld", "mujoco", "pandas", "pyarrow", "snakemake")
-_SHARED = ("kshot/types.py", "kshot/seeding.py", "kshot/records.py", "kshot/run_config.py")
+_SHARED = ("kshot/types.py", "kshot/worlds.py", "kshot/seeding.py", "kshot/records.py", "kshot/run_config.py")
 _SHARED_FOLDERS = ("kshot/learning", "kshot/running")
 _NO_INFLUENCE = ("kshot/running/status.py", "kshot/running/audit.py", "kshot/running/heartbeat.py")
 """These watch runs and have no part in what runs compute: changing them makes no result outdated."""

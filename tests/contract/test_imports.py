@@ -14,10 +14,10 @@ from kshot.config import ROOT
 OURS = ("kshot", "algorithms", "envs", "tests")
 # Folder: the first-party modules (and what is below them) that it may import, and other packages that it may not.
 ALLOWED = {
-    "algorithms": ("algorithms", "kshot.types", "kshot.learning", "kshot.seeding"),
+    "algorithms": ("algorithms", "kshot.types", "kshot.worlds", "kshot.learning", "kshot.seeding"),
     # suggest is the text of "did you mean": families refuse unknown names in the words of the suite's own messages.
-    "envs": ("envs", "kshot.types", "kshot.seeding", "kshot.registry.suggest"),
-    "kshot/learning": ("kshot.learning", "kshot.types", "kshot.seeding"),
+    "envs": ("envs", "kshot.types", "kshot.worlds", "kshot.seeding", "kshot.registry.suggest"),
+    "kshot/learning": ("kshot.learning", "kshot.types", "kshot.worlds", "kshot.seeding"),
     "kshot/running": (
         "kshot.running",
         *("kshot.types", "kshot.seeding", "kshot.records", "kshot.registry", "kshot.run_config", "kshot.__version__"),

@@ -1,4 +1,4 @@
-"""What families promise that demonstrate, or whose dynamics planners may know (``kshot.types.World``)."""
+"""What families promise that demonstrate, or whose dynamics planners may know (``kshot.worlds.World``)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from kshot import registry, seeding
-from kshot.types import Array, DemonstrationFamily, Episodes, TaskFamily, World
+from kshot.types import Array, DemonstrationFamily, Episodes, TaskFamily
+from kshot.worlds import World
 
 SETTINGS: dict[str, dict[str, Any]] = {"tabular_mdp": {"observe_dynamics": True}}
 NAMES = [name for name in registry.names("envs") if "demonstrations" in registry.load("envs", name).EVIDENCE]

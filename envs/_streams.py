@@ -37,21 +37,14 @@ class Streams:
         self._keys, self.episode = seeding.split(seeds, 0), 0
 
     def uniform(self, counter: int) -> Array:
-        """[N] number ``counter`` of every stream, uniform in (0, 1).
-
-        Raises:
-            ValueError: before the first reset.
-        """
-        if self._keys is None:
-            raise ValueError(f"{self._family}: step before reset(seed=...)")
-        return seeding.uniform(self._keys, counter)
+        """[N] number ``counter`` of every stream, uniform in (0, 1). Raises ValueError before the first reset."""
+        return seeding.uniform(self._begun(), counter)
 
     def keys(self, counter: int) -> Array:
-        """[N] child key ``counter`` of every stream, for whatever needs many numbers at once.
+        """[N] child key ``counter`` of every stream, for many numbers at once. Raises ValueError likewise."""
+        return seeding.split(self._begun(), counter)
 
-        Raises:
-            ValueError: before the first reset.
-        """
+    def _begun(self) -> Array:
         if self._keys is None:
             raise ValueError(f"{self._family}: step before reset(seed=...)")
-        return seeding.split(self._keys, counter)
+        return self._keys

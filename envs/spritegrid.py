@@ -1,7 +1,7 @@
 """SpriteGrid: find out from demonstrations which of three unknown objects is wanted and what is to be avoided.
 
 An analogue of SpriteWorld in Xu et al. 2019, "Learning a Prior over Intent via Meta-Inverse Reinforcement Learning"
-(arXiv 1805.12573, section 5.1), whose code and sizes are not public; the sizes here are ours. Tasks combine three of
+(arXiv 1805.12573, section 5.1), of which we know no public code; the sizes here are ours. Tasks combine three of
 100 sprites: one is the goal, of two there are obstacles; grass is worse than dirt. Demonstrations show one arrangement
 of a task's objects, and every episode has another, so that what counts is which pixels matter, not where the expert
 went. Moves go to the eight neighbours or nowhere. The reward of a cell is earned in all T + 1 states of an episode.
@@ -76,7 +76,7 @@ def build(settings: Settings) -> SpriteGridFamily:
 
 
 def headline(settings: Settings) -> Literal["return"]:
-    """The return: finding the goal through obstacles is no success worth the name."""
+    """The return: reaching the goal across obstacles counts as a success, but not for as much."""
     return "return"
 
 

@@ -107,7 +107,7 @@ def test_posterior_sampling_counts_what_it_has_seen() -> None:
 def test_totals_equal_the_published_ones() -> None:
     """Table 2 of the RL^2 paper, 10 episodes: random 100.1, posterior sampling 138.1.
 
-    Ours is a little lower since it never sees where the last step of an episode led to.
+    Ours, which never sees where the last step of an episode led to, is a little lower.
     """
     family = tabular_mdp.build(tabular_mdp.Settings())
     tasks = family.tasks("validation", 400, 1)

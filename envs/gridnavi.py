@@ -19,7 +19,6 @@ from gymnasium.vector.utils import batch_space
 
 from envs import _grid_search as grid
 from envs import _worlds as experts
-from envs._mdp_planning import MDP
 from envs._scripted import Scripted, uniform_random
 from envs._worlds import SmallWorld
 from kshot import seeding
@@ -142,13 +141,11 @@ class GridNaviFamily:
         """``n`` episodes per task of an expert who knows the goal (``Settings.expert_beta``)."""
         goals = _goals(tasks)
         on_goal = (goals[:, None] == grid.CELLS).all(axis=-1)  # [T, S]
-        moves = np.eye(len(grid.CELLS))[grid.SUCCESSOR]
-        model = MDP(
-            np.broadcast_to(moves, (len(tasks), *moves.shape)),
-            np.where(on_goal, grid.REWARD, grid.COST)[:, grid.SUCCESSOR],
-        )
-        policy = experts.expert_policy(model, self.settings.horizon, self.settings.expert_beta)
-        states, actions = experts.sampled_paths(model, policy, n, keys)
+        reward = self.settings.expert_beta * np.where(on_goal, grid.REWARD, grid.COST)
+        policy = experts.table_policy(reward, grid.SUCCESSOR, self.settings.horizon)
+        streams = seeding.split(np.asarray(keys, dtype=np.uint64)[:, None], np.arange(n))
+        starts = np.zeros(streams.shape, dtype=np.int64)
+        states, actions = experts.table_paths(grid.SUCCESSOR, policy, starts, streams)
         success = on_goal[np.arange(len(tasks))[:, None, None], states[..., 1:]]
         return experts.shown(grid.CELLS[states].astype(np.float64), actions, success, terminated=False)
 

@@ -23,11 +23,14 @@ class Dynamics:
         box: where the states are the cells of a box of this shape, the last axis fastest, and the actions all moves of
             -1, 0 or 1 along its axes in the order of ``itertools.product``, as ``successor`` says too: planners are
             then faster.
+        crossing: with ``box``: the states are the cells of two such boxes, one after the other, and a last action leads
+            from cells of the first, [B, S / 2] bool, to one cell of the second, [B] int.
     """
 
     successor: Array | None = None
     probability: Array | None = None
     box: tuple[int, ...] = ()
+    crossing: tuple[Array, Array] | None = None
 
     def __post_init__(self) -> None:
         if (self.successor is None) == (self.probability is None):

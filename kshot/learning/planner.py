@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Protocol
 
 import torch
@@ -149,13 +149,59 @@ class Grid:
         return self.gathered.pushed(mass)
 
 
+@dataclass(frozen=True)
+class TwoGrids:
+    """Two copies of a ``Grid`` and a one-way crossing: states are the cells of the first, then those of the second.
+
+    The last action leads from the ``open`` [B, N] cells of the first grid to the cell ``landing`` [B] of the second.
+    """
+
+    grid: Grid
+    open: Tensor
+    landing: Tensor
+
+    @property
+    def n_states(self) -> int:
+        return 2 * self.grid.n_states
+
+    def _crossing(self, beyond: Tensor) -> Tensor:
+        """[B, N] of the second grid's values -> [B, N]: what the crossing leads to."""
+        return torch.where(self.open, beyond.gather(1, self.landing[:, None]), ILLEGAL)
+
+    def expected_next(self, values: Tensor) -> Tensor:
+        here, beyond = values.chunk(2, dim=1)
+        crossing = torch.cat([self._crossing(beyond), torch.full_like(beyond, ILLEGAL)], dim=1)
+        moves = [self.grid.expected_next(half) for half in (here, beyond)]
+        return torch.cat([torch.cat(moves, dim=1), crossing.unsqueeze(-1)], dim=2)
+
+    def soft_next(self, values: Tensor) -> Tensor:
+        here, beyond = values.chunk(2, dim=1)
+        first = torch.logaddexp(self.grid.soft_next(here), self._crossing(beyond))
+        return torch.cat([first, self.grid.soft_next(beyond)], dim=1)
+
+    def pushed(self, mass: Tensor) -> Tensor:
+        n = self.grid.n_states
+        here, beyond = (self.grid.pushed(half) for half in mass[..., :-1].chunk(2, dim=1))
+        crossed = (mass[:, :n, -1] * self.open).sum(dim=1)
+        return torch.cat([here, beyond.scatter_add(1, self.landing[:, None], crossed[:, None])], dim=1)
+
+
 def model_of(dynamics: Dynamics, device: torch.device | str = "cpu") -> Model:
     """The planner's model of a family's dynamics."""
+    if dynamics.crossing is not None:
+        passable, landing = (torch.tensor(x, device=device) for x in dynamics.crossing)
+        return TwoGrids(_grid(dynamics.box), passable, landing)
     if dynamics.box:
-        return Grid(dynamics.box)
+        return _grid(dynamics.box)
     if dynamics.successor is not None:
         return Deterministic(torch.tensor(dynamics.successor, device=device))
     return Stochastic(torch.tensor(dynamics.probability, dtype=torch.float64, device=device))
+
+
+@cache
+def _grid(shape: tuple[int, ...], /) -> Grid:
+    """One per shape, since its tables are worked out once."""
+    return Grid(shape)
 
 
 def soft_values(reward: Tensor, model: Model, horizon: int) -> Tensor:

@@ -15,8 +15,9 @@ OURS = ("kshot", "algorithms", "envs", "tests")
 # Folder: the first-party modules (and what is below them) that it may import, and other packages that it may not.
 ALLOWED = {
     "algorithms": ("algorithms", "kshot.types", "kshot.worlds", "kshot.learning", "kshot.seeding"),
+    # Tables of records: demonstrations of a simulation are kept on disk.
     # suggest is the text of "did you mean": families refuse unknown names in the words of the suite's own messages.
-    "envs": ("envs", "kshot.types", "kshot.worlds", "kshot.seeding", "kshot.registry.suggest"),
+    "envs": ("envs", "kshot.types", "kshot.worlds", "kshot.seeding", "kshot.records", "kshot.registry.suggest"),
     "kshot/learning": ("kshot.learning", "kshot.types", "kshot.worlds", "kshot.seeding"),
     "kshot/running": (
         "kshot.running",

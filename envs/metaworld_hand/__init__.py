@@ -1,0 +1,264 @@
+"""Meta-World for planners: the hand in a box of cells, and scripted experts whose demonstrations show the goal.
+
+The goal is hidden from observations, as in ``envs.metaworld``; a demonstration is all there is to know of it.
+Decisions are moves of the hand by a cell, carried out by a fixed servo, and where a class needs it a fixed skill that
+takes hold of the object; success is Metaworld's own flag in Metaworld's own simulation. Two kinds of tasks:
+
+- a class of ML1 (Yu et al. 2019), with its 50 training and 50 test goals. Every episode of a task is the same scene, so
+  that playing back what was demonstrated already works;
+- ``reach-relative``: a place relative to the object has to be reached, and the object is elsewhere in every episode, at
+  least a decimetre from where the demonstrations had it. That is the question of Xu et al. 2019 (arXiv 1805.12573): was
+  the intent understood, or the path copied?
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from envs._scripted import uniform_random
+from envs._streams import Streams
+from envs._worlds import shown
+from envs.metaworld._goals import Source
+from envs.metaworld._goals import goals as official_goals
+from envs.metaworld._tasks import Goal
+from envs.metaworld_hand import _references as scripts
+from envs.metaworld_hand import _scenes as scenes
+from envs.metaworld_hand._abilities import CELL, RELATIVE, ability
+from envs.metaworld_hand._arms import STEPS_PER_MOVE, Arms
+from envs.metaworld_hand._experts import told
+from envs.metaworld_hand._store import Store
+from envs.metaworld_hand._world import GRIP, MOVES, OBSERVATION_DIM, STAY, HandWorld
+from kshot import seeding
+from kshot.types import ActionKind, Array, Episodes, Evidence, FamilySpec, ReferencePolicy, Split, Task
+
+ACTIONS: ActionKind = "discrete"
+EVIDENCE: frozenset[Evidence] = frozenset({"demonstrations"})
+EXPERT = -1
+"""Not an action of learners: one decision of the scripted expert, for the reference of that name."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Which tasks, and how many demonstrations.
+
+    Attributes:
+        task: "reach-relative", or a class of ML1 (``envs/metaworld_hand/_abilities.py`` lists them).
+        demonstrations: different demonstrations that there are of every training task and arrangement.
+        train_tasks: training tasks of "reach-relative"; the classes of ML1 have 50.
+        goal_seed: seed of ML1's benchmark object, which decides its goals.
+
+    Raises:
+        ValueError: the task is unknown, or a number is out of range.
+    """
+
+    task: str = RELATIVE
+    demonstrations: int = 16
+    train_tasks: int = 128
+    goal_seed: int = 0
+
+    def __post_init__(self) -> None:
+        ability(self.task)
+        for name in ("demonstrations", "train_tasks"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"metaworld_hand: {name} must be at least 1, got {getattr(self, name)}")
+        if self.goal_seed < 0:
+            raise ValueError(f"metaworld_hand: goal_seed must not be negative, got {self.goal_seed}")
+
+    @property
+    def relative(self) -> bool:
+        return self.task == RELATIVE
+
+
+def build(settings: Settings) -> HandFamily:
+    """The family for ``settings``."""
+    return HandFamily(settings)
+
+
+def headline(settings: Settings) -> Literal["success_last"]:
+    """Success at the end of the episode: on the way, a goal can be met by chance."""
+    return "success_last"
+
+
+class HandFamily:
+    """``kshot.types.TaskFamily`` of one task of Meta-World as planners see it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.world = HandWorld(ability(settings.task))
+        self._store = Store(self.world, settings)
+
+    @cached_property
+    def spec(self) -> FamilySpec:
+        low, size = np.array(self.world.ability.low), np.array(self.world.ability.shape) * CELL / 2
+        return FamilySpec(
+            name="metaworld_hand",
+            observation_dim=OBSERVATION_DIM,
+            action_space=spaces.Discrete(self.world.actions),
+            horizon=self.world.decisions,
+            episodes_per_trial=1,
+            evidence=EVIDENCE,
+            max_sub_envs=200,
+            observation_center=np.array([*(low + size), 0.0, *(low + size)]),
+            observation_scale=np.array([*size, 1.0, *size]),
+            world=self.world,
+        )
+
+    @property
+    def references(self) -> Mapping[str, ReferencePolicy]:
+        """Scripted policies, all but "random" told the goal, or goals.
+
+        "expert" is Metaworld's own, not bound to cells; "ceiling" follows its path from cell to cell, which is as much
+        as the abstraction allows; "oracle" plans its own way to where the expert ends; "task_blind" plans a way to the
+        middle of where it ends in training tasks.
+        """
+        return {
+            "random": lambda tasks: uniform_random(self.spec.action_space),
+            "task_blind": lambda tasks: scripts.task_blind(self.world, self._middle_end),
+            "oracle": lambda tasks: scripts.oracle(self.world, [self.scene(task) for task in tasks]),
+            "ceiling": lambda tasks: scripts.ceiling(self.world, [self.scene(task) for task in tasks]),
+            "expert": lambda tasks: scripts.constant(EXPERT),
+        }
+
+    def tasks(self, split: Split, n: int, seed: int) -> list[Task]:
+        """``n`` tasks of a split, in an order drawn from ``seed``.
+
+        Raises:
+            ValueError: the split has fewer than ``n`` tasks; validation and test of "reach-relative" have no end.
+        """
+        if self.settings.relative:
+            return scenes.relative_tasks(self.world, split, n, seed, self.settings.train_tasks)
+        every = official_goals(Source("ML1", self.settings.task, self.settings.goal_seed), split)
+        if n > len(every):
+            raise ValueError(f"metaworld_hand: {n} {split} tasks asked for, there are {len(every)}")
+        order = seeding.generator("metaworld_hand tasks", split, seed).permutation(len(every))[:n]
+        return [
+            Task(
+                "metaworld_hand",
+                split,
+                int(i),
+                (("env_name", every[i][0]), ("rand_vec", every[i][1])),
+                group=self.settings.task,
+            )
+            for i in order
+        ]
+
+    def scene(self, task: Task) -> scenes.Scene:
+        """Where the objects and goals of a task's episodes are."""
+        return scenes.scene(self.world, task)
+
+    def demonstrations(self, tasks: Sequence[Task], n: int, keys: Array, arrangement: int = 0) -> Episodes:
+        """``n`` different demonstrations per task, which of those that there are decided by ``keys`` [T].
+
+        Raises:
+            ValueError: a training task has fewer than ``n``.
+        """
+        paths = self._store.paths(tasks, n, np.asarray(keys, dtype=np.uint64), arrangement)
+        hand = np.array([[path.hand for path in row] for row in paths])
+        held = np.array([[path.held for path in row] for row in paths], dtype=np.float64)
+        place = np.array([[path.object for path in row] for row in paths])
+        action = np.array([[path.action for path in row] for row in paths])
+        place = np.broadcast_to(place[:, :, None], hand.shape)
+        success = np.zeros(action.shape, dtype=bool)
+        success[..., -1] = True
+        return shown(np.concatenate([hand, held[..., None], place], axis=-1), action, success, terminated=False)
+
+    def vector_env(self, tasks: Sequence[Task], copies: int) -> HandVectorEnv:
+        return HandVectorEnv(self, [task for task in tasks for _ in range(copies)])
+
+    def reference(self, task: Task) -> dict[str, float]:
+        """Nothing: no return is known in closed form."""
+        return {}
+
+    @cached_property
+    def _middle_end(self) -> Array:
+        tasks = self.tasks("train", 10, 0)
+        paths = scripts.plain_paths(self.world, [self.scene(task).goal(0) for task in tasks])
+        return np.asarray(np.mean([path.hand[-1] for path in paths if path is not None], axis=0))
+
+
+class HandVectorEnv(VectorEnv[Array, Array, Array]):
+    """Decisions of a planner, carried out in Metaworld's simulation.
+
+    Observations are [N, 7]: the hand, whether the object was taken hold of, and where the object was at the beginning.
+    Rewards and successes are Metaworld's after the last environment step of a decision.
+    """
+
+    def __init__(self, family: HandFamily, tasks: Sequence[Task]) -> None:
+        self.num_envs = len(tasks)
+        self.metadata = {"autoreset_mode": AutoresetMode.DISABLED}
+        self.single_observation_space = spaces.Box(-np.inf, np.inf, (OBSERVATION_DIM,), np.float64)
+        self.single_action_space = spaces.Discrete(family.world.actions)
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self._world = family.world
+        self._scenes = [family.scene(task) for task in tasks]
+        self._arms = Arms(family.world.ability, self.num_envs)
+        self._streams = Streams("metaworld_hand", self.num_envs, "where the object is")
+        self._steps = 0
+
+    def reset(
+        self, *, seed: int | Sequence[int] | Array | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Array, dict[str, Any]]:
+        """Begin the next episode; see ``Streams.reset`` for ``seed`` and what is refused."""
+        self._streams.reset(seed)
+        keys = self._streams.keys(self._streams.episode)
+        self._goals: list[Goal] = [scene.drawn(int(key)) for scene, key in zip(self._scenes, keys, strict=True)]
+        self._arms.reset(self._goals)
+        self._objects = self._arms.obs[:, 4:7].copy()
+        self._held = np.zeros(self.num_envs, dtype=bool)
+        self._there = np.zeros(self.num_envs, dtype=bool)
+        self._steps = 0
+        return self._observation(), {}
+
+    def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
+        """``actions`` is [N] int. Taking hold where that is not possible, and moving out of the box, is staying."""
+        world, ability = self._world, self._world.ability
+        expert = np.asarray(actions) == EXPERT
+        actions = np.clip(actions, 0, world.actions - 1)
+        grips = (actions == GRIP) & ~self._held & (ability.grip is not None)
+        cells = world.cell(self._arms.hand)
+        if grips.any():
+            grips &= world.near(self._objects)[np.arange(self.num_envs), cells]
+        if expert.any():
+            self._driven(np.flatnonzero(expert))
+        if grips.any():
+            chosen = np.flatnonzero(grips)
+            self._there[chosen] = self._arms.take_hold(chosen, self._objects[chosen])
+            self._held |= grips
+        moving = np.flatnonzero(~grips & ~expert)
+        if len(moving):
+            low, size = np.array(ability.low), np.array(ability.shape)
+            index = np.stack(np.unravel_index(cells[moving], ability.shape), axis=-1)
+            shift = MOVES[np.where(actions[moving] == GRIP, STAY, actions[moving])]
+            targets = low + CELL * (np.clip(index + shift, 0, size - 1) + 0.5)
+            held, grip = self._held[moving], ability.grip
+            effort = np.where(held, ability.effort if grip is None else grip.effort, ability.effort)
+            gain = np.where(held, ability.gain if grip is None else grip.gain, ability.gain)
+            self._arms.servo(moving, targets, effort, gain)
+        self._steps += 1
+        never = np.zeros(self.num_envs, dtype=bool)
+        truncated = np.full(self.num_envs, self._steps >= world.decisions)
+        info = {"success": self._arms.success.copy()}
+        return self._observation(), self._arms.reward.copy(), never, truncated, info
+
+    def _driven(self, chosen: Array) -> None:
+        """The scripted expert's own steps, as many as a decision may take."""
+        controllers = [told(self._world.ability, self._goals[i]) for i in chosen]
+        for t in range(STEPS_PER_MOVE):
+            wanted = [control(self._arms.obs[i], t) for control, i in zip(controllers, chosen, strict=True)]
+            self._arms.step(chosen, np.stack(wanted))
+
+    def _observation(self) -> Array:
+        return np.concatenate([self._arms.hand, self._held[:, None], self._objects], axis=1)
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Give back the simulations."""
+        self._arms.close()

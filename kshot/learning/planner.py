@@ -164,20 +164,20 @@ class TwoGrids:
     def n_states(self) -> int:
         return 2 * self.grid.n_states
 
-    def _crossing(self, beyond: Tensor) -> Tensor:
-        """[B, N] of the second grid's values -> [B, N]: what the crossing leads to."""
-        return torch.where(self.open, beyond.gather(1, self.landing[:, None]), ILLEGAL)
-
     def expected_next(self, values: Tensor) -> Tensor:
         here, beyond = values.chunk(2, dim=1)
-        crossing = torch.cat([self._crossing(beyond), torch.full_like(beyond, ILLEGAL)], dim=1)
+        first = torch.where(self.open, beyond.gather(1, self.landing[:, None]), ILLEGAL)
+        crossing = torch.cat([first, torch.full_like(beyond, ILLEGAL)], dim=1)
         moves = [self.grid.expected_next(half) for half in (here, beyond)]
         return torch.cat([torch.cat(moves, dim=1), crossing.unsqueeze(-1)], dim=2)
 
     def soft_next(self, values: Tensor) -> Tensor:
-        here, beyond = values.chunk(2, dim=1)
-        first = torch.logaddexp(self.grid.soft_next(here), self._crossing(beyond))
-        return torch.cat([first, self.grid.soft_next(beyond)], dim=1)
+        # Not by logaddexp: where the crossing is closed, its second derivative is inf / inf.
+        largest = values.detach().amax(dim=1, keepdim=True)
+        here, beyond = (values - largest).exp().chunk(2, dim=1)
+        crossing = self.open * beyond.gather(1, self.landing[:, None])
+        sums = [self.grid.neighbourhood_sum(here) + crossing, self.grid.neighbourhood_sum(beyond)]
+        return largest + torch.cat(sums, dim=1).log()
 
     def pushed(self, mass: Tensor) -> Tensor:
         n = self.grid.n_states

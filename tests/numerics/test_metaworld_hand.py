@@ -77,6 +77,14 @@ def test_the_planner_without_gathering_equals_the_planner_with_it(task: str) -> 
     visits = [torch.autograd.grad(values[0, :, 5].sum(), reward)[0] for values in (first, second)]
     torch.testing.assert_close(*visits, rtol=1e-10, atol=1e-12)
     assert visits[0].sum().item() == pytest.approx(2 * 13)
+    # The meta-gradient differentiates the visits again.
+    curvature = []
+    for model in (fast, slow):
+        values = planner.soft_values(reward, model, 6)[0, :, 5].sum()
+        (first_order,) = torch.autograd.grad(values, reward, create_graph=True)
+        curvature.append(torch.autograd.grad((first_order * visits[0]).sum(), reward)[0])
+    assert curvature[0].isfinite().all() and curvature[0].abs().max() > 0
+    torch.testing.assert_close(*curvature, rtol=1e-9, atol=1e-12)
     hard = [planner.hard_values(reward.detach(), model, 12) for model in (fast, slow)]
     torch.testing.assert_close(*hard)
     mass = torch.tensor(rng.random((2, fast.n_states, world.actions)))

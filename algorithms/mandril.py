@@ -18,10 +18,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from kshot.learning import irl, networks
 from kshot.learning.checks import check_finite, require_at_least_one, require_positive
+from kshot.learning.descent import descend, falling
+from kshot.learning.fine_tuning import validation_losses
 from kshot.learning.irl import Demonstrations, PlanningPolicy, reward_map
 from kshot.learning.networks import Params
 from kshot.seeding import generator, key
@@ -100,7 +102,7 @@ def adapted(
         else:
             gradient = torch.autograd.grad(loss.sum(), tensors, create_graph=order == "full")
         params = {name: x - rates[name] * g for (name, x), g in zip(params.items(), gradient, strict=True)}
-    losses.append(shown.loss(reward_map(params, shown.features)).detach())
+    losses.append(shown.loss_of(params).detach())
     return params, losses
 
 
@@ -115,10 +117,9 @@ class MandRIL:
     def __init__(self, spec: FamilySpec, settings: Settings, seed: int, device: str) -> None:
         self.settings, self._seed, self._device = settings, seed, device
         self._world = irl.world_of(spec)
-        example = self._world.features(self._world.layout(spec.observation_center[None]))
-        rng = networks.torch_generator(key(seed, "initial parameters"))
-        initial = networks.init_mlp((example.shape[-1], *settings.hidden, 1), rng)
-        self._params = {name: x.double().to(device).requires_grad_() for name, x in initial.items()}
+        sizes = (irl.features_of(spec).shape[-1], *settings.hidden, 1)
+        initial = irl.init_network(sizes, key(seed, "initial parameters"), device)
+        self._params = {name: x.requires_grad_() for name, x in initial.items()}
         log_rate = torch.tensor(settings.inner_lr, dtype=torch.float64, device=device).log()
         self._log_rates = {name: log_rate.clone().requires_grad_() for name in initial}
         self._optimizer = torch.optim.Adam(
@@ -146,10 +147,8 @@ class MandRIL:
         return Demonstrations.of(self._world, episodes, self._device)
 
     def _further(self, tasks: Sequence[Task], collect: Collect) -> Demonstrations:
-        """Demonstrations to judge adapted rewards by, in other arrangements than number 0, which is adapted to."""
         s = self.settings
-        shown = [collect.demonstrations(tasks, s.outer_demonstrations, 1 + i) for i in range(s.outer_arrangements)]
-        return self._shown(irl.joined(shown))
+        return self._shown(irl.further(collect, tasks, s.outer_demonstrations, s.outer_arrangements))
 
     def meta_step(self, tasks: Sequence[Task], collect: Collect, progress: float) -> Metrics:
         s = self.settings
@@ -159,14 +158,15 @@ class MandRIL:
 
         initial = networks.stack(self._params, len(tasks))
         phi, inner = adapted(initial, self._rates(), training, s.inner_steps, s.order)
-        loss = testing.loss(reward_map(phi, testing.features)).mean()
+        loss = testing.loss_of(phi).mean()
         check_finite("the loss of adapted rewards", loss)
         before, after = float(inner[0].mean()), float(inner[-1].mean())
         if not after <= before + RISE:
             raise FloatingPointError(f"the inner loss rose from {before:.4g} to {after:.4g} nats per step")
         with torch.no_grad():
-            prior = testing.loss(reward_map(initial, testing.features)).mean()
-        norm = self._optimise(loss, progress)
+            prior = testing.loss_of(initial).mean()
+        rates_now = [falling(lr, s.lr_end, progress) for lr in (s.lr, s.lr * s.rate_lr)]
+        norm = descend(self._optimizer, loss, rates_now, s.max_gradient_norm)
         self._iteration += 1
         rates = torch.stack(list(self._log_rates.values())).detach().exp()
         return {
@@ -179,33 +179,29 @@ class MandRIL:
             "inner_rate_max": float(rates.max()),
         }
 
-    def _optimise(self, loss: Tensor, progress: float) -> float:
-        """One step of Adam on theta and on the logarithms of the inner rates; returns the gradient's norm."""
-        s = self.settings
-        remaining = 1 - (1 - s.lr_end) * max(0.0, (progress - 0.6) / 0.4)
-        for group, factor in zip(self._optimizer.param_groups, (1.0, s.rate_lr), strict=True):
-            group["lr"] = s.lr * factor * remaining
-        self._optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        norm = nn.utils.clip_grad_norm_([*self._params.values(), *self._log_rates.values()], s.max_gradient_norm)
-        check_finite("the meta-gradient", norm)
-        self._optimizer.step()
-        return float(norm)
-
     def calibrate(self, tasks: Sequence[Task], collect: Collect) -> Metrics:
-        """Choose, for every number of shots, how many inner steps explain further demonstrations of new tasks best."""
+        """Choose, for every number of shots, how many inner steps explain further demonstrations of new tasks best.
+
+        What every number of steps gives is returned beside, also played: by each reward's best actions, which has no
+        part in the choice. A loss that is not finite is left out.
+        """
         s = self.settings
         testing = self._further(tasks, collect)
         metrics: Metrics = {}
+        adapted_to: dict[tuple[int, int], Params] = {}
         for shots in s.shots:
             training = self._shown(collect.demonstrations(tasks, shots))
             losses = {}
             for steps in s.test_steps:
-                phi = self._adapt(training, steps)
-                loss = float(testing.loss(reward_map(phi, testing.features)).mean())
-                losses[steps] = loss if loss == loss else float("inf")  # NaN: too large a step, never the best
-            self._steps[shots] = min(losses, key=losses.__getitem__)
+                adapted_to[shots, steps] = phi = self._adapt(training, steps)
+                losses[steps] = float(testing.loss_of(phi).mean())
+            self._steps[shots] = irl.least(losses, f"inner steps for {shots} demonstrations")
             metrics[f"test_steps_{shots}"] = float(self._steps[shots])
+            metrics |= validation_losses(shots, losses)
+        for (shots, steps), phi in adapted_to.items():
+            played = collect(replace(self.policy(), params=phi, greedy=True), tasks, copies=1)
+            metrics[f"validation_return_{shots}_{steps}"] = float(played.returns.mean())
+            metrics[f"validation_success_{shots}_{steps}"] = float(played.success_last.mean())
         return metrics
 
     def _adapt(self, shown: Demonstrations, steps: int) -> Params:
@@ -219,9 +215,8 @@ class MandRIL:
         """The policy whose reward is theta adapted to all demonstrations so far."""
         if not isinstance(policy, PlanningPolicy):
             raise TypeError(f"MandRIL cannot adapt a {type(policy).__name__}")
-        evidence = irl.joined([evidence] if policy.evidence is None else [policy.evidence, evidence])
-        known = [shots for shots in sorted(self._steps) if shots <= evidence.n_episodes] or [min(self._steps)]
-        phi = self._adapt(self._shown(evidence), self._steps[known[-1]])
+        evidence = irl.joined([policy.evidence, evidence])
+        phi = self._adapt(self._shown(evidence), irl.fitting(self._steps, evidence.n_episodes))
         return replace(policy, params=phi, evidence=evidence)
 
     def state_dict(self) -> dict[str, Any]:

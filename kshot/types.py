@@ -342,7 +342,11 @@ class Calibrated(Protocol):
         ...
 
     def calibrate(self, tasks: Sequence[Task], collect: Collect) -> Metrics:
-        """Choose; what was chosen is part of ``state_dict`` and returned."""
+        """Choose; what was chosen is part of ``state_dict`` and returned.
+
+        Raises:
+            FloatingPointError: every choice gives numbers that are not finite; the run counts as diverged.
+        """
         ...
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,8 +16,10 @@ from torch import Tensor
 
 from kshot.learning import networks, planner
 from kshot.learning.networks import Params
-from kshot.types import Array, Episodes, FamilySpec, Memory
+from kshot.types import Array, Collect, Episodes, FamilySpec, Memory, Task
 from kshot.worlds import World
+
+Choice = TypeVar("Choice")
 
 
 def world_of(spec: FamilySpec) -> World:
@@ -24,6 +27,18 @@ def world_of(spec: FamilySpec) -> World:
     if spec.world is None:
         raise ValueError(f"family {spec.name!r} with these settings has no known dynamics to plan with")
     return spec.world
+
+
+def features_of(spec: FamilySpec) -> Array:
+    """[S, F] or [S, A, F]: the features in one layout, for the sizes of networks."""
+    world = world_of(spec)
+    return np.asarray(world.features(world.layout(spec.observation_center[None]))[0])
+
+
+def init_network(sizes: Sequence[int], seed: int, device: str, final_scale: float = 1.0) -> Params:
+    """An MLP's initial parameters (``networks.init_mlp``) in the double precision that planning needs."""
+    initial = networks.init_mlp(sizes, networks.torch_generator(seed), final_scale)
+    return {name: x.double().to(device) for name, x in initial.items()}
 
 
 def reward_map(params: Mapping[str, Tensor], features: Tensor) -> Tensor:
@@ -73,11 +88,15 @@ class Demonstrations:
         if isinstance(self.model, planner.Stochastic):
             loss = planner.causal_loss(reward, self.model, self.states[..., :-1], self.actions)
         else:
-            loss = planner.path_loss(reward, self.model, self.states[..., 0], self._visits(reward), horizon)
+            loss = planner.path_loss(reward, self.model, self.states[..., 0], self.visits(reward), horizon)
         return loss.reshape(len(self.features), -1).mean(dim=1)
 
-    def _visits(self, like: Tensor) -> Tensor:
-        """How often each state or pair was visited, mean over the K paths."""
+    def loss_of(self, params: Mapping[str, Tensor]) -> Tensor:
+        """[T] ``loss`` of the reward that parameters, shared or stacked over tasks, give in these layouts."""
+        return self.loss(reward_map(params, self.features))
+
+    def visits(self, like: Tensor) -> Tensor:
+        """How often each state or pair was visited, mean over the K paths; of the shape of rewards ``like``."""
         visited = self.states if like.ndim == 2 else self.states[..., :-1] * like.shape[2] + self.actions
         index = visited.flatten(1)
         weight = torch.full_like(index, 1 / self.states.shape[1], dtype=like.dtype)
@@ -88,7 +107,8 @@ class Demonstrations:
 class PlanningPolicy:
     """Plans in every episode's layout with its reward and follows the soft-optimal policy, or its best action.
 
-    ``params`` are shared, or stacked over tasks once adapted; ``evidence`` is what they were adapted to.
+    ``params`` are shared, or stacked over tasks once adapted; ``evidence`` is what they were adapted to. A ``greedy``
+    policy takes its best action even where it is handed noise to sample by.
     Memory: reward [T, C, S] or [T, C, S, A], values [T, C, H + 1, S] and step [T, C].
     """
 
@@ -96,6 +116,7 @@ class PlanningPolicy:
     params: Params
     evidence: Episodes | None = None
     device: str = "cpu"
+    greedy: bool = False
 
     def start(self, n_tasks: int, n_copies: int, keys: Array | None = None) -> Memory:
         if self.evidence is not None and self.evidence.n_tasks != n_tasks:
@@ -115,7 +136,8 @@ class PlanningPolicy:
         earned = reward.unsqueeze(-1) if reward.ndim == 2 else reward
         state = torch.as_tensor(self.world.state(obs)).reshape(-1)
         q = (earned + model.expected_next(following))[torch.arange(len(step)), state]
-        choice = (q if noise is None else q + self._tensor(noise).flatten(0, 1)).argmax(dim=-1)
+        chosen_by = q if noise is None or self.greedy else q + self._tensor(noise).flatten(0, 1)
+        choice = chosen_by.argmax(dim=-1)
         log_prob = q.log_softmax(dim=-1).gather(1, choice[:, None])
         return choice.reshape(lead).cpu().numpy(), log_prob.reshape(lead).cpu().numpy(), memory
 
@@ -134,8 +156,27 @@ class PlanningPolicy:
         return {**memory, "step": np.where(done, 0, memory["step"] + 1)}
 
 
-def joined(parts: Sequence[Episodes]) -> Episodes:
-    """Demonstrations of the same tasks in one batch, in their order."""
+def joined(parts: Sequence[Episodes | None]) -> Episodes:
+    """Demonstrations of the same tasks in one batch, in their order; None stands for no demonstrations."""
+    shown = [part for part in parts if part is not None]
     return Episodes(
-        **{item.name: np.concatenate([getattr(part, item.name) for part in parts], axis=1) for item in fields(Episodes)}
+        **{item.name: np.concatenate([getattr(part, item.name) for part in shown], axis=1) for item in fields(Episodes)}
     )
+
+
+def further(collect: Collect, tasks: Sequence[Task], demonstrations: int, arrangements: int) -> Episodes:
+    """Demonstrations to judge adapted rewards by, in other arrangements than number 0, which is adapted to."""
+    return joined([collect.demonstrations(tasks, demonstrations, 1 + i) for i in range(arrangements)])
+
+
+def fitting(chosen: Mapping[int, Choice], shots: int) -> Choice:
+    """What was chosen for the largest listed number of demonstrations up to ``shots``, or else for the smallest."""
+    return chosen[max((listed for listed in chosen if listed <= shots), default=min(chosen))]
+
+
+def least(losses: Mapping[Choice, float], what: str) -> Choice:
+    """The key of the least loss. NaN and infinities never are: FloatingPointError says ``what`` gave nothing else."""
+    finite = {choice: loss for choice, loss in losses.items() if np.isfinite(loss)}
+    if not finite:
+        raise FloatingPointError(f"no choice of {what} gives a finite loss on validation tasks")
+    return min(finite, key=finite.__getitem__)

@@ -16,7 +16,7 @@ from kshot.running import build, checkpoint, provenance
 from kshot.running.evaluate import evidence_points
 from kshot.running.heartbeat import Heartbeat
 from kshot.running.rollout import rollout
-from kshot.types import Calibrated, DemonstrationFamily, Episodes, Policy, Task, TaskFamily
+from kshot.types import Calibrated, DemonstrationFamily, Episodes, Metrics, Policy, Task, TaskFamily
 
 CHECKPOINT_SECONDS = 30.0
 CHECKPOINT_SHARE = 0.05  # at most this part of the time goes into checkpoints
@@ -128,7 +128,11 @@ def _train(run: RunConfig, directory: Path, stop: checkpoint.StopRequest) -> Non
     if status == "ok" and isinstance(learner, Calibrated):
         tasks = family.tasks("validation", learner.calibration_tasks, seeding.key(run.seed, "calibration"))
         collect = Collector(family, run.seed, iteration)
-        chosen = learner.calibrate(tasks, collect)
+        chosen: Metrics = {}
+        try:
+            chosen = learner.calibrate(tasks, collect)
+        except FloatingPointError as error:
+            status, reason = "diverged", f"calibration: {error}"
         steps += collect.steps
         rows += [(iteration, steps, name, float(value)) for name, value in chosen.items()]
 

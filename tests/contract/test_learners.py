@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ import pytest
 import torch
 
 from kshot import records, seeding
-from kshot.learning.irl import PlanningPolicy
 from kshot.run_config import RunConfig
 from kshot.running import build, checkpoint
 from kshot.running import train as training
@@ -35,7 +35,8 @@ def gather(family: TaskFamily, learner: MetaLearner, policy: Policy, task_indice
     tasks = family.tasks("test", 4, 0)
     keys = seeding.split(seeding.key("evidence"), np.array(task_indices))
     chosen = [tasks[i] for i in task_indices]
-    if isinstance(family, DemonstrationFamily) and isinstance(policy, PlanningPolicy):
+    demonstrated = sys.modules[type(learner).__module__].EVIDENCE == "demonstrations"
+    if isinstance(family, DemonstrationFamily) and demonstrated:
         return family.demonstrations(chosen, learner.adaptation_episodes, keys)
     return rollout(family, policy, chosen, keys, learner.adaptation_episodes)
 

@@ -1,0 +1,34 @@
+"""The outer step of learners that are trained by Adam on demonstrations: a falling rate and a bounded gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from kshot.learning.checks import check_finite
+
+FLAT = 0.6
+"""The share of the budget in which the rate does not fall."""
+
+
+def falling(start: float, end: float, progress: float) -> float:
+    """A rate that stays at ``start`` for ``FLAT`` of the budget and then falls linearly to the share ``end`` of it."""
+    return start * (1 - (1 - end) * max(0.0, (progress - FLAT) / (1 - FLAT)))
+
+
+def descend(optimizer: torch.optim.Optimizer, loss: Tensor, rates: Sequence[float], max_norm: float) -> float:
+    """One step at the given rates, one for every group of parameters; returns the gradient's norm before the bound.
+
+    Raises:
+        FloatingPointError: the gradient is not finite; no step is taken.
+    """
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+    optimizer.zero_grad()
+    torch.autograd.backward(loss)
+    norm = nn.utils.clip_grad_norm_([x for group in optimizer.param_groups for x in group["params"]], max_norm)
+    check_finite("the meta-gradient", norm)
+    optimizer.step()
+    return float(norm)

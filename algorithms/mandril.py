@@ -23,7 +23,7 @@ from torch import Tensor
 from kshot.learning import irl, networks
 from kshot.learning.checks import check_finite, require_at_least_one, require_positive
 from kshot.learning.descent import descend, falling
-from kshot.learning.fine_tuning import validation_losses
+from kshot.learning.fine_tuning import validation_loss, validation_losses
 from kshot.learning.irl import Demonstrations, PlanningPolicy, reward_map
 from kshot.learning.networks import Params
 from kshot.seeding import generator, key
@@ -194,7 +194,7 @@ class MandRIL:
             losses = {}
             for steps in s.test_steps:
                 adapted_to[shots, steps] = phi = self._adapt(training, steps)
-                losses[steps] = float(testing.loss_of(phi).mean())
+                losses[steps] = validation_loss(testing.loss_of, phi)
             self._steps[shots] = irl.least(losses, f"inner steps for {shots} demonstrations")
             metrics[f"test_steps_{shots}"] = float(self._steps[shots])
             metrics |= validation_losses(shots, losses)

@@ -21,6 +21,11 @@ from kshot.types import Collect, Episodes, Metrics, Task
 Optimiser = Literal["gd", "adam"]
 Loss = Callable[[Params], Tensor]
 """Of parameters stacked over T tasks: [T]."""
+RUN_AWAY = 1e5
+"""A descent that has led a parameter beyond this has diverged, even if its loss is finite.
+
+Sums of rewards then come near ``planner.ILLEGAL``, and the loss, a difference of such sums, is a rounding error.
+"""
 
 
 class Tuning(Protocol):
@@ -121,8 +126,7 @@ class FineTuning:
             losses: dict[Recipe, float] = {}
             for optimiser, rate in self._grid:
                 for steps, tuned in descent(initial, loss, optimiser, rate, s.test_steps):
-                    with torch.no_grad():
-                        losses[Recipe(optimiser, rate, steps)] = float(judged(tuned).mean())
+                    losses[Recipe(optimiser, rate, steps)] = validation_loss(judged, tuned)
             best = irl.least(losses, f"rate and steps for {shots} demonstrations")
             self.recipes[shots] = best
             metrics[f"test_steps_{shots}"] = float(best.steps)
@@ -144,6 +148,14 @@ class FineTuning:
 
     def load_state_dict(self, state: Mapping[int, Mapping[str, Any]]) -> None:
         self.recipes = {shots: Recipe(**recipe) for shots, recipe in state.items()}
+
+
+@torch.no_grad()
+def validation_loss(loss: Loss, params: Params) -> float:
+    """Mean over tasks of their losses; infinite where the parameters [T, ...] of one of them have diverged."""
+    if not all((x.abs() <= RUN_AWAY).all() for x in params.values()):  # NaN is not either
+        return float("inf")
+    return float(loss(params).mean())
 
 
 def validation_losses(shots: int, losses: Mapping[int, float]) -> Metrics:

@@ -45,7 +45,7 @@ class Settings:
 
     hidden: tuple[int, ...] = (64, 64)
     shots: tuple[int, ...] = (1, 2, 5, 10)
-    gd_rates: tuple[float, ...] = (0.03, 0.1, 0.3, 0.6, 1.0)
+    gd_rates: tuple[float, ...] = (0.03, 0.1, 0.3, 1.0, 3.0)
     adam_rates: tuple[float, ...] = (3e-3, 1e-2, 3e-2)
     test_steps: tuple[int, ...] = (1, 2, 5, 10, 20, 50, 100)
     outer_demonstrations: int = 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,13 +13,15 @@ from algorithms import contextual_irl, mandril, maxent_irl, pretrained_irl
 from algorithms.contextual_irl import conditioned, encoded
 from algorithms.mandril import adapted
 from envs import bandit, gridnavi, spritegrid, tabular_mdp
-from kshot import seeding
+from kshot import records, seeding
 from kshot.learning import fine_tuning, irl, networks, planner
 from kshot.learning.fine_tuning import FineTuning, Recipe, descent
 from kshot.learning.irl import Demonstrations, reward_map
 from kshot.learning.networks import Params
+from kshot.run_config import Evaluation, RunConfig
+from kshot.running.evaluate import evaluate
 from kshot.running.rollout import rollout
-from kshot.running.train import Collector
+from kshot.running.train import Collector, train
 from kshot.types import Episodes, TaskFamily
 
 FAMILIES = {
@@ -184,6 +187,19 @@ def test_a_diverging_rate_is_never_chosen() -> None:
         learner.calibrate(tasks, Collector(family, 0, 0))
 
 
+def test_a_calibration_in_which_everything_diverges_ends_the_run_as_diverged(tmp_path: Path) -> None:
+    settings = {"gd_rates": [1e200], "adam_rates": [], "calibration_tasks": 3, "test_steps": [1, 2]}
+    evaluation = Evaluation(tasks=2, k=(0, 1))
+    run = RunConfig("trial", "gridnavi", "gridnavi", "hopeless", "maxent_irl", 0, 10, evaluation, {}, settings)
+    train(run, tmp_path)
+    record = records.read_json(run.directory(tmp_path) / "run.json")
+    assert record["status"] == "diverged"
+    assert record["reason"].startswith("calibration: no choice of rate and steps for 1 demonstrations")
+    evaluate(run, tmp_path)
+    curve = records.read_table(run.directory(tmp_path) / "curve.parquet", records.CURVE_SCHEMA)
+    assert list(curve["status"]) == ["diverged"]
+
+
 def test_other_numbers_of_demonstrations_use_the_nearest_smaller_choice() -> None:
     chosen = {2: "two", 5: "five"}
     assert [irl.fitting(chosen, shots) for shots in (1, 2, 4, 5, 100)] == ["two", "two", "two", "five", "five"]
@@ -192,7 +208,7 @@ def test_other_numbers_of_demonstrations_use_the_nearest_smaller_choice() -> Non
 def test_what_was_chosen_survives_saving() -> None:
     settings = maxent_irl.Settings()
     tuning = FineTuning(settings)
-    assert set(tuning.recipes.values()) == {Recipe("gd", 0.03, 1)}
+    assert set(tuning.recipes.values()) == {Recipe("gd", settings.gd_rates[0], 1)}
     tuning.recipes[5] = Recipe("adam", 0.01, 20)
     other = FineTuning(settings)
     other.load_state_dict(tuning.state_dict())

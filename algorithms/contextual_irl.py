@@ -39,6 +39,7 @@ class Settings:
     Attributes:
         hidden: widths of the reward network's tanh layers.
         encoder_hidden: widths of the encoder's tanh layers.
+        precision: of the networks; planning is always in double precision.
         context_size: what the encoder makes of one state; the context has twice as many numbers.
         shots: numbers of demonstrations to encode in training, one of them drawn for every meta-step; with 0 the
             context is zero, which trains the reward before any demonstration.
@@ -51,6 +52,7 @@ class Settings:
     """
 
     hidden: tuple[int, ...] = (64, 64)
+    precision: irl.Precision = "double"
     encoder_hidden: tuple[int, ...] = (64, 64)
     context_size: int = 32
     shots: tuple[int, ...] = (0, 1, 2, 5, 10)
@@ -72,7 +74,7 @@ class Settings:
 
 def encoded(encoder: Mapping[str, Tensor], shown: Demonstrations) -> Tensor:
     """[T, 2 C] the context: mean embeddings of what was visited and of all states, or of all pairs."""
-    flat = shown.features.flatten(0, 1)  # [T * M, S, F] or [T * M, S, A, F]
+    flat = shown.features.flatten(0, 1).to(encoder["weight_0"].dtype)  # [T * M, S, F] or [T * M, S, A, F]
     embedding = networks.mlp(encoder, flat.flatten(1, -2))  # [T * M, N, C]
     visits = shown.visits(flat.new_zeros(flat.shape[:-1])).flatten(1)
     share = visits / visits.sum(dim=1, keepdim=True)
@@ -105,7 +107,10 @@ class ContextualIRL:
         size, context = irl.features_of(spec).shape[-1], 2 * settings.context_size
         sizes = {"encoder": (size, *settings.encoder_hidden, settings.context_size)}
         sizes["reward"] = (size + context, *settings.hidden, 1)
-        self._params = {net: irl.init_network(shape, key(seed, net), device) for net, shape in sizes.items()}
+        self._params = {
+            net: irl.init_network(shape, key(seed, net), device, precision=settings.precision)
+            for net, shape in sizes.items()
+        }
         self._optimizer = torch.optim.Adam(
             [x.requires_grad_() for params in self._params.values() for x in params.values()], lr=settings.lr
         )
@@ -121,7 +126,7 @@ class ContextualIRL:
     def _given(self, shown: Demonstrations | None) -> Params:
         """The reward given demonstrations; without any the context is zero, for any number of tasks."""
         if shown is None:
-            context = torch.zeros(1, 2 * self.settings.context_size, dtype=torch.float64, device=self._device)
+            context = self._params["reward"]["bias_0"].new_zeros(1, 2 * self.settings.context_size)
         else:
             context = encoded(self._params["encoder"], shown)
         return conditioned(self._params["reward"], context)

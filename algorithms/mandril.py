@@ -42,6 +42,7 @@ class Settings:
 
     Attributes:
         hidden: widths of the reward network's tanh layers.
+        precision: of the reward network; planning is always in double precision.
         shots: numbers of demonstrations to adapt to in training, one of them drawn for every meta-step.
         outer_demonstrations: further demonstrations per task and arrangement that the adapted reward has to explain.
         outer_arrangements: in how many other arrangements of each task, where a family has several.
@@ -59,6 +60,7 @@ class Settings:
     """
 
     hidden: tuple[int, ...] = (64, 64)
+    precision: irl.Precision = "double"
     shots: tuple[int, ...] = (1, 2, 5, 10)
     outer_demonstrations: int = 2
     outer_arrangements: int = 2
@@ -83,26 +85,32 @@ class Settings:
                 raise ValueError(f"{name} must be numbers from 1 on, got {getattr(self, name)}")
 
 
+def inner_step(
+    params: Params, rates: Mapping[str, Tensor], shown: Demonstrations, order: Order
+) -> tuple[Params, Tensor]:
+    """A gradient step on each task's demonstrations (Algorithm 1, line 8): parameters [T, ...], and losses [T] before.
+
+    ``params`` are stacked over tasks.
+    """
+    reward = reward_map(params, shown.features)
+    loss = shown.loss(reward)
+    tensors = list(params.values())
+    if order == "detached_planner":
+        (excess,) = torch.autograd.grad(loss.sum(), reward, retain_graph=True)  # E[visits] - visits, a constant
+        gradient = torch.autograd.grad(reward, tensors, grad_outputs=excess, create_graph=True)
+    else:
+        gradient = torch.autograd.grad(loss.sum(), tensors, create_graph=order == "full")
+    return {name: x - rates[name] * g for (name, x), g in zip(params.items(), gradient, strict=True)}, loss.detach()
+
+
 def adapted(
     params: Params, rates: Mapping[str, Tensor], shown: Demonstrations, steps: int, order: Order
 ) -> tuple[Params, list[Tensor]]:
-    """Parameters [T, ...] after inner steps on each task's demonstrations (Algorithm 1, line 8), and the losses [T].
-
-    ``params`` are stacked over tasks. The losses are those before every step and after the last.
-    """
+    """Parameters [T, ...] after inner steps from those stacked over tasks, and the losses [T] before every step."""
     losses = []
     for _ in range(steps):
-        reward = reward_map(params, shown.features)
-        loss = shown.loss(reward)
-        losses.append(loss.detach())
-        tensors = list(params.values())
-        if order == "detached_planner":
-            (excess,) = torch.autograd.grad(loss.sum(), reward, retain_graph=True)  # E[visits] - visits, a constant
-            gradient = torch.autograd.grad(reward, tensors, grad_outputs=excess, create_graph=True)
-        else:
-            gradient = torch.autograd.grad(loss.sum(), tensors, create_graph=order == "full")
-        params = {name: x - rates[name] * g for (name, x), g in zip(params.items(), gradient, strict=True)}
-    losses.append(shown.loss_of(params).detach())
+        params, loss = inner_step(params, rates, shown, order)
+        losses.append(loss)
     return params, losses
 
 
@@ -118,7 +126,7 @@ class MandRIL:
         self.settings, self._seed, self._device = settings, seed, device
         self._world = irl.world_of(spec)
         sizes = (irl.features_of(spec).shape[-1], *settings.hidden, 1)
-        initial = irl.init_network(sizes, key(seed, "initial parameters"), device)
+        initial = irl.init_network(sizes, key(seed, "initial parameters"), device, precision=settings.precision)
         self._params = {name: x.requires_grad_() for name, x in initial.items()}
         log_rate = torch.tensor(settings.inner_lr, dtype=torch.float64, device=device).log()
         self._log_rates = {name: log_rate.clone().requires_grad_() for name in initial}
@@ -160,11 +168,11 @@ class MandRIL:
         phi, inner = adapted(initial, self._rates(), training, s.inner_steps, s.order)
         loss = testing.loss_of(phi).mean()
         check_finite("the loss of adapted rewards", loss)
-        before, after = float(inner[0].mean()), float(inner[-1].mean())
+        with torch.no_grad():
+            before, after = float(inner[0].mean()), float(training.loss_of(phi).mean())
+            prior = testing.loss_of(initial).mean()
         if not after <= before + RISE:
             raise FloatingPointError(f"the inner loss rose from {before:.4g} to {after:.4g} nats per step")
-        with torch.no_grad():
-            prior = testing.loss_of(initial).mean()
         rates_now = [falling(lr, s.lr_end, progress) for lr in (s.lr, s.lr * s.rate_lr)]
         norm = descend(self._optimizer, loss, rates_now, s.max_gradient_norm)
         self._iteration += 1
@@ -191,10 +199,9 @@ class MandRIL:
         adapted_to: dict[tuple[int, int], Params] = {}
         for shots in s.shots:
             training = self._shown(collect.demonstrations(tasks, shots))
-            losses = {}
-            for steps in s.test_steps:
-                adapted_to[shots, steps] = phi = self._adapt(training, steps)
-                losses[steps] = validation_loss(testing.loss_of, phi)
+            way = self._adapt(training, max(s.test_steps))
+            adapted_to |= {(shots, steps): way[steps] for steps in s.test_steps}
+            losses = {steps: validation_loss(testing.loss_of, way[steps]) for steps in s.test_steps}
             self._steps[shots] = irl.least(losses, f"inner steps for {shots} demonstrations")
             metrics[f"test_steps_{shots}"] = float(self._steps[shots])
             metrics |= validation_losses(shots, losses)
@@ -204,19 +211,22 @@ class MandRIL:
             metrics[f"validation_success_{shots}_{steps}"] = float(played.success_last.mean())
         return metrics
 
-    def _adapt(self, shown: Demonstrations, steps: int) -> Params:
+    def _adapt(self, shown: Demonstrations, steps: int) -> list[Params]:
+        """Parameters before the first and after each of the inner steps; no gradient goes through them at test."""
         initial = {name: x.detach() for name, x in networks.stack(self._params, len(shown.features)).items()}
         params = {name: x.clone().requires_grad_() for name, x in initial.items()}
         rates = {name: x.detach() for name, x in self._rates().items()}
-        phi, _ = adapted(params, rates, shown, steps, "first")  # at test no gradient is taken through the steps
-        return {name: x.detach() for name, x in phi.items()}
+        way = [params]
+        for _ in range(steps):
+            way.append(inner_step(way[-1], rates, shown, "first")[0])
+        return [{name: x.detach() for name, x in phi.items()} for phi in way]
 
     def adapt(self, policy: Policy, evidence: Episodes) -> PlanningPolicy:
         """The policy whose reward is theta adapted to all demonstrations so far."""
         if not isinstance(policy, PlanningPolicy):
             raise TypeError(f"MandRIL cannot adapt a {type(policy).__name__}")
         evidence = irl.joined([policy.evidence, evidence])
-        phi = self._adapt(self._shown(evidence), irl.fitting(self._steps, evidence.n_episodes))
+        phi = self._adapt(self._shown(evidence), irl.fitting(self._steps, evidence.n_episodes))[-1]
         return replace(policy, params=phi, evidence=evidence)
 
     def state_dict(self) -> dict[str, Any]:

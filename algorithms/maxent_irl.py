@@ -34,6 +34,7 @@ class Settings:
 
     Attributes:
         hidden: widths of the reward network's tanh layers; none gives a linear reward.
+        precision: of the reward network; planning is always in double precision.
         shots: numbers of demonstrations that fine-tuning is chosen for; others use the nearest smaller one's.
         gd_rates: rates of gradient descent to choose from.
         adam_rates: rates of Adam to choose from.
@@ -44,6 +45,7 @@ class Settings:
     """
 
     hidden: tuple[int, ...] = (64, 64)
+    precision: irl.Precision = "double"
     shots: tuple[int, ...] = (1, 2, 5, 10)
     gd_rates: tuple[float, ...] = (0.03, 0.1, 0.3, 1.0, 3.0)
     adam_rates: tuple[float, ...] = (3e-3, 1e-2, 3e-2)
@@ -68,7 +70,7 @@ class MaxEntIRL:
         self.settings, self._device = settings, device
         self._world = irl.world_of(spec)
         sizes = (irl.features_of(spec).shape[-1], *settings.hidden, 1)
-        self._params = irl.init_network(sizes, key(seed, "initial parameters"), device)
+        self._params = irl.init_network(sizes, key(seed, "initial parameters"), device, precision=settings.precision)
         self._tuning = FineTuning(settings)
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ from kshot.types import Array, Collect, Episodes, FamilySpec, Memory, Task
 from kshot.worlds import World
 
 Choice = TypeVar("Choice")
+Precision = Literal["double", "single"]
+"""Of reward networks: single takes half the time where the network, on many states, is what costs."""
 
 
 def world_of(spec: FamilySpec) -> World:
@@ -35,16 +37,23 @@ def features_of(spec: FamilySpec) -> Array:
     return np.asarray(world.features(world.layout(spec.observation_center[None]))[0])
 
 
-def init_network(sizes: Sequence[int], seed: int, device: str, final_scale: float = 1.0) -> Params:
-    """An MLP's initial parameters (``networks.init_mlp``) in the double precision that planning needs."""
+def init_network(
+    sizes: Sequence[int], seed: int, device: str, final_scale: float = 1.0, precision: Precision = "double"
+) -> Params:
+    """An MLP's initial parameters (``networks.init_mlp``) on a device, in double or single precision."""
     initial = networks.init_mlp(sizes, networks.torch_generator(seed), final_scale)
-    return {name: x.double().to(device) for name, x in initial.items()}
+    return {
+        name: x.to(device, torch.float64 if precision == "double" else torch.float32) for name, x in initial.items()
+    }
 
 
 def reward_map(params: Mapping[str, Tensor], features: Tensor) -> Tensor:
-    """Rewards of features [T, M, ..., F], with parameters shared or stacked over tasks: [T * M, ...]."""
-    flat = features.flatten(1, -2)
-    return networks.mlp(params, flat).reshape(-1, *features.shape[2:-1])
+    """Rewards of features [T, M, ..., F], with parameters shared or stacked over tasks: [T * M, ...].
+
+    They are worked out in the parameters' precision; planning with them needs double precision.
+    """
+    flat = features.flatten(1, -2).to(params["weight_0"].dtype)
+    return networks.mlp(params, flat).reshape(-1, *features.shape[2:-1]).double()
 
 
 @dataclass(frozen=True)
@@ -105,10 +114,11 @@ class Demonstrations:
 
 @dataclass(frozen=True)
 class PlanningPolicy:
-    """Plans in every episode's layout with its reward and follows the soft-optimal policy, or its best action.
+    """Plans in every episode's layout with its reward: the soft-optimal policy, sampled, or what is best by the reward.
 
-    ``params`` are shared, or stacked over tasks once adapted; ``evidence`` is what they were adapted to. A ``greedy``
-    policy takes its best action even where it is handed noise to sample by.
+    The best is planned by hard value iteration: with deterministic dynamics, the most probable of all paths. It is
+    taken without noise, and by a ``greedy`` policy always; its log-probability is reported as 0.
+    ``params`` are shared, or stacked over tasks once adapted; ``evidence`` is what they were adapted to.
     Memory: reward [T, C, S] or [T, C, S, A], values [T, C, H + 1, S] and step [T, C].
     """
 
@@ -125,31 +135,31 @@ class PlanningPolicy:
 
     @torch.no_grad()
     def act(self, obs: Array, memory: Memory, noise: Array | None) -> tuple[Array, Array, Memory]:
-        lead = obs.shape[:2]
+        lead, best = obs.shape[:2], noise is None or self.greedy
         step = memory["step"].reshape(-1)
         layout = self.world.layout(obs).reshape(len(step), -1)
         model = planner.model_of(self.world.dynamics(layout), self.device)
         if (step == 0).any():
-            memory = {**memory, **self._plan(layout, lead, model)}
+            memory = {**memory, **self._plan(layout, lead, model, best)}
         reward = self._tensor(memory["reward"]).flatten(0, 1)
         following = self._tensor(memory["values"]).flatten(0, 1)[torch.arange(len(step)), torch.as_tensor(step) + 1]
         earned = reward.unsqueeze(-1) if reward.ndim == 2 else reward
         state = torch.as_tensor(self.world.state(obs)).reshape(-1)
         q = (earned + model.expected_next(following))[torch.arange(len(step)), state]
-        chosen_by = q if noise is None or self.greedy else q + self._tensor(noise).flatten(0, 1)
-        choice = chosen_by.argmax(dim=-1)
-        log_prob = q.log_softmax(dim=-1).gather(1, choice[:, None])
+        choice = (q if best else q + self._tensor(noise).flatten(0, 1)).argmax(dim=-1)
+        log_prob = torch.zeros(len(q)) if best else q.log_softmax(dim=-1).gather(1, choice[:, None])
         return choice.reshape(lead).cpu().numpy(), log_prob.reshape(lead).cpu().numpy(), memory
 
-    def _plan(self, layout: Array, lead: tuple[int, ...], model: planner.Model) -> Memory:
+    def _plan(self, layout: Array, lead: tuple[int, ...], model: planner.Model, best: bool) -> Memory:
         features = self._tensor(self.world.features(layout))
         reward = reward_map(self.params, features.reshape(*lead, *features.shape[1:]))
-        values = planner.soft_values(reward, model, self.world.decisions).movedim(0, 1)
+        iteration = planner.hard_values if best else planner.soft_values
+        values = iteration(reward, model, self.world.decisions).movedim(0, 1)
         return {
             name: x.reshape(*lead, *x.shape[1:]).cpu().numpy() for name, x in (("reward", reward), ("values", values))
         }
 
-    def _tensor(self, array: Array) -> Tensor:
+    def _tensor(self, array: Array | None) -> Tensor:
         return torch.as_tensor(np.array(array), dtype=torch.float64, device=self.device)
 
     def observe(self, memory: Memory, action: Array, reward: Array, done: Array) -> Memory:

@@ -27,7 +27,7 @@ from kshot.learning.fine_tuning import validation_loss, validation_losses
 from kshot.learning.irl import Demonstrations, PlanningPolicy, reward_map
 from kshot.learning.networks import Params
 from kshot.seeding import generator, key
-from kshot.types import ActionKind, Collect, Episodes, Evidence, FamilySpec, Metrics, Policy, Task
+from kshot.types import ActionKind, Array, Collect, Episodes, Evidence, FamilySpec, Metrics, Policy, Task
 
 EVIDENCE: Evidence = "demonstrations"
 ACTIONS: frozenset[ActionKind] = frozenset({"discrete"})
@@ -228,6 +228,10 @@ class MandRIL:
         evidence = irl.joined([policy.evidence, evidence])
         phi = self._adapt(self._shown(evidence), irl.fitting(self._steps, evidence.n_episodes))[-1]
         return replace(policy, params=phi, evidence=evidence)
+
+    def explain(self, policy: Policy, demonstrations: Episodes) -> Array:
+        """See ``kshot.types.Explains``."""
+        return irl.explain(policy, demonstrations)
 
     def state_dict(self) -> dict[str, Any]:
         return {

@@ -32,7 +32,12 @@ def optimal_values(model: MDP, horizon: int) -> Array:
 
 def optimal_actions(model: MDP, horizon: int) -> Array:
     """[H, B, S] the best action at every step; the first of equals."""
-    return np.stack([action_values(model, later).argmax(axis=-1) for later in optimal_values(model, horizon)[1:]])
+    return actions_by(model, optimal_values(model, horizon))
+
+
+def actions_by(model: MDP, values: Array) -> Array:
+    """[H, B, S] the best action at every step by the values [H + 1, B, S] of where it leads; the first of equals."""
+    return np.stack([action_values(model, later).argmax(axis=-1) for later in values[1:]])
 
 
 def expected_return(model: MDP, policy: Array) -> Array:

@@ -111,6 +111,24 @@ def table_values(reward: Array, successor: Array, horizon: int) -> Array:
     return np.stack(values[::-1])
 
 
+def box_values(reward: Array, horizon: int) -> Array:
+    """[B, X, Y] the largest return from the first of ``horizon`` steps on, for rewards [B, X, Y] of cells.
+
+    The same as ``table_values(...)[0]`` where actions are all moves of -1, 0 or 1 along both axes: the best neighbour
+    is then the best of each axis in turn, which needs no table and is an order of magnitude faster.
+    """
+    value = reward
+    for _ in range(horizon):
+        best = value
+        for axis in (1, 2):
+            line = np.moveaxis(best, axis, 1)
+            padded = np.pad(line, ((0, 0), (1, 1), (0, 0)), constant_values=-np.inf)
+            line = np.maximum(np.maximum(padded[:, :-2], line), padded[:, 2:])
+            best = np.moveaxis(line, 1, axis)
+        value = reward + best
+    return value
+
+
 def table_policy(reward: Array, successor: Array, horizon: int) -> Array:
     """[H, B, S, A] the soft-optimal policy for rewards [B, S] of states, all dynamics being ``successor`` [S, A]."""
     value, policy = reward, []

@@ -157,7 +157,7 @@ class BanditVectorEnv(VectorEnv[Array, Array, Array]):
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._means = means
-        self._good = _good(means)
+        self._good, self._best = _good(means), means.max(axis=1)
         self._rows = np.arange(self.num_envs)
         self._streams = Streams("bandit", self.num_envs, "the rewards")
 
@@ -166,7 +166,7 @@ class BanditVectorEnv(VectorEnv[Array, Array, Array]):
     ) -> tuple[Array, dict[str, Any]]:
         """Begin the next episode; see ``Streams.reset`` for ``seed`` and what is refused."""
         self._streams.reset(seed)
-        return np.ones((self.num_envs, 1)), {}
+        return np.ones((self.num_envs, 1)), {"optimal_return": self._best}
 
     def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
         """Pull one arm each; ``actions`` is [N] int. Reward is 0.0 or 1.0 and every episode terminates."""

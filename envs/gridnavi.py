@@ -182,6 +182,9 @@ class GridNaviVectorEnv(VectorEnv[Array, Array, Array]):
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._goals = goals
         self._horizon = horizon
+        best = np.zeros((grid.SIDE, grid.SIDE))
+        best[tuple(np.transpose(grid.GOALS))] = [grid.known_return(goal, horizon) for goal in grid.GOALS]
+        self._optimal_return = best[goals[:, 0], goals[:, 1]]
         self._cell = np.zeros_like(goals)
         self._step = 0
 
@@ -189,7 +192,7 @@ class GridNaviVectorEnv(VectorEnv[Array, Array, Array]):
         """Put every agent at (0, 0); ``seed`` is accepted and has nothing to decide."""
         self._cell = np.zeros_like(self._goals)
         self._step = 0
-        return self._cell.astype(np.float64), {}
+        return self._cell.astype(np.float64), {"optimal_return": self._optimal_return}
 
     def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
         """``actions`` is [N] int; episodes end by the time limit only, and the goal pays at every step on it."""

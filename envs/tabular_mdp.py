@@ -182,7 +182,9 @@ class TabularMDPVectorEnv(VectorEnv[Array, Array, Array]):
         self._task = np.repeat(np.arange(tasks), copies)
         self._cumulative = model.probability.cumsum(axis=-1)
         self._reward = model.reward
-        self._best = planning.optimal_actions(model, horizon)  # [H, T, S]
+        values = planning.optimal_values(model, horizon)  # [H + 1, T, S]
+        self._best = planning.actions_by(model, values)  # [H, T, S]
+        self._optimal_return = values[0, self._task, 0]
         self._horizon = horizon
         self._streams = Streams("tabular_mdp", self.num_envs, "transitions and rewards")
         self._step = 0
@@ -195,7 +197,7 @@ class TabularMDPVectorEnv(VectorEnv[Array, Array, Array]):
         self._streams.reset(seed)
         self._step = 0
         self._state = np.zeros(self.num_envs, dtype=np.int64)
-        return self._observation(), {}
+        return self._observation(), {"optimal_return": self._optimal_return}
 
     def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
         """``actions`` is [N] int. A success is an action that is optimal in this state at this time, the task known."""

@@ -74,6 +74,7 @@ class FamilySpec:
     ``shared_tasks`` is True where there are so few tasks that all splits hold all of them: what is unknown to a learner
     is then which one it plays, and its score says nothing about tasks it was not trained on.
     ``world`` is what planners may know, None where there is no finite model of the family.
+    ``stages`` names how far an episode can get, from the least to the most; empty where a family does not say.
     """
 
     name: str
@@ -87,6 +88,7 @@ class FamilySpec:
     observation_scale: Array = field(default_factory=lambda: np.ones(0))
     shared_tasks: bool = False
     world: World | None = None
+    stages: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, fill in (("observation_center", 0.0), ("observation_scale", 1.0)):
@@ -126,6 +128,10 @@ class Episodes:
         final_obs: [T, E, D] observation after the last step taken.
         training_reward: [T, E, H] float, what a learner may optimise in meta-training where a family offers a denser
             signal than the reward; the reward itself everywhere else, and by default. Evidence is always ``reward``.
+        optimal_return: [T, E] float, the largest expected return of the episode, by a policy that knows the task; NaN
+            where nobody knows it, and by default. It is for judging: no learner may look at it.
+        stage: [T, E] int, the furthest of ``FamilySpec.stages`` that the episode got to; -1 where a family has none,
+            and by default.
 
     Episodes of one task that share a memory (a trial) are adjacent and in order.
 
@@ -143,16 +149,24 @@ class Episodes:
     success: Array
     final_obs: Array
     training_reward: Array = field(default_factory=lambda: np.zeros(0))
+    optimal_return: Array = field(default_factory=lambda: np.zeros(0))
+    stage: Array = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     def __post_init__(self) -> None:
-        if self.training_reward.size == 0:
-            object.__setattr__(self, "training_reward", self.reward)
+        lead = self.reward.shape[:2]
+        defaults = (("training_reward", self.reward), ("optimal_return", np.full(lead, np.nan)))
+        for name, default in (*defaults, ("stage", np.full(lead, -1))):
+            if getattr(self, name).size == 0:
+                object.__setattr__(self, name, default)
         if self.obs.ndim != 4:
             raise ValueError(f"obs has shape {self.obs.shape}, expected [task, episode, time, obs_dim]")
         steps = self.obs.shape[:3]
         for name in ("reward", "terminated", "truncated", "mask", "log_prob", "success", "training_reward"):
             if getattr(self, name).shape != steps:
                 raise ValueError(f"{name} has shape {getattr(self, name).shape}, expected {steps}")
+        for name in ("optimal_return", "stage"):
+            if getattr(self, name).shape != steps[:2]:
+                raise ValueError(f"{name} has shape {getattr(self, name).shape}, expected {steps[:2]}")
         if self.action.shape[:3] != steps:
             raise ValueError(f"action has shape {self.action.shape}, expected {steps} first")
         if self.final_obs.shape != (steps[0], steps[1], self.obs.shape[3]):
@@ -350,6 +364,19 @@ class Calibrated(Protocol):
         ...
 
 
+@runtime_checkable
+class Explains(Protocol):
+    """What a learner fed with demonstrations has besides that can say how likely an expert's decisions are."""
+
+    def explain(self, policy: Policy, demonstrations: Episodes) -> Array:
+        """[T] mean log-likelihood per decision, in nats, of demonstrations that ``policy`` has not adapted to.
+
+        ``policy`` is this learner's own ``policy()`` or a result of ``adapt`` for the same T tasks. What has no
+        decision in an episode, such as steps in which an expert has no choice, does not count.
+        """
+        ...
+
+
 ReferencePolicy = Callable[[Sequence[Task]], Policy]
 
 
@@ -394,8 +421,11 @@ class TaskFamily(Protocol):
 
         ``reset(seed=list)`` takes one integer per sub-environment for the environment's own randomness; ``reset()``
         starts the next episode of the same tasks. ``info["success"]`` of ``step`` is a bool array. Out-of-range
-        actions are clipped. Stepping a sub-environment that has ended is allowed and meaningless. An array
-        ``info["training_reward"]`` is optional (see ``Episodes``).
+        actions are clipped. Stepping a sub-environment that has ended is allowed and meaningless.
+
+        Optional arrays [N] (see ``Episodes``): ``info["optimal_return"]`` of ``reset``, the largest expected return of
+        the episode that begins there; ``info["training_reward"]`` of ``step``; ``info["stage"]`` of ``step``, how far
+        the episode has got, as an index of ``spec.stages``.
         """
         ...
 

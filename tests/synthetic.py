@@ -36,6 +36,8 @@ class Family:
     high: float = 1.0
     binary: bool = False
     known: Mapping[str, float] = field(default_factory=dict)
+    best: float = float("nan")  # the best possible return of every episode
+    stages: tuple[str, ...] = ()
 
 
 BANDIT = Family(
@@ -57,13 +59,16 @@ LEARNERS = {
     "pearl": (0.12, 0.80, 0.09),
     "untrained": (0.02, 0.02, 0.01),
 }
-REFERENCES = {"random": 0.0, "task_blind": 0.35, "oracle": 1.0}
+# Shown demonstrations, not rewards.
+DEMONSTRATED = {"mandril": (0.10, 0.90, 0.03), "maxent_irl": (0.05, 0.60, 0.03)}
+REFERENCES = {"random": 0.0, "task_blind": 0.35, "oracle": 1.0, "thompson": 0.8}
+LEARNING = ("thompson",)
 
 
 def runs_of(
     families: Sequence[Family],
     learners: Sequence[str] = tuple(LEARNERS),
-    references: Sequence[str] = tuple(REFERENCES),
+    references: Sequence[str] = tuple(REFERENCES)[:3],
     seeds: int = 5,
     suite: str = "made-up",
 ) -> list[RunConfig]:
@@ -121,10 +126,13 @@ def write_run(
         "headline": family.headline,
         "action_kind": "continuous",
         "references": dict(family.known),
+        "stages": list(family.stages),
+        "trial_memory": run.algorithm in LEARNING,
     }
     records.write_json(folder / "evaluate.json", common | {"env_steps": 5_000, "family": info})
     if run.kind == "algorithm":
-        records.write_json(folder / "run.json", common | {"env_steps": run.steps, "iterations": 50} | extra)
+        shown = {"evidence": "demonstrations" if run.algorithm_module in DEMONSTRATED else "rollouts"}
+        records.write_json(folder / "run.json", common | shown | {"env_steps": run.steps, "iterations": 50} | extra)
         records.write_table(folder / "train.parquet", training(family, run), records.TRAIN_SCHEMA)
     return folder
 
@@ -140,7 +148,7 @@ def curve(family: Family, run: RunConfig) -> pd.DataFrame:
         share, lift, points, played = REFERENCES[run.algorithm], 0.0, (0,), [(0, 10)]
         ease = ease * (run.algorithm == "task_blind")
     else:
-        start, end, spread = LEARNERS[run.algorithm]
+        start, end, spread = (LEARNERS | DEMONSTRATED)[run.algorithm]
         shift = rng.normal(0, spread)
         share, lift, points = start + shift / 3, end - start + shift * 2 / 3, family.k
         block = 10 if run.algorithm in ("maml", "fomaml") else 1
@@ -175,6 +183,15 @@ def curve(family: Family, run: RunConfig) -> pd.DataFrame:
                     "success_any": any_step,
                     "success_last": last,
                     "first_success": np.where(any_step, rng.integers(1, family.horizon + 1, size), -1),
+                    "optimal_return": family.best,
+                    "held_out_log_likelihood": (
+                        np.repeat(level[::n] - 2.0, n) if run.algorithm in DEMONSTRATED and mode == "mean" else np.nan
+                    ),
+                    "stage": (
+                        np.minimum((level + 0.1) * len(family.stages), len(family.stages) - 1).astype(int)
+                        if family.stages
+                        else -1
+                    ),
                 }
             )
             frames.append(frame)
@@ -195,7 +212,7 @@ def curve(family: Family, run: RunConfig) -> pd.DataFrame:
 def training(family: Family, run: RunConfig, iterations: int = 50) -> pd.DataFrame:
     """A run's training record: the mean return before and after adaptation, and a loss."""
     rng = generator("synthetic-training", run.family, run.algorithm, run.seed)
-    start, end, _ = LEARNERS[run.algorithm]
+    start, end, _ = (LEARNERS | DEMONSTRATED)[run.algorithm]
     progress = 1 - np.exp(-np.arange(iterations) / (iterations / 4))
     rows = []
     for metric, share in (("return", start * progress), ("return_adapted", end * progress)):

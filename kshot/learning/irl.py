@@ -16,7 +16,7 @@ from torch import Tensor
 
 from kshot.learning import networks, planner
 from kshot.learning.networks import Params
-from kshot.types import Array, Collect, Episodes, FamilySpec, Memory, Task
+from kshot.types import Array, Collect, Episodes, FamilySpec, Memory, Policy, Task
 from kshot.worlds import World
 
 Choice = TypeVar("Choice")
@@ -104,6 +104,15 @@ class Demonstrations:
         """[T] ``loss`` of the reward that parameters, shared or stacked over tasks, give in these layouts."""
         return self.loss(reward_map(params, self.features))
 
+    def log_likelihood(self, reward: Tensor) -> Tensor:
+        """[T] mean over paths and decisions of log pi(a | s) under reward maps as in ``loss``, in nats.
+
+        ``loss`` divides a path's log-likelihood by its states where dynamics are deterministic, this by its decisions.
+        """
+        horizon = self.actions.shape[2]
+        counted = horizon if isinstance(self.model, planner.Stochastic) else horizon + 1
+        return -self.loss(reward) * (counted / horizon)
+
     def visits(self, like: Tensor) -> Tensor:
         """How often each state or pair was visited, mean over the K paths; of the shape of rewards ``like``."""
         visited = self.states if like.ndim == 2 else self.states[..., :-1] * like.shape[2] + self.actions
@@ -164,6 +173,20 @@ class PlanningPolicy:
 
     def observe(self, memory: Memory, action: Array, reward: Array, done: Array) -> Memory:
         return {**memory, "step": np.where(done, 0, memory["step"] + 1)}
+
+
+@torch.no_grad()
+def explain(policy: Policy, demonstrations: Episodes) -> Array:
+    """[T] how likely a ``PlanningPolicy`` finds an expert's decisions (``kshot.types.Explains``).
+
+    Raises:
+        TypeError: the policy is of another kind.
+    """
+    if not isinstance(policy, PlanningPolicy):
+        raise TypeError(f"a {type(policy).__name__} has no reward that could explain demonstrations")
+    shown = Demonstrations.of(policy.world, demonstrations, policy.device)
+    found: Array = shown.log_likelihood(reward_map(policy.params, shown.features)).cpu().numpy()
+    return found
 
 
 def joined(parts: Sequence[Episodes | None]) -> Episodes:

@@ -22,10 +22,25 @@ from kshot.run_config import RunConfig
 from kshot.running import build, checkpoint, provenance
 from kshot.running.heartbeat import Heartbeat
 from kshot.running.rollout import rollout
-from kshot.types import Array, DemonstrationFamily, Episodes, MetaLearner, Mode, Policy, Task, TaskFamily, TrialPolicy
+from kshot.types import (
+    Array,
+    DemonstrationFamily,
+    Episodes,
+    Explains,
+    MetaLearner,
+    Mode,
+    Policy,
+    Task,
+    TaskFamily,
+    TrialPolicy,
+)
 
 TASK_CHUNK = 1000
 """Tasks evaluated side by side at most. It bounds memory; results do not depend on who shares a chunk."""
+HELD_OUT = 8
+"""Demonstrations per task that an adapted learner has to explain."""
+HELD_OUT_ARRANGEMENT = 1
+"""In other surroundings than those adapted to, which are number 0; families without arrangements ignore it."""
 
 
 def evidence_points(learner: MetaLearner, points: Sequence[int]) -> list[int]:
@@ -57,9 +72,18 @@ def evaluate(run: RunConfig, root: Path) -> None:
         family = build.family(run)
         tasks = _frozen_tasks(run, family)
         recorder = _Recorder(run, tasks)
+        spec = family.spec
+        information: dict[str, Any] = {
+            "horizon": spec.horizon,
+            "episodes_per_trial": spec.episodes_per_trial,
+            "headline": build.headline(run),
+            "action_kind": spec.action_kind,
+            "references": _known_values(family, tasks),
+            "stages": list(spec.stages),
+        }
         if run.kind == "reference":
             status, reason = "ok", ""
-            _evaluate_reference(run, family, tasks, recorder, directory)
+            information["trial_memory"] = _evaluate_reference(run, family, tasks, recorder, directory)
         else:
             model = checkpoint.load_model(directory / checkpoint.MODEL, run)
             status, reason = model["status"], model["reason"]
@@ -70,14 +94,6 @@ def evaluate(run: RunConfig, root: Path) -> None:
             else:
                 recorder.diverged()
         records.write_table(directory / "curve.parquet", recorder.frame(), records.CURVE_SCHEMA)
-        spec = family.spec
-        information = {
-            "horizon": spec.horizon,
-            "episodes_per_trial": spec.episodes_per_trial,
-            "headline": build.headline(run),
-            "action_kind": spec.action_kind,
-            "references": _known_values(family, tasks),
-        }
         provenance_record = provenance.collect(
             run,
             status=status,
@@ -113,20 +129,21 @@ def _evaluate_learner(
     blocks = points[-1] // block + 1
     total = len(tasks) * (blocks * block + len(points) * run.evaluation.mean_episodes)
     heartbeat = Heartbeat(directory, "evaluate", total, "episodes")
+    shows = _shows(run, family)
     for first, chunk in _chunks(tasks, family, max(block, run.evaluation.mean_episodes)):
         policy: Policy = learner.policy()
         consumed = np.zeros(len(chunk), dtype=np.int64)
+        explain = _explainer(run, family, learner, chunk, first)
         for update in range(blocks):
             k = update * block
             heartbeat.beat("evaluating", recorder.episodes)
             play = _player(run, family, chunk, first, k)
             if k in points:
-                recorder.add(play(policy, run.evaluation.mean_episodes, "mean"), first, k, update, consumed, "mean")
-            if isinstance(family, DemonstrationFamily) and build.evidence(run) == "demonstrations":
+                scored = play(policy, run.evaluation.mean_episodes, "mean")
+                recorder.add(scored, first, k, update, consumed, "mean", explain(policy))
+            if shows is not None:
                 scored = play(policy, run.evaluation.sampled_episodes, "sampled")
-                # Keyed by the frozen tasks, not by the run's seed: every algorithm and seed is shown the same.
-                shown = seeding.split(seeding.key(run.task_seed, "demonstrations", k), first + np.arange(len(chunk)))
-                evidence = family.demonstrations(chunk, block, shown)
+                evidence = shows.demonstrations(chunk, block, _demonstration_keys(run, len(chunk), first, k))
             else:
                 scored = evidence = play(policy, block, "sampled")
             recorder.add(scored, first, k, update, consumed, "sampled")
@@ -137,8 +154,12 @@ def _evaluate_learner(
 
 def _evaluate_reference(
     run: RunConfig, family: TaskFamily, tasks: Sequence[Task], recorder: _Recorder, directory: Path
-) -> None:
-    """Scripted policies do not adapt; they play whole trials where the trial is what counts or their memory lasts."""
+) -> bool:
+    """Scripted policies do not adapt; they play whole trials where the trial is what counts or their memory lasts.
+
+    Returns:
+        Whether the memory does outlast an episode: such a policy may learn from the rewards of earlier ones.
+    """
     reference = family.references.get(run.algorithm)
     if reference is None:
         known = suggest(run.algorithm, family.references)
@@ -156,6 +177,7 @@ def _evaluate_reference(
         for k in range(trial):
             episodes = played.select(slice(None), np.arange(copies) * trial + k)
             recorder.add(episodes, first, k, 0, np.zeros(len(chunk), dtype=np.int64), "sampled")
+    return remembers
 
 
 def _chunks(tasks: Sequence[Task], family: TaskFamily, copies: int) -> list[tuple[int, Sequence[Task]]]:
@@ -166,6 +188,28 @@ def _chunks(tasks: Sequence[Task], family: TaskFamily, copies: int) -> list[tupl
 def _keys(run: RunConfig, n_tasks: int, first: int, k: int, mode: Mode) -> seeding.Keys:
     """Keyed by seed, evidence and the task's position in the frozen test set; algorithms share their luck."""
     return seeding.split(seeding.key(run.seed, "evaluation", k, mode), first + np.arange(n_tasks))
+
+
+def _shows(run: RunConfig, family: TaskFamily) -> DemonstrationFamily | None:
+    """The family, if it is to demonstrate what the run's learner adapts to."""
+    return family if isinstance(family, DemonstrationFamily) and build.evidence(run) == "demonstrations" else None
+
+
+def _explainer(
+    run: RunConfig, family: TaskFamily, learner: MetaLearner, tasks: Sequence[Task], first: int
+) -> Callable[[Policy], Array | None]:
+    """What says how well a policy explains demonstrations that no learner adapts to; None where it cannot."""
+    shows = _shows(run, family)
+    if shows is None or family.spec.world is None or not isinstance(learner, Explains):
+        return lambda policy: None
+    keys = _demonstration_keys(run, len(tasks), first, "held out")
+    held_out, explain = shows.demonstrations(tasks, HELD_OUT, keys, HELD_OUT_ARRANGEMENT), learner.explain
+    return lambda policy: explain(policy, held_out)
+
+
+def _demonstration_keys(run: RunConfig, n_tasks: int, first: int, which: int | str) -> seeding.Keys:
+    """Keyed by the frozen tasks, not by the run's seed: every algorithm and seed is shown the same."""
+    return seeding.split(seeding.key(run.task_seed, "demonstrations", which), first + np.arange(n_tasks))
 
 
 def _player(
@@ -194,9 +238,22 @@ class _Recorder:
         self.episodes = 0
         self.env_steps = 0
 
-    def add(self, episodes: Episodes, first: int, k: int, updates: int, consumed: Array, mode: Mode) -> None:
-        """Rows for episodes of tasks ``first``, ``first + 1``, ...; ``consumed`` [T] counts steps of evidence."""
+    def add(
+        self,
+        episodes: Episodes,
+        first: int,
+        k: int,
+        updates: int,
+        consumed: Array,
+        mode: Mode,
+        explained: Array | None = None,
+    ) -> None:
+        """Rows for episodes of tasks ``first``, ``first + 1``, ...
+
+        ``consumed`` [T] counts steps of evidence, ``explained`` [T] is the log-likelihood of held-out demonstrations.
+        """
         n_tasks, n_episodes = episodes.n_tasks, episodes.n_episodes
+        explained = np.full(n_tasks, np.nan) if explained is None else np.asarray(explained, dtype=np.float64)
         positions = np.repeat(np.arange(first, first + n_tasks), n_episodes)
         self._blocks.append(
             {
@@ -212,6 +269,9 @@ class _Recorder:
                 "success_any": episodes.success_any.reshape(-1),
                 "success_last": episodes.success_last.reshape(-1),
                 "first_success": episodes.first_success.reshape(-1),
+                "optimal_return": episodes.optimal_return.reshape(-1).astype(np.float64),
+                "held_out_log_likelihood": np.repeat(explained, n_episodes),
+                "stage": episodes.stage.reshape(-1),
             }
         )
         self.episodes += n_tasks * n_episodes
@@ -219,9 +279,10 @@ class _Recorder:
 
     def diverged(self) -> None:
         """The one row of a run that has no result: it keeps the cell visible and counts in no average."""
-        row: dict[str, Any] = {"group": "", "task": "", "mode": "mean", "return": np.nan}
+        row: dict[str, Any] = {"group": "", "task": "", "mode": "mean"}
+        row |= dict.fromkeys(("return", "optimal_return", "held_out_log_likelihood"), np.nan)
         row |= dict.fromkeys(("k", "adaptation_updates", "adaptation_steps", "episode", "env_steps"), 0)
-        row |= {"success_any": False, "success_last": False, "first_success": -1}
+        row |= {"success_any": False, "success_last": False, "first_success": -1, "stage": -1}
         self._blocks.append({name: np.array([value], dtype=object) for name, value in row.items()})
 
     def frame(self) -> pd.DataFrame:

@@ -52,6 +52,7 @@ def rollout(
     training_buffer = reward_buffer  # one array, unless the family tells them apart
     flags = {name: np.zeros(shape, dtype=bool) for name in ("terminated", "truncated", "mask", "success")}
     final_obs = np.zeros((n_tasks, copies, episodes, spec.observation_dim), dtype=np.float32)
+    optimal_return, stage = np.full(shape[:3], np.nan), np.full(shape[:3], -1, dtype=np.int64)
 
     trial_keys = seeding.split(np.asarray(keys, dtype=np.uint64)[:, None], np.arange(copies)[None, :])  # [T, C]
     noise_keys = seeding.split(trial_keys, 0)
@@ -60,7 +61,9 @@ def rollout(
     memory = policy.start(n_tasks, copies, seeding.split(trial_keys, 2))
     with _torch_threads(policy_threads), contextlib.closing(family.vector_env(tasks, copies)) as env:
         for episode in range(episodes):
-            raw_obs, _ = env.reset(seed=env_seeds if episode == 0 else None)
+            raw_obs, begun = env.reset(seed=env_seeds if episode == 0 else None)
+            if "optimal_return" in begun:
+                optimal_return[:, :, episode] = np.asarray(begun["optimal_return"]).reshape(lead)
             obs = np.asarray(raw_obs).reshape(*lead, -1)
             active = np.ones(lead, dtype=bool)
             final_obs[:, :, episode] = obs
@@ -85,6 +88,9 @@ def rollout(
                         training_buffer = np.zeros(shape, np.float32)
                     training_reward = np.asarray(info["training_reward"]).reshape(lead)
                     training_buffer[:, :, episode, t] = np.where(active, training_reward, 0.0)
+                if "stage" in info:
+                    reached = np.where(active, np.asarray(info["stage"]).reshape(lead), -1)
+                    stage[:, :, episode] = np.maximum(stage[:, :, episode], reached)
                 log_prob_buffer[:, :, episode, t] = log_prob
                 flags["mask"][:, :, episode, t] = active
                 success = np.asarray(info["success"]).reshape(lead)
@@ -106,6 +112,8 @@ def rollout(
         log_prob=merged(log_prob_buffer),
         final_obs=merged(final_obs),
         training_reward=merged(training_buffer),
+        optimal_return=merged(optimal_return),
+        stage=merged(stage),
         **{name: merged(value) for name, value in flags.items()},
     )
 

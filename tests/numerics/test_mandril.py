@@ -163,3 +163,25 @@ def test_a_family_without_known_dynamics_is_refused() -> None:
     family = tabular_mdp.build(tabular_mdp.Settings())
     with pytest.raises(ValueError, match="family 'tabular_mdp' with these settings has no known dynamics"):
         mandril.build(family.spec, mandril.Settings(), 0, "cpu")
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_the_likelihood_of_demonstrations_is_that_of_the_policy_that_is_played(kind: str) -> None:
+    """Decision by decision: the log-probabilities that acting gives to what the expert did."""
+    family = FAMILIES[kind]()
+    learner = mandril.build(family.spec, mandril.Settings(hidden=(6,)), 0, "cpu")
+    tasks = family.tasks("test", T, 0)
+    keys = seeding.split(seeding.key("likelihood"), np.arange(2 * T)).reshape(2, T)
+    shown, held_out = (family.demonstrations(tasks, 3, key) for key in keys)  # type: ignore[attr-defined]  # these families have them
+    for policy in (learner.policy(), learner.adapt(learner.policy(), shown)):
+        memory, chances = policy.start(T, 3), []
+        for t in range(family.spec.horizon):
+            taken = held_out.action[:, :, t]
+            # Noise that leaves the expert's action as the only one.
+            noise = np.where(np.arange(family.spec.action_dim) == taken[..., None], 0.0, -1e9)
+            action, log_prob, memory = policy.act(held_out.obs[:, :, t], memory, noise)
+            np.testing.assert_array_equal(action, taken)
+            chances.append(log_prob)
+            memory = policy.observe(memory, action, np.zeros((T, 3)), np.zeros((T, 3), dtype=bool))
+        expected = np.mean(chances, axis=(0, 2))
+        np.testing.assert_allclose(learner.explain(policy, held_out), expected, rtol=1e-9)

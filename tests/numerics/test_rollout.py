@@ -137,3 +137,26 @@ def test_episodes_refuse_a_step_after_the_end() -> None:
     broken[0, 0, 4] = True
     with pytest.raises(ValueError, match="prefix"):
         Episodes(**{**arrays, "mask": broken})
+
+
+class Staged(CountdownEnv):
+    """Goes back to stage 0 after every second step, and knows that 7.5 is the most that can be earned."""
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Array, dict[str, Any]]:
+        return super().reset(seed=seed)[0], {"optimal_return": np.full(self.num_envs, 7.5 + self.episode)}
+
+    def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
+        *rest, info = super().step(actions)
+        return *rest, {**info, "stage": np.full(self.num_envs, self.t if self.t % 2 else 0)}
+
+
+def test_stages_and_best_returns_are_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    family = Countdown()
+    monkeypatch.setattr(family, "vector_env", lambda tasks, copies: Staged(np.repeat([2, 6], copies)))
+    episodes = rollout(family, Counting(), tasks(2, 6), KEYS[:2], copies=1, episodes=2)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(episodes.stage, [[1, 1], [5, 5]])  # the furthest, and none after the end
+    np.testing.assert_array_equal(episodes.optimal_return, [[7.5, 8.5]] * 2)
+    without = play(tasks(2, 6), KEYS[:2], copies=1)
+    assert (without.stage == -1).all() and np.isnan(without.optimal_return).all()
+    chosen = episodes.select(slice(1, 2), np.array([1]))
+    assert chosen.stage.tolist() == [[5]] and chosen.optimal_return.tolist() == [[8.5]]

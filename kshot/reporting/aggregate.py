@@ -4,7 +4,8 @@ Written into ``<root>/<suite>/``, coarsest first:
 
 - ``summary.csv``   one row per (family, algorithm, group, mode, k, metric), with intervals;
 - ``scores.csv``    the same per run: the matrix that the statistics work on;
-- ``tasks.parquet`` the outcome on every test task, averaged over seeds, at the first and last k;
+- ``tasks.parquet`` the outcome on every test task, averaged over seeds, at the first and last k (at every k where the
+  evidence is demonstrations);
 - ``cells.csv``     every run the suite expects, with its state and provenance.
 
 Runs are read one at a time and reduced to one value per task, so memory does not grow with the number of runs.
@@ -25,10 +26,17 @@ import pyarrow as pa
 from kshot import records, seeding
 from kshot.records import RecordError
 from kshot.reporting import stats
-from kshot.reporting.cells import CELL_COLUMNS, Array, Outcomes, curve_path, read_cell
+from kshot.reporting.cells import (
+    CELL_COLUMNS,
+    EPISODE_METRICS,
+    JUDGED_METRICS,
+    Array,
+    Outcomes,
+    curve_path,
+    read_cell,
+)
 from kshot.run_config import RunConfig
 
-METRICS = ("return", "success_any", "success_last", "first_success", "trial_return")
 ALL = "all"
 """The group that stands for every class of a family together."""
 
@@ -80,6 +88,7 @@ TASKS_SCHEMA = pa.schema(
         ("success_any", pa.float64()),
         ("success_last", pa.float64()),
         ("trial_return", pa.float64()),  # NaN but in the row of the trial: mode sampled, k = episodes of the trial
+        *((metric, pa.float64()) for metric in JUDGED_METRICS),  # NaN where not known
     ]
 )
 _log = logging.getLogger(__name__)
@@ -173,16 +182,22 @@ def _check_same_tasks(
 
 
 def _check_same_points(run: RunConfig, root: Path, outcomes: dict[int, Outcomes]) -> None:
-    if len({(o.points, tuple(o.episodes)) for o in outcomes.values()}) > 1:
+    if len({(o.points, tuple(o.episodes), tuple(_metric_points(o))) for o in outcomes.values()}) > 1:
         folder = run.directory(root).parent
-        raise RecordError(f"{folder}: its seeds were evaluated at different k or with different numbers of episodes")
+        raise RecordError(
+            f"{folder}: its seeds were evaluated at different k, with different numbers of episodes or by "
+            "different measures"
+        )
 
 
 def _metric_points(outcome: Outcomes) -> Iterable[tuple[str, int, str, int]]:
     """(mode, k, metric, index of the point or -1 for the trial) of every number a run has."""
     for p, (mode, k) in enumerate(outcome.points):
-        for metric in METRICS[:4]:
+        for metric in (*EPISODE_METRICS, "first_success"):
             yield mode, k, metric, p
+        for metric, values in outcome.values.items():
+            if metric not in EPISODE_METRICS and np.isfinite(values[p]).all():
+                yield mode, k, metric, p
     if outcome.trial_return is not None:
         yield "sampled", outcome.trial_episodes, "trial_return", -1
 
@@ -239,18 +254,17 @@ def _tasks(identity: dict[str, Any], outcomes: dict[int, Outcomes]) -> pd.DataFr
     frames = []
     for mode in dict.fromkeys(mode for mode, _ in first.points):
         ks = [k for point_mode, k in first.points if point_mode == mode]
-        for k in sorted({min(ks), max(ks)}):
+        every = identity["evidence"] == "demonstrations" and mode == "mean"  # compared task by task at each k
+        for k in ks if every else sorted({min(ks), max(ks)}):
             p = first.points.index((mode, k))
-            columns = {m: np.mean([o.values[m][p] for o in outcomes.values()], axis=0) for m in METRICS[:3]}
+            known = [metric for metric in (*EPISODE_METRICS, *JUDGED_METRICS) if metric in first.values]
+            columns = {m: np.mean([o.values[m][p] for o in outcomes.values()], axis=0) for m in known}
             frames.append(pd.DataFrame({"mode": mode, "k": k, "trial_return": np.nan, "group": first.groups} | columns))
             frames[-1]["task"] = first.tasks
     trials = [o.trial_return for o in outcomes.values() if o.trial_return is not None]
     if trials:
-        columns = {m: np.full(len(first.tasks), np.nan) for m in METRICS[:3]} | {
-            "trial_return": np.mean(trials, axis=0)
-        }
-        frame = pd.DataFrame({"mode": "sampled", "k": first.trial_episodes, "group": first.groups} | columns)
-        frames.append(frame.assign(task=first.tasks))
+        columns = {"trial_return": np.mean(trials, axis=0), "group": first.groups, "task": first.tasks}
+        frames.append(pd.DataFrame({"mode": "sampled", "k": first.trial_episodes} | columns))
     named = pd.concat(frames, ignore_index=True)
     named = named.assign(**{key: identity[key] for key in SUMMARY_KEY[:3]}, n_seeds=len(outcomes))
     return pd.DataFrame(named, columns=TASKS_SCHEMA.names)

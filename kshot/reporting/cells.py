@@ -22,6 +22,11 @@ State = Literal["ok", "diverged", "missing"]
 Point = tuple[str, int]
 """(mode, k)."""
 
+EPISODE_METRICS = ("return", "success_any", "success_last")
+"""What every episode has."""
+JUDGED_METRICS = ("value_difference", "held_out_log_likelihood")
+"""What an evaluation only knows of some families and learners."""
+
 CELL_COLUMNS = (
     "suite",
     "family",
@@ -54,7 +59,9 @@ class Outcomes:
         points: the P points, mean mode first, k increasing.
         tasks: the T task ids, sorted.
         groups: [T] class of each task.
-        values: "return", "success_any", "success_last" -> [P, T] mean over the point's episodes.
+        values: metric -> [P, T] mean over the point's episodes: all of ``EPISODE_METRICS``; of ``JUDGED_METRICS`` those
+            that are known anywhere, NaN elsewhere; for families with stages, the share of episodes that got to each of
+            them and no further (``stage_metric``).
         first_success: [P, T] steps to the first success, summed over the episodes that succeeded.
         successes: [P, T] number of those episodes.
         episodes: [P] episodes per task.
@@ -80,6 +87,11 @@ class Outcomes:
     def classes(self) -> list[tuple[str, Array]]:
         """(name, indices of its tasks) of each class."""
         return [(str(name), np.flatnonzero(self.groups == name)) for name in sorted(set(self.groups))]
+
+
+def stage_metric(index: int) -> str:
+    """The metric that is the share of episodes whose furthest stage is number ``index``."""
+    return f"stage_{index}"
 
 
 def curve_path(run: RunConfig, root: Path) -> Path:
@@ -138,8 +150,10 @@ def read_cell(run: RunConfig, root: Path) -> tuple[dict[str, Any], Outcomes | No
     }
     if diverged:
         return row, None
-    trial = int(evaluated.get("family", {}).get("episodes_per_trial", 1))
-    return row, reduce_curve(path, frame, run.evaluation.tasks, trial)
+    family = evaluated.get("family", {})
+    # What is collected over a trial means nothing to a learner whose evidence is not played.
+    trial = 1 if row["evidence"] == "demonstrations" else int(family.get("episodes_per_trial", 1))
+    return row, reduce_curve(path, frame, run.evaluation.tasks, trial, len(family.get("stages", ())))
 
 
 def same_hash(path: Path, found: str, expected: str) -> None:
@@ -171,7 +185,7 @@ def _check_identity(path: Path, frame: pd.DataFrame, run: RunConfig) -> None:
         raise RecordError(f"{path}: status {unknown[0]!r} is none of {', '.join(records.STATUSES)}")
 
 
-def reduce_curve(path: Path, frame: pd.DataFrame, n_tasks: int, trial_episodes: int) -> Outcomes:
+def reduce_curve(path: Path, frame: pd.DataFrame, n_tasks: int, trial_episodes: int, n_stages: int = 0) -> Outcomes:
     """Sum a curve's rows up to one value per point and task.
 
     Raises:
@@ -209,10 +223,17 @@ def reduce_curve(path: Path, frame: pd.DataFrame, n_tasks: int, trial_episodes: 
     if not pd.Index(cell * (int(episode.max()) + 1) + episode).is_unique:
         raise RecordError(f"{path}: the same episode occurs twice; run its evaluation again")
 
-    def per_task(column: str) -> Array:
-        return total(frame[column].to_numpy(dtype=np.float64)) / count
+    def mean_of(values: Any) -> Array:
+        return total(np.asarray(values, dtype=np.float64)) / count
 
-    values = {column: per_task(column) for column in ("return", "success_any", "success_last")}
+    def per_task(column: str) -> Array:
+        return mean_of(frame[column])
+
+    values = {column: per_task(column) for column in EPISODE_METRICS}
+    judged = (frame["optimal_return"] - frame["return"], frame["held_out_log_likelihood"])
+    found = {metric: mean_of(column) for metric, column in zip(JUDGED_METRICS, judged, strict=True)}
+    values |= {metric: value for metric, value in found.items() if np.isfinite(value).any()}
+    values |= {stage_metric(i): mean_of(frame["stage"] == i) for i in range(n_stages)}
     first = frame["first_success"].to_numpy(dtype=np.float64)
     return Outcomes(
         points=points,

@@ -26,6 +26,10 @@ Section = tuple[str, str]
 At = Literal["first", "last"]
 """Before any evidence, or with the most evidence an algorithm was scored with."""
 
+DEMONSTRATIONS = "demonstrations"
+"""The kind of evidence that is shown, not played."""
+VALIDATION = r"validation_(loss|return|success)_(\d+)_(\d+)"
+"""Names of what is measured on validation tasks: measure, shots, inner steps."""
 RANDOM, ORACLE, BAYES = "random", "oracle", "bayes_optimal_trial"
 _NUMBERS = (
     *("seed", "k", "score", "mean", "mean_lo", "mean_hi", "iqm", "iqm_lo", "iqm_hi", "task_se"),
@@ -39,6 +43,8 @@ METRIC_NAMES = {
     "success_last": "success at the last step",
     "first_success": "steps to first success",
     "trial_return": "return of a trial",
+    "value_difference": "expected value difference",
+    "held_out_log_likelihood": "log-likelihood of held-out demonstrations",
 }
 
 
@@ -56,6 +62,8 @@ class FamilyInfo:
         split: which tasks they are.
         classes: names of the classes of tasks; empty when there is one.
         known: values known in closed form, by name: some of random, oracle, bayes_optimal_trial.
+        stages: names of how far an episode can get, from the least to the most; empty where the family has none.
+        learning: scripted policies whose memory outlasts an episode, so that they may learn from rewards.
     """
 
     name: str
@@ -67,6 +75,8 @@ class FamilyInfo:
     split: str
     classes: tuple[str, ...]
     known: Mapping[str, float]
+    stages: tuple[str, ...] = ()
+    learning: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -95,7 +105,7 @@ class Data:
         family = section[0]
         frames = {name: getattr(self, name) for name in ("summary", "scores", "tasks", "cells")}
         names = {name for f, e, learners in self.sections if (f, e) == section for name in learners}
-        kept = names | set(self.references(family))
+        kept = names | set(self.references(section))
         return replace(
             self,
             runs=tuple(run for run in self.runs if run.family == family and run.algorithm in kept),
@@ -128,10 +138,29 @@ class Data:
             rows = rows[rows["evidence"] == evidence]
         return list(dict.fromkeys(rows["algorithm"]))
 
-    def references(self, family: str) -> list[str]:
-        """Names of the scripted policies of a family that have results."""
+    def references(self, section: Section) -> list[str]:
+        """Names of the scripted policies of a family that have results.
+
+        Those that learn from rewards are no yardstick for learners that are shown what is wanted, and left out there.
+        """
+        family, evidence = section
         rows = self.summary[(self.summary["kind"] == "reference") & (self.summary["family"] == family)]
-        return list(dict.fromkeys(rows["algorithm"]))
+        out = self.families[family].learning if evidence == DEMONSTRATIONS else frozenset()
+        return [name for name in dict.fromkeys(rows["algorithm"]) if name not in out]
+
+    def single(self, family: str) -> str:
+        """The metric that single episodes of a family are shown by."""
+        headline = self.families[family].headline
+        return "return" if headline == "trial_return" else headline
+
+    def headline(self, section: Section) -> str:
+        """The metric that comes first in a section.
+
+        Where that is what a trial collects, learners from demonstrations, who play no evidence, are scored by single
+        episodes with the most evidence.
+        """
+        family, evidence = section
+        return self.single(family) if evidence == DEMONSTRATIONS else self.families[family].headline
 
     @property
     def evidences(self) -> list[str]:
@@ -191,33 +220,55 @@ class Data:
                 ends.append(np.nan)
         return ends[0], ends[1]
 
-    def normalised(self, family: str, algorithm: str, at: At = "last") -> Array:
+    def normalised(self, section: Section, algorithm: str, at: At = "last") -> Array:
         """[runs] headline scores on the scale from the random policy (0) to the oracle (1)."""
-        metric = self.families[family].headline
+        family, metric = section[0], self.headline(section)
         return stats.normalise(self.run_scores(family, algorithm, metric, at), *self.scale(family, metric))
 
     def task_values(self, family: str, algorithm: str, metric: str, at: At = "last") -> pd.Series[float] | None:
         """Seed-averaged outcome by task id at the same point as ``point``."""
         point = self.point(family, algorithm, metric, at)
-        if point is None:
-            return None
+        return None if point is None else self.task_values_at(point)
+
+    def task_values_at(self, point: Mapping[str, Any]) -> pd.Series[float]:
+        """Seed-averaged outcome by task id at a row of the summary whose tasks are kept; empty at others."""
         rows = self.tasks
         for column in ("family", "algorithm", "mode", "k"):
             rows = rows[rows[column] == point[column]]
-        return rows.set_index("task")[metric].dropna().sort_index()
+        values: pd.Series[float] = rows.set_index("task")[point["metric"]]
+        return values.dropna().sort_index()
+
+    @property
+    def training(self) -> pd.DataFrame:
+        """Returns on training tasks, with columns family, algorithm and seed before those of the records."""
+        return self._train_records[self._train_records["metric"].isin(("return", "return_adapted"))]
 
     @cached_property
-    def training(self) -> pd.DataFrame:
-        """Training records of every run that has one, with columns family, algorithm, seed before the file's own."""
+    def validation(self) -> pd.DataFrame:
+        """What learners measured on validation tasks after their training, for some numbers of shots and inner steps.
+
+        Columns family, algorithm, seed, measure (loss, return or success), shots, steps and value: the metrics named
+        ``validation_<measure>_<shots>_<steps>``.
+        """
+        named = self._train_records["metric"].str.extract(VALIDATION).dropna()
+        rows = self._train_records.loc[named.index, ["family", "algorithm", "seed", "value"]]
+        return rows.assign(measure=named[0], shots=named[1].astype(int), steps=named[2].astype(int))
+
+    @cached_property
+    def _train_records(self) -> pd.DataFrame:
         frames = []
         for run in self.runs:
             path = run.directory(self.root) / "train.parquet"
             if run.kind == "algorithm" and path.is_file():
                 frame = records.read_table(path, records.TRAIN_SCHEMA)
-                frame = frame[frame["metric"].isin(("return", "return_adapted"))].astype({"metric": str})
+                frame = frame.astype({"metric": str})
+                # Losses and norms of every iteration would fill the memory, and nothing draws them.
+                drawn = frame["metric"].isin(("return", "return_adapted")) | frame["metric"].str.fullmatch(VALIDATION)
+                frame = frame[drawn]
                 frames.append(frame.assign(family=run.family, algorithm=run.algorithm, seed=run.seed))
         columns = ["family", "algorithm", "seed", *records.TRAIN_SCHEMA.names]
-        return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
+        empty = pd.DataFrame(columns=columns).astype({"metric": str})
+        return pd.concat(frames, ignore_index=True)[columns] if frames else empty
 
 
 def load(runs: Sequence[RunConfig], root: Path) -> Data:
@@ -280,10 +331,7 @@ def _family_info(
     for run in runs:
         if (run.algorithm, run.seed) not in finished:
             continue
-        path = run.directory(root) / "evaluate.json"
-        family = records.read_json(path).get("family")
-        if not isinstance(family, dict) or family.get("headline") not in METRIC_NAMES:
-            raise RecordError(f"{path}: does not describe its family; run the evaluation again")
+        family = _family_record(run, root)
         groups = dict.fromkeys(summary.loc[summary["family"] == name, "group"])
         return FamilyInfo(
             name=name,
@@ -295,5 +343,22 @@ def _family_info(
             split=run.evaluation.split,
             classes=tuple(group for group in groups if group != ALL),
             known={key: float(value) for key, value in family.get("references", {}).items()},
+            stages=tuple(str(stage) for stage in family.get("stages", ())),
+            learning=frozenset(
+                other.algorithm
+                for other in runs
+                if other.kind == "reference"
+                and (other.algorithm, other.seed) in finished
+                and _family_record(other, root).get("trial_memory", False)
+            ),
         )
     return None
+
+
+def _family_record(run: RunConfig, root: Path) -> dict[str, Any]:
+    """What a finished evaluation noted about its family."""
+    path = run.directory(root) / "evaluate.json"
+    family = records.read_json(path).get("family")
+    if not isinstance(family, dict) or family.get("headline") not in METRIC_NAMES:
+        raise RecordError(f"{path}: does not describe its family; run the evaluation again")
+    return family

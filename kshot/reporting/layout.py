@@ -14,6 +14,8 @@ Row = dict[str, Any]
 Parts = dict[str, list[Row]]
 """The rows of each part of a table, by the part's title."""
 
+FROM_DEMONSTRATIONS = "from demonstrations"
+
 
 @dataclass(frozen=True)
 class Table:
@@ -45,7 +47,12 @@ def lay_out(name: str, title: str, caption: str, numbers: list[Row], parts: Part
 
 def part_title(family: str, evidence: str) -> str:
     """``point`` or ``point, from demonstrations``."""
-    return f"{family}, from demonstrations" if evidence == "demonstrations" else family
+    return f"{family}, {FROM_DEMONSTRATIONS}" if evidence == "demonstrations" else family
+
+
+def is_demonstrated(part: str) -> bool:
+    """Whether the part of this title is of learners that adapt on demonstrations."""
+    return part.endswith(FROM_DEMONSTRATIONS)
 
 
 def title(name: str) -> str:
@@ -67,6 +74,11 @@ def interval(row: Any, key: str, digits: int) -> str:
     if not np.isfinite(low):
         return number(value, digits)
     return f"{number(value, digits)} [{number(low, digits)}, {number(high, digits)}]"
+
+
+def spread(value: float, by: float, digits: int) -> str:
+    """``0.80 ± 0.04``, without the second number where there is none."""
+    return number(value, digits) + (f" ± {number(by, digits)}" if np.isfinite(by) else "")
 
 
 def markdown(table: Table) -> str:
@@ -96,7 +108,7 @@ def _latex_row(cells: Sequence[object]) -> str:
 
 
 def _escape(text: str) -> str:
-    escaped = re.sub(r"([&%$#_{}])", r"\\\1", text.replace("\\", r"\textbackslash "))
+    escaped = re.sub(r"([&%$#_{}])", r"\\\1", text.replace("\\", r"\textbackslash ")).replace("±", r"$\pm$")
     return re.sub(r"(?<![\w.])-(?=\d)", "$-$", escaped)
 
 

@@ -173,12 +173,14 @@ def _metric(data: Data, family: str, rows: Sequence[str]) -> str:
     if family not in data.families:
         return "return"  # every run diverged: no score will be shown
     info = data.families[family]
-    if info.headline == "trial_return":
+    cells = data.cells[(data.cells["family"] == family) & data.cells["algorithm"].isin(list(rows))]
+    metric = data.headline((family, str(cells["evidence"].iloc[0])))
+    if metric == "trial_return":
         for row in rows:
             played = data.curve(family, row, "return", "sampled")["k"]
             if len(played) and not ((played > 0) & (played < info.episodes_per_trial)).any():
                 return "return"
-    return info.headline
+    return metric
 
 
 def _candidate(data: Data, run: RunConfig, metric: str, published: Settings) -> Candidate:

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from kshot import records, seeding
 from kshot.reporting import stats
 from kshot.reporting.aggregate import write_csv
-from kshot.reporting.data import BAYES, Data, load
+from kshot.reporting.data import BAYES, DEMONSTRATIONS, Data, Section, load
+from kshot.reporting.demonstrated import likelihood, value_difference
 from kshot.reporting.layout import (
+    FROM_DEMONSTRATIONS,
     Parts,
     Row,
     Table,
@@ -27,6 +28,7 @@ from kshot.reporting.layout import (
     title,
 )
 from kshot.reporting.official import official
+from kshot.reporting.rows import by_k, columns, difference, runs, runs_text, scripted
 from kshot.run_config import RunConfig
 
 TASK_BLIND = "task_blind"
@@ -56,7 +58,8 @@ def write_tables(runs: Sequence[RunConfig], root: Path, out: Path) -> list[Path]
 
 def build(data: Data) -> list[Table]:
     """Every table of a suite; those that would be empty are left out."""
-    made = (headline, after_k, success, official, classes, paired, normalised, improvement)
+    alone = (headline, after_k, value_difference, likelihood, success, official, classes, paired)
+    made = (*alone, normalised, improvement)
     return [table for table in (make(data) for make in made) if table.parts]
 
 
@@ -65,28 +68,27 @@ def headline(data: Data) -> Table:
     numbers: list[Row] = []
     parts: Parts = {}
     for family, evidence, learners in data.sections:
-        info = data.families[family]
-        trial = info.headline == "trial_return"
+        info, metric = data.families[family], data.headline((family, evidence))
         # A trial has no K: single episodes are shown before and after, and the whole trial beside them.
-        single = "return" if trial else info.headline
+        trial, single = metric == "trial_return", data.single(family)
         entries = []
-        for name, kind in [*((name, "algorithm") for name in learners), *_scripted(data, family)]:
+        for name, kind in [*((name, "algorithm") for name in learners), *scripted(data, (family, evidence))]:
             entry: Row = {"family": family, "algorithm": name, "kind": kind, "evidence": evidence}
-            entry["metric"] = info.headline
-            entry |= _columns("first", data.point(family, name, single, "first"))
-            entry |= _columns("last", data.point(family, name, single, "last"))
-            score = data.point(family, name, info.headline)
-            entry |= _columns("score", score) | {"task_se": score["task_se"] if score else np.nan}
-            scaled = _scaled(data, family, name)
+            entry["metric"] = metric
+            entry |= columns("first", data.point(family, name, single, "first"))
+            entry |= columns("last", data.point(family, name, single, "last"))
+            score = data.point(family, name, metric)
+            entry |= columns("score", score) | {"task_se": score["task_se"] if score else np.nan}
+            scaled = _scaled(data, (family, evidence), name)
             entry |= {"normalised": scaled.value, "normalised_lo": scaled.lo, "normalised_hi": scaled.hi}
-            ok, expected, _ = _runs(data, family, name)
+            ok, expected, _ = runs(data, family, name)
             entry |= {"n_seeds": ok, "n_seeds_expected": expected, "n_tasks": info.tasks}
-            entries.append((entry, _runs_text(data, family, name)))
+            entries.append((entry, runs_text(data, family, name)))
         if trial and BAYES in info.known:
             entries.append((_known_entry(data, family, entries[0][0]), "exact"))
         entries.sort(key=lambda e: (e[0]["kind"] != "algorithm", -np.nan_to_num(e[0]["score"], nan=-np.inf)))
         digits, single_digits = (digits_for([e[key] for e, _ in entries]) for key in ("score", "last"))
-        for entry, runs in entries:
+        for entry, run_text in entries:
             shown = {"policy": title(entry["algorithm"])}
             shown |= {"trial": interval(entry, "score", digits)} if trial else {}
             shown |= {"K = 0": interval(entry, "first", single_digits)}
@@ -95,13 +97,14 @@ def headline(data: Data) -> Table:
             at = f" @ {entry['last_k']:.0f}" if early else ""
             shown |= {f"K = {info.k[-1]}": interval(entry, "last", single_digits) + at}
             shown |= {"normalised": interval(entry, "normalised", 2)}
-            shown |= {"task s.e.": number(entry["task_se"], digits + 1), "runs": runs}
+            shown |= {"task s.e.": number(entry["task_se"], digits + 1), "runs": run_text}
             parts.setdefault(part_title(family, evidence), []).append(shown)
         numbers += [entry for entry, _ in entries]
     caption = (
         "Mean over runs with 95 % bootstrap interval (none for fewer than three runs); learners act by their mean, "
         "except in trials. @ marks scores of learners that cannot use the full K. Where the headline is the return of "
-        "a trial, the columns by K are returns of single episodes. Normalised: 0 is the random policy, 1 the oracle. "
+        "a trial, the columns by K are returns of single episodes, and learners from demonstrations, to whom a trial "
+        "means nothing, are scored by these alone. Normalised: 0 is the random policy, 1 the oracle. "
         "Task s.e.: standard error over test tasks. Scripted policies are floor and ceiling."
     )
     return lay_out("headline", "Headline comparison", caption, numbers, parts, ("summary.csv", "scores.csv"))
@@ -119,24 +122,8 @@ def _known_entry(data: Data, family: str, like: Row) -> Row:
 
 def after_k(data: Data) -> Table:
     """The headline metric (the return of single episodes where that is a trial's) for every K."""
-    numbers: list[Row] = []
-    parts: Parts = {}
-    for family, evidence, learners in data.sections:
-        metric = _single(data, family)
-        curves = {name: data.curve(family, name, metric) for name in learners}
-        curves = {name: rows for name, rows in curves.items() if not rows.empty}
-        digits = digits_for([value for rows in curves.values() for value in rows["mean"]])
-        for name, rows in curves.items():
-            by_k = {int(row["k"]): row for _, row in rows.iterrows()}
-            for k, row in by_k.items():
-                entry: Row = {"family": family, "algorithm": name, "evidence": evidence, "metric": metric, "k": k}
-                numbers.append(entry | {key: row[key] for key in ("mean", "mean_lo", "mean_hi", "iqm", "n_seeds")})
-            shown = {
-                f"K = {k}": interval(by_k[k], "mean", digits) if k in by_k else "" for k in data.families[family].k
-            }
-            parts.setdefault(part_title(family, evidence), []).append(
-                {"policy": title(name)} | shown | {"runs": _runs_text(data, family, name)}
-            )
+    sections = [((family, evidence), learners, data.single(family)) for family, evidence, learners in data.sections]
+    numbers, parts = by_k(data, sections)
     caption = (
         "Score after K episodes of evidence, mean actions, mean over runs with 95 % bootstrap interval. Learners that "
         "adapt on blocks of episodes have values at multiples of their block."
@@ -152,17 +139,17 @@ def success(data: Data) -> Table:
         rows = data.summary[(data.summary["family"] == family) & (data.summary["metric"] == "success_any")]
         if not (rows["mean"] > 0).any():
             continue  # the family defines no success
-        for name, kind in [*((name, "algorithm") for name in learners), *_scripted(data, family)]:
+        for name, kind in [*((name, "algorithm") for name in learners), *scripted(data, (family, evidence))]:
             shown: Row = {"policy": title(name)}
             for at, when in (("first", "K = 0"), ("last", f"K = {data.families[family].k[-1]}")):
                 entry: Row = {"family": family, "algorithm": name, "kind": kind, "evidence": evidence, "at": at}
                 for metric in ("success_last", "success_any", "first_success"):
-                    entry |= _columns(metric, data.point(family, name, metric, "first" if at == "first" else "last"))
+                    entry |= columns(metric, data.point(family, name, metric, "first" if at == "first" else "last"))
                 shown |= {f"last step, {when}": interval(entry, "success_last", 2)}
                 shown |= {f"any step, {when}": interval(entry, "success_any", 2)}
                 numbers.append(entry)
             shown |= {"steps to it": number(numbers[-1]["first_success"], 0)}
-            shown |= {"runs": _runs_text(data, family, name)}
+            shown |= {"runs": runs_text(data, family, name)}
             parts.setdefault(part_title(family, evidence), []).append(shown)
     caption = (
         "Share of episodes that end in success (last step) and that succeed at any step. Steps to it: from the start "
@@ -176,23 +163,23 @@ def classes(data: Data) -> Table:
     numbers: list[Row] = []
     parts: Parts = {}
     for family, evidence, learners in data.sections:
-        metric = _single(data, family)
+        metric = data.single(family)
         for group in data.families[family].classes:
             shown: Row = {"class": group}
-            for name, kind in [*((name, "algorithm") for name in learners), *_scripted(data, family)]:
+            for name, kind in [*((name, "algorithm") for name in learners), *scripted(data, (family, evidence))]:
                 last = data.point(family, name, metric, "last", group)
                 if last is None:
                     continue
                 entry: Row = {"family": family, "class": group, "algorithm": name, "kind": kind, "evidence": evidence}
-                entry |= {"metric": metric} | _columns("first", data.point(family, name, metric, "first", group))
-                entry |= _columns("last", last) | {"task_se": last["task_se"], "n_tasks": last["n_tasks"]}
+                entry |= {"metric": metric} | columns("first", data.point(family, name, metric, "first", group))
+                entry |= columns("last", last) | {"task_se": last["task_se"], "n_tasks": last["n_tasks"]}
                 numbers.append(entry)
                 shown[title(name)] = interval(entry, "last", digits_for([last["mean"]]))
             parts.setdefault(part_title(family, evidence), []).append(shown)
         if data.families[family].classes:
-            present = [*learners, *data.references(family)]
-            runs = {title(name): _runs_text(data, family, name) for name in present}
-            parts[part_title(family, evidence)].append({"class": "runs"} | runs)
+            present = [*learners, *data.references((family, evidence))]
+            texts = {title(name): runs_text(data, family, name) for name in present}
+            parts[part_title(family, evidence)].append({"class": "runs"} | texts)
     caption = "Headline score of each class of tasks with the most evidence, mean over runs with 95 % interval."
     return lay_out("classes", "Classes of tasks", caption, numbers, parts, ("summary.csv",))
 
@@ -202,7 +189,7 @@ def paired(data: Data) -> Table:
     numbers: list[Row] = []
     parts: Parts = {}
     for family, evidence, learners in data.sections:
-        metric, single = data.families[family].headline, _single(data, family)
+        metric, single = data.headline((family, evidence)), data.single(family)
         for name in learners:
             last = data.task_values(family, name, metric)
             if last is None:
@@ -213,15 +200,15 @@ def paired(data: Data) -> Table:
                 before, after = (data.task_values(family, name, single, at) for at in ("first", "last"))
                 assert before is not None and after is not None
                 improved = float((after > before).mean())
-                entry |= _difference("gain", after, before) | {"gain_metric": single, "tasks_improved": improved}
+                entry |= difference("gain", after, before) | {"gain_metric": single, "tasks_improved": improved}
                 shown["gain from evidence"] = interval(entry, "gain", digits_for([entry["gain"]]))
                 shown["tasks improved"] = f"{100 * improved:.0f} %"
             blind = data.task_values(family, TASK_BLIND, metric)
             if blind is not None:
-                entry |= _difference("above_task_blind", last, blind)
+                entry |= difference("above_task_blind", last, blind)
                 shown["above task-blind"] = interval(entry, "above_task_blind", digits_for([entry["above_task_blind"]]))
             numbers.append(entry)
-            shown["runs"] = _runs_text(data, family, name)
+            shown["runs"] = runs_text(data, family, name)
             parts.setdefault(part_title(family, evidence), []).append(shown)
     caption = (
         "Mean difference on the same test tasks with 95 % t interval over tasks, taking the trained runs as given: the "
@@ -235,10 +222,10 @@ def normalised(data: Data) -> Table:
     """Normalised headline scores over all families."""
     numbers: list[Row] = []
     parts: Parts = {}
-    usable = [f for f in data.families if np.isfinite(_scale_span(data, f))]
     for evidence in data.evidences:
+        usable = [f for f in data.families if np.isfinite(_scale_span(data, (f, evidence)))]
         for name in data.algorithms(evidence=evidence):
-            strata = {f: data.normalised(f, name) for f in usable}
+            strata = {f: data.normalised((f, evidence), name) for f in usable}
             strata = {f: scores for f, scores in strata.items() if scores.size}
             if not strata:
                 continue
@@ -273,8 +260,8 @@ def improvement(data: Data) -> Table:
         for x in names if len(names) > 1 else []:
             shown = {"row beats column": title(x)}
             for y in names:
-                pairs = [(_headline_runs(data, f, x), _headline_runs(data, f, y)) for f in data.families]
-                pairs = [(a, b) for a, b in pairs if a.size and b.size]
+                scores = [[_headline_runs(data, (f, evidence), name) for name in (x, y)] for f in data.families]
+                pairs = [(a, b) for a, b in scores if a.size and b.size]
                 if x == y or not pairs:
                     shown[title(y)] = "" if x == y else "no common family"
                     continue
@@ -294,65 +281,24 @@ def improvement(data: Data) -> Table:
 
 def _across(data: Data, evidence: str) -> str:
     """The title of a part over all families; needed only where learners differ in their evidence."""
-    return "" if len(data.evidences) == 1 else f"from {'own episodes' if evidence == 'rollouts' else evidence}"
+    if evidence == DEMONSTRATIONS:
+        return FROM_DEMONSTRATIONS
+    return "" if len(data.evidences) == 1 else "from own episodes"
 
 
-def _scripted(data: Data, family: str) -> list[tuple[str, str]]:
-    return [(name, "reference") for name in data.references(family)]
+def _headline_runs(data: Data, section: Section, name: str) -> np.ndarray[Any, Any]:
+    return data.run_scores(section[0], name, data.headline(section))
 
 
-def _single(data: Data, family: str) -> str:
-    """The metric that single episodes are shown by."""
-    headline = data.families[family].headline
-    return "return" if headline == "trial_return" else headline
-
-
-def _columns(key: str, point: Any) -> Row:
-    """A summary row's k, mean and interval as columns ``<key>``, ``<key>_k``, ...; NaN where there is none."""
-    if point is None:
-        return dict.fromkeys((f"{key}_k", key, f"{key}_lo", f"{key}_hi"), np.nan)
-    return {f"{key}_k": point["k"], key: point["mean"], f"{key}_lo": point["mean_lo"], f"{key}_hi": point["mean_hi"]}
-
-
-def _difference(key: str, after: pd.Series[float], before: pd.Series[float]) -> Row:
-    """Columns of the paired difference over the tasks that both have."""
-    pair = pd.concat([before, after], axis=1, join="inner").to_numpy(dtype=np.float64)
-    found = stats.paired_difference(pair[:, 1], pair[:, 0])
-    return {
-        key: found.mean,
-        f"{key}_lo": found.lo,
-        f"{key}_hi": found.hi,
-        f"{key}_se": found.se,
-        f"{key}_tasks": found.n,
-    }
-
-
-def _runs(data: Data, family: str, name: str) -> tuple[int, int, str]:
-    """(runs that count, runs expected, note on the others)."""
-    states = data.cells[(data.cells["family"] == family) & (data.cells["algorithm"] == name)]["state"]
-    lost = [f"{(states == state).sum()} {state}" for state in ("diverged", "missing") if (states == state).any()]
-    return int((states == "ok").sum()), len(states), f" ({', '.join(lost)})" if lost else ""
-
-
-def _runs_text(data: Data, family: str, name: str) -> str:
-    """``3/3``, ``2/3 (1 diverged)``, or ``scripted`` for a policy that nobody trains."""
-    ok, expected, note = _runs(data, family, name)
-    return "scripted" if name in data.references(family) else f"{ok}/{expected}{note}"
-
-
-def _headline_runs(data: Data, family: str, name: str) -> np.ndarray[Any, Any]:
-    return data.run_scores(family, name, data.families[family].headline)
-
-
-def _scale_span(data: Data, family: str) -> float:
+def _scale_span(data: Data, section: Section) -> float:
     """Oracle minus random on the headline metric; NaN where that is no scale."""
-    random, oracle = data.scale(family, data.families[family].headline)
+    random, oracle = data.scale(section[0], data.headline(section))
     return oracle - random if oracle > random else np.nan
 
 
-def _scaled(data: Data, family: str, name: str) -> stats.Estimate:
-    """Mean normalised headline score of one policy on one family."""
-    scores = data.normalised(family, name)
+def _scaled(data: Data, section: Section, name: str) -> stats.Estimate:
+    """Mean normalised headline score of one policy in one section."""
+    scores = data.normalised(section, name)
     if not scores.size or not np.isfinite(scores).all():
         return stats.Estimate(np.nan, np.nan, np.nan)
-    return stats.estimate([scores], stats.mean, seeding.generator("bootstrap", data.suite, family, name))
+    return stats.estimate([scores], stats.mean, seeding.generator("bootstrap", data.suite, section[0], name))

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from kshot.reporting import style
 from kshot.reporting.data import BAYES, METRIC_NAMES, Data, Section
-from kshot.reporting.layout import title
+from kshot.reporting.layout import part_title, title
 
 WIDE = 25
 """From this ratio of the largest to the smallest evidence on, the axis is logarithmic beyond 1."""
@@ -32,8 +32,7 @@ def sections_with_success(data: Data) -> list[Section]:
 def heading(data: Data, section: Section) -> str:
     """``ml10 (5 seeds)``, with the evidence where it is not the usual one."""
     family, evidence = section
-    suffix = ", from demonstrations" if evidence == "demonstrations" else ""
-    return f"{family}{suffix} ({seeds(data, section)})"
+    return f"{part_title(family, evidence)} ({seeds(data, section)})"
 
 
 def seeds(data: Data, section: Section) -> str:
@@ -90,10 +89,10 @@ def draw_curve(axes: Axes, data: Data, section: Section, metric: str) -> None:
     axes.set_xlabel(evidence_label(evidence))
 
 
-def draw_references(axes: Axes, data: Data, family: str, metric: str) -> None:
+def draw_references(axes: Axes, data: Data, section: Section, metric: str) -> None:
     """Scripted policies: a level each, or a curve where they play a whole trial; named at the right edge."""
-    labels = []
-    for name in data.references(family):
+    labels, family = [], section[0]
+    for name in data.references(section):
         color, dashes = style.reference_line(name)
         rows = data.curve(family, name, metric, data.mode(family, name, metric))
         if rows.empty:

@@ -43,7 +43,7 @@ def draw(data: Data) -> Figure:
 
 def _panel(axes: Axes, data: Data, section: Section) -> None:
     family, evidence = section
-    metric = data.families[family].headline
+    metric = data.headline(section)
     names = data.algorithms(family, evidence)
     looks = style.looks(data.names)
     points = {name: data.point(family, name, metric) for name in names}
@@ -68,7 +68,7 @@ def _panel(axes: Axes, data: Data, section: Section) -> None:
     axes.set_title(_common.heading(data, section), pad=10 * TIERS + 4)
 
     lines = []
-    for name in data.references(family):
+    for name in data.references(section):
         point = data.point(family, name, metric)
         if point is not None:
             lines.append((name, float(point["mean"])))

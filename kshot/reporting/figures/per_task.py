@@ -46,14 +46,9 @@ def _height(data: Data, section: Section) -> float:
     return 0.9 + 0.13 * rows if classes else style.PANEL_HEIGHT
 
 
-def _metric(data: Data, family: str) -> str:
-    headline = data.families[family].headline
-    return "return" if headline == "trial_return" else headline
-
-
 def _classes(axes: Axes, data: Data, section: Section) -> None:
     family, evidence = section
-    metric, classes = _metric(data, family), data.families[family].classes
+    metric, classes = data.single(family), data.families[family].classes
     names, looks = data.algorithms(family, evidence), style.looks(data.names)
     block = len(names) + 1.5
     for i, group in enumerate(classes):

@@ -29,7 +29,7 @@ def draw(data: Data) -> Figure:
         _common.draw_curve(panel, data, section, "return")
         panel.set_ylabel("return")
         panel.set_title(_common.heading(data, section))
-        _common.draw_references(panel, data, section[0], "return")
+        _common.draw_references(panel, data, section, "return")
     for panel in flat[len(sections) :]:
         panel.remove()
     style.legend(figure, _common.learner_handles(data))

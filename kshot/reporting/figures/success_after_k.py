@@ -32,6 +32,6 @@ def draw(data: Data) -> Figure:
             panel.set_ylim(-0.04, 1.04)
             panel.set_ylabel(label)
             panel.set_title(_common.heading(data, section))
-            _common.draw_references(panel, data, section[0], metric)
+            _common.draw_references(panel, data, section, metric)
     style.legend(figure, _common.learner_handles(data))
     return figure

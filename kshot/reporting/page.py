@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,13 +20,14 @@ from markupsafe import Markup, escape
 from kshot import records
 from kshot.records import RecordError
 from kshot.reporting import figures, style, tables
-from kshot.reporting.data import METRIC_NAMES, Data, FamilyInfo, Section, load
-from kshot.reporting.layout import Table, part_title, title
+from kshot.reporting.data import DEMONSTRATIONS, METRIC_NAMES, Data, Section, load
+from kshot.reporting.layout import Table, is_demonstrated, part_title, title
 from kshot.reporting.stats import MINIMUM_RUNS
 from kshot.run_config import RunConfig
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _VALUE = re.compile(r"(-?[\d.]+)(?: \[(-?[\d.]+), (-?[\d.]+)\])?(?: @ (\d+))?")
+_SPREAD = re.compile(r"(-?[\d.]+) ± ([\d.]+)(?: \((-?[\d.]+)\))?")
 _RUNS = re.compile(r"(\d+/\d+)(?: \((.+)\))?")
 _MINUS = "\N{MINUS SIGN}"
 
@@ -39,6 +40,21 @@ class Picture:
     caption: str
     images: Mapping[str, str]  # part's title -> data URI
     links: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Half:
+    """What the page shows of learners that adapt on one kind of evidence.
+
+    Attributes:
+        families: (name, description, title of its part) of every family that such learners play.
+        tables: by name.
+        pictures: by name.
+    """
+
+    families: tuple[tuple[str, str, str], ...]
+    tables: Mapping[str, TextTable]
+    pictures: Mapping[str, Picture]
 
 
 @dataclass(frozen=True)
@@ -88,18 +104,15 @@ def write_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    shown = tables.build(data)
     colours = {title(name): look.color for name, look in style.looks(data.names).items()}
     environment.filters |= {"value": value_html, "duration": duration, "count": count, "policy": title}
-    shown = {table.name: _text_table(table, data, out) for table in tables.build(data)}
     html = environment.get_template("page.html.j2").render(
         suite=data.suite,
         description=str(suite.get("description") or ""),
         facts=_facts(data),
         notices=_notices(data),
-        families=[_family(info) for info in data.families.values()],
-        tables=shown,
-        headline_parts=_headline_parts(data, shown.get("headline")),
-        pictures={module.NAME: _picture(module, data, out) for module in figures.modules()},
+        halves=[_half(data, out, shown, demonstrated) for demonstrated in (False, True)],
         colours=colours,
         incomplete=data.cells[data.cells["state"] != "ok"].to_dict("records"),
         excluded=list(suite.get("exclude") or ()),
@@ -113,9 +126,15 @@ def write_page(
 
 
 def value_html(text: str) -> Markup:
-    """``0.80 [0.76, 0.86] @ 10`` with the interval and K on a line of their own; anything else as it is."""
+    """A value with what qualifies it on a line of its own; anything else as it is.
+
+    ``0.80 [0.76, 0.86] @ 10`` has an interval and a K, ``0.80 ± 0.04 (0.82)`` an error and a median.
+    """
     if runs := _RUNS.fullmatch(text):
         return Markup("{}<small>{}</small>").format(runs[1], runs[2]) if runs[2] else Markup("{}").format(text)
+    if spread := _SPREAD.fullmatch(text):
+        value, by, median = (part.replace("-", _MINUS) if part else "" for part in spread.groups())
+        return Markup("<b>{}</b><small>± {}{}</small>").format(value, by, f" · median {median}" if median else "")
     match = _VALUE.fullmatch(text)
     if match is None:
         return Markup("{}").format(text)
@@ -193,31 +212,46 @@ def _notices(data: Data) -> list[tuple[str, Markup]]:
     return found
 
 
-def _family(info: FamilyInfo) -> dict[str, str]:
-    """Name and description of a family."""
+def _half(data: Data, out: Path, shown: Sequence[Table], demonstrated: bool) -> Half:
+    """Everything about learners from demonstrations, or about all others: the two are never seen side by side."""
+    sections = [
+        (family, evidence) for family, evidence, _ in data.sections if (evidence == DEMONSTRATIONS) == demonstrated
+    ]
+    texts = {}
+    for table in shown:
+        parts = tuple((part, text) for part, text in table.parts if is_demonstrated(part) == demonstrated)
+        if parts:
+            texts[table.name] = _text_table(replace(table, parts=parts), data, out)
+    pictures = {module.NAME: _picture(module, data, out, sections) for module in figures.modules()}
+    return Half(
+        tuple((section[0], _description(data, section), part_title(*section)) for section in sections),
+        texts,
+        {name: picture for name, picture in pictures.items() if picture.images},
+    )
+
+
+def _description(data: Data, section: Section) -> str:
+    info, metric = data.families[section[0]], data.headline(section)
     ks = ", ".join(str(k) for k in info.k)
-    headline = METRIC_NAMES[info.headline]
-    if info.headline == "trial_return":
+    headline = METRIC_NAMES[metric]
+    if metric == "trial_return":
         headline = f"return of a trial of {info.episodes_per_trial} episodes"
     parts = [f"{info.tasks} {info.split} tasks", f"headline: {headline}", f"K = {ks}"]
     parts += [f"{len(info.classes)} classes"] * bool(info.classes)
     steps = "step" if info.horizon == 1 else "steps"
-    return {"name": info.name, "text": "; ".join([*parts, f"episodes of at most {info.horizon} {steps}"])}
+    return "; ".join([*parts, f"episodes of at most {info.horizon} {steps}"])
 
 
-def _headline_parts(data: Data, table: TextTable | None) -> dict[str, list[tuple[str, pd.DataFrame]]]:
-    """The headline table's parts by family."""
-    parts: dict[str, list[tuple[str, pd.DataFrame]]] = {family: [] for family in data.families}
-    for part, text in table.parts if table else ():
-        parts[part.split(",")[0]].append((part, text))
-    return parts
+def _picture(module: ModuleType, data: Data, out: Path, sections: Sequence[Section]) -> Picture:
+    """A figure as images: one for each of the sections where the module can do that.
 
-
-def _picture(module: ModuleType, data: Data, out: Path) -> Picture:
-    """A figure as images: one for each family where the module can do that."""
-    parts = {"": data}
+    One that cannot shows everything at once, and stands where the first sections do.
+    """
+    concerned = module.sections(data) if hasattr(module, "sections") else _sections(data)
     if getattr(module, "BY_SECTION", False):
-        parts = {part_title(*section): data.only(section) for section in _sections(data)}
+        parts = {part_title(*section): data.only(section) for section in concerned if section in sections}
+    else:
+        parts = {"": data} if concerned and concerned[0] in sections else {}
     images = {}
     for part, narrowed in parts.items():
         with style.context():
@@ -242,7 +276,7 @@ def _files(data: Data, out: Path) -> list[tuple[str, str, str]]:
     held = {
         "summary.csv": "every mean, interquartile mean and interval",
         "scores.csv": "the score of every run",
-        "tasks.parquet": "the outcome on every test task, averaged over runs, at the first and the last K",
+        "tasks.parquet": "the outcome on every test task, averaged over runs, at first and last K, or every K",
         "cells.csv": "every run the suite expects, its state and where it came from",
     }
     return [(name, _link(data.folder / name, out), text) for name, text in held.items()]

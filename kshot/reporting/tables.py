@@ -125,10 +125,10 @@ def after_k(data: Data) -> Table:
     sections = [((family, evidence), learners, data.single(family)) for family, evidence, learners in data.sections]
     numbers, parts = by_k(data, sections)
     caption = (
-        "Score after K episodes of evidence, mean actions, mean over runs with 95 % bootstrap interval. Learners that "
-        "adapt on blocks of episodes have values at multiples of their block."
+        "Score after K episodes of evidence, or K demonstrations; mean actions, mean over runs with 95 % bootstrap "
+        "interval. Learners that adapt on blocks of episodes have values at multiples of their block."
     )
-    return lay_out("after_k", "Score after K episodes", caption, numbers, parts, ("summary.csv",))
+    return lay_out("after_k", "Score after K", caption, numbers, parts, ("summary.csv",))
 
 
 def success(data: Data) -> Table:

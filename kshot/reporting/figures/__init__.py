@@ -1,7 +1,8 @@
 """One figure per file: ``NAME``, ``CAPTION`` and ``draw(data) -> Figure``; a new file here is a new figure.
 
 A module may set ``BY_SECTION = True``: its figure is then also drawn for each family and kind of evidence alone, which
-the page prefers, since one panel stays readable on a phone.
+the page prefers, since one panel stays readable on a phone. One that does not concern every section says which in
+``sections(data)``; where that is empty, the page leaves the figure out.
 """
 
 from __future__ import annotations

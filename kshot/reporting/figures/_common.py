@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from kshot.reporting import style
-from kshot.reporting.data import BAYES, METRIC_NAMES, Data, Section
+from kshot.reporting.data import BAYES, DEMONSTRATIONS, METRIC_NAMES, Data, Section
 from kshot.reporting.layout import part_title, title
 
 WIDE = 25
@@ -49,7 +49,7 @@ def seeds(data: Data, section: Section) -> str:
 
 
 def evidence_label(evidence: str) -> str:
-    return "demonstrations seen, K" if evidence == "demonstrations" else "episodes of experience, K"
+    return "demonstrations seen, K" if evidence == DEMONSTRATIONS else "episodes of experience, K"
 
 
 def learner_handles(data: Data) -> list[Line2D]:
@@ -98,7 +98,9 @@ def draw_references(axes: Axes, data: Data, section: Section, metric: str) -> No
         if rows.empty:
             continue
         level = float(rows["mean"].mean())
-        if is_flat(rows["mean"], rows["task_se"], data.scale(family, metric)):
+        # Where K counts demonstrations, a scripted policy's episodes have no place on the axis.
+        shown = section[1] == DEMONSTRATIONS
+        if shown or is_flat(rows["mean"], rows["task_se"], data.scale(family, metric)):
             axes.axhline(level, color=color, linestyle=dashes, linewidth=1.2, zorder=1.5)
         else:
             axes.plot(rows["k"], rows["mean"], color=color, linestyle=dashes, linewidth=1.2, zorder=1.5)

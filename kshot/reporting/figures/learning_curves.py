@@ -23,16 +23,23 @@ CAPTION = (
 BINS = 60
 
 
+def sections(data: Data) -> list[Section]:
+    """The sections in which a learner earned rewards in training."""
+    trained = set(zip(data.training["family"], data.training["algorithm"], strict=True))
+    found = _common.sections(data)
+    return [section for section in found if any((section[0], name) in trained for name in data.algorithms(*section))]
+
+
 def draw(data: Data) -> Figure:
-    sections = _common.sections(data)
-    if data.training.empty or not sections:
+    wanted = sections(data)
+    if not wanted:
         return style.empty("no training record holds a return")
-    columns = min(2, len(sections))
-    figure, axes = style.panels(-(-len(sections) // columns), columns)
+    columns = min(2, len(wanted))
+    figure, axes = style.panels(-(-len(wanted) // columns), columns)
     flat = [panel for row in axes for panel in row]
-    for panel, section in zip(flat, sections, strict=False):
+    for panel, section in zip(flat, wanted, strict=False):
         _panel(panel, data, section)
-    for panel in flat[len(sections) :]:
+    for panel in flat[len(wanted) :]:
         panel.remove()
     before = Line2D([], [], color=style.GREY, linestyle=":", label="before adaptation")
     style.legend(figure, [*_common.learner_handles(data), before])

@@ -13,7 +13,7 @@ ORDER = 20
 BY_SECTION = True
 CAPTION = (
     "Undiscounted return of an episode on unseen tasks against the evidence consumed. Thick: mean actions, mean over "
-    "runs with 95 % bootstrap interval; thin: sampled actions, as the evidence was gathered. Levels are scripted "
+    "runs with 95 % bootstrap interval; thin: sampled actions, by which evidence is played. Levels are scripted "
     "policies; one that learns within a trial is a curve."
 )
 

@@ -13,19 +13,20 @@ ORDER = 10
 BY_SECTION = True
 CAPTION = (
     "Share of episodes on unseen tasks that end in success (last step) and that succeed at any step, against the "
-    "evidence consumed. Thick: mean actions, mean over runs with 95 % bootstrap interval; thin: sampled actions, as "
-    "the evidence was gathered. A learner is only shown to know its task where it is above task-blind by the last step."
+    "evidence consumed. Thick: mean actions, mean over runs with 95 % bootstrap interval; thin: sampled actions, by "
+    "which evidence is played. A learner is only shown to know its task where it is above task-blind by the last step."
 )
 _PANELS = (("success_last", "success at the last step"), ("success_any", "success at any step"))
+sections = _common.sections_with_success
 
 
 def draw(data: Data) -> Figure:
-    sections = _common.sections_with_success(data)
-    if not sections:
+    wanted = sections(data)
+    if not wanted:
         return style.empty("no family here defines success")
-    alone = len(sections) == 1  # stacked, so that each stays as wide as a phone
-    figure, axes = style.panels(2, 1) if alone else style.panels(len(sections), 2)
-    for row, section in enumerate(sections):
+    alone = len(wanted) == 1  # stacked, so that each stays as wide as a phone
+    figure, axes = style.panels(2, 1) if alone else style.panels(len(wanted), 2)
+    for row, section in enumerate(wanted):
         for column, (metric, label) in enumerate(_PANELS):
             panel = axes[column][0] if alone else axes[row][column]
             _common.draw_curve(panel, data, section, metric)

@@ -1,0 +1,85 @@
+"""What learners measured on validation tasks for every number of inner steps and of shots."""
+
+from __future__ import annotations
+
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from kshot.reporting import style
+from kshot.reporting.data import Data, Section
+from kshot.reporting.figures import _common
+from kshot.reporting.layout import title
+
+NAME = "inner_steps"
+ORDER = 50
+BY_SECTION = True
+CAPTION = (
+    "Validation tasks after training: how the number of gradient steps on K demonstrations (a line each) decides what "
+    "comes of them. Held-out loss is that of further demonstrations; return and success of single episodes; mean over "
+    "runs, bands span the lowest to the highest run. Test tasks are adapted to with the number that was best here."
+)
+MEASURES = {
+    "loss": "held-out loss, nats per step",
+    "return": "validation return",
+    "success": "validation success",
+}
+MARKERS = "osD^vP*"
+HEIGHT, TALLEST = 2.4, 9
+"""Inches of a panel; the most panels in one column."""
+
+
+def sections(data: Data) -> list[Section]:
+    """The sections in which a learner logged such measurements."""
+    return [section for section in _common.sections(data) if _panels(data, section)]
+
+
+def draw(data: Data) -> Figure:
+    wanted = [(section, *panel) for section in sections(data) for panel in _panels(data, section)]
+    if not wanted:
+        return style.empty("no learner measured several numbers of inner steps")
+    # Those of one section stand below each other, so that each stays as wide as a phone.
+    columns = 1 if len(sections(data)) == 1 and len(wanted) <= TALLEST else min(2, len(wanted))
+    figure, axes = style.panels(-(-len(wanted) // columns), columns, height=HEIGHT)
+    flat = [panel for row in axes for panel in row]
+    shots = sorted(set(data.validation["shots"]))
+    for panel, (section, name, measure) in zip(flat, wanted, strict=False):
+        _panel(panel, data, section, name, measure, shots)
+    for panel in flat[len(wanted) :]:
+        panel.remove()
+    style.legend(figure, [_line(shots, k, label=f"K = {k}") for k in shots], columns=6)
+    return figure
+
+
+def _panels(data: Data, section: Section) -> list[tuple[str, str]]:
+    """(learner, measure) of everything that was logged."""
+    rows = data.validation[data.validation["family"] == section[0]]
+    known = set(zip(rows["algorithm"], rows["measure"], strict=True))
+    return [(name, measure) for name in data.algorithms(*section) for measure in MEASURES if (name, measure) in known]
+
+
+def _panel(axes: Axes, data: Data, section: Section, name: str, measure: str, shots: list[int]) -> None:
+    rows = data.validation
+    for column, value in (("family", section[0]), ("algorithm", name), ("measure", measure)):
+        rows = rows[rows[column] == value]
+    for k in sorted(set(rows["shots"])):
+        over = rows[rows["shots"] == k].groupby("steps")["value"].agg(["mean", "min", "max"])
+        line = _line(shots, k)
+        axes.plot(over.index, over["mean"], color=line.get_color(), marker=line.get_marker())
+        axes.fill_between(over.index, over["min"], over["max"], color=line.get_color(), alpha=0.12, linewidth=0)
+    steps = sorted(set(rows["steps"]))
+    axes.set_xscale("log")
+    axes.set_xticks(steps, [str(n) for n in steps])
+    axes.minorticks_off()
+    axes.set_xlabel("inner steps")
+    axes.set_ylabel(MEASURES[measure])
+    runs = rows["seed"].nunique()
+    axes.set_title(f"{section[0]}: {title(name)} ({runs} seed{'' if runs == 1 else 's'})")
+
+
+def _line(shots: list[int], k: int, **options: str) -> Line2D:
+    """How a number of shots is drawn: the more, the darker."""
+    index = shots.index(k)
+    color = sns.color_palette("flare", len(shots)).as_hex()[index]
+    return Line2D([], [], color=color, marker=MARKERS[index % len(MARKERS)], **options)  # type: ignore[arg-type]  # only a label

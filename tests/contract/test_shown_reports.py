@@ -1,0 +1,221 @@
+"""What a report says of learners that adapt on demonstrations, and that it keeps them apart from all others."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kshot import records
+from kshot.records import RecordError
+from kshot.reporting import figures, page, select, tables
+from kshot.reporting.aggregate import aggregate
+from kshot.reporting.data import Data, load
+from kshot.reporting.figures import furthest_stage, inner_steps, learning_curves
+from kshot.run_config import RunConfig
+from tests import synthetic
+
+pytestmark = pytest.mark.contract
+
+BANDIT = replace(synthetic.BANDIT, n_tasks=8, best=1.0)
+STAGES = ("never attached", "attached in vain", "success")
+REACH = replace(synthetic.POINT, name="reach", n_tasks=6, k=(0, 1, 5), headline="success_last", stages=STAGES)
+LEARNERS = ("rl2", "mandril", "maxent_irl")
+SHOWN = ("bandit", "demonstrations")
+
+
+def grid(seeds: int = 3) -> list[RunConfig]:
+    """The bandit for all, another family for learners that are shown what to do; one row is a variant."""
+    references = ("random", "task_blind", "oracle", "thompson")
+    bandit = synthetic.runs_of([BANDIT], LEARNERS, references, seeds)
+    reach = synthetic.runs_of([REACH], LEARNERS[1:], references[:3], seeds)
+    return [*bandit, *reach]
+
+
+def with_validation(run: RunConfig, root: Path) -> None:
+    """What a learner measured after its training, added to its record."""
+    path = run.directory(root) / "train.parquet"
+    frame = records.read_table(path, records.TRAIN_SCHEMA).astype({"metric": str})
+    frame = frame[frame["metric"] == "loss"].head(1)
+    measured = [(f"validation_loss_{k}_{n}", 1.0 / n + run.seed) for k in (1, 5) for n in (1, 3, 20)]
+    rows = [frame.assign(metric=metric, value=value) for metric, value in measured]
+    records.write_table(path, pd.concat([frame, *rows, frame.assign(metric="validation_odd")]), records.TRAIN_SCHEMA)
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[RunConfig], Path]:
+    root, runs = tmp_path_factory.mktemp("shown"), grid()
+    synthetic.write_suite([BANDIT, REACH], runs, root)
+    for run in runs:
+        if run.algorithm == "mandril":
+            with_validation(run, root)
+    aggregate(runs, root)
+    return runs, root
+
+
+@pytest.fixture(scope="module")
+def data(suite: tuple[list[RunConfig], Path]) -> Data:
+    return load(*suite)
+
+
+def raw(suite: tuple[list[RunConfig], Path], family: str, algorithm: str) -> pd.DataFrame:
+    """All episodes by mean actions of one learner."""
+    runs, root = suite
+    chosen = [run for run in runs if (run.family, run.algorithm) == (family, algorithm)]
+    frames = [records.read_table(run.directory(root) / "curve.parquet", records.CURVE_SCHEMA) for run in chosen]
+    frame = pd.concat(frames).astype({"mode": str, "task": str})
+    return frame[frame["mode"] == "mean"]
+
+
+# The numbers
+
+
+def test_value_differences_are_the_best_return_less_the_episodes_own(
+    suite: tuple[list[RunConfig], Path], data: Data
+) -> None:
+    numbers = tables.build(data)[[table.name for table in tables.build(data)].index("value_difference")].numbers
+    both = {}
+    for name in LEARNERS[1:]:
+        rows = raw(suite, "bandit", name)
+        lost = (rows["optimal_return"] - rows["return"]).groupby([rows["k"], rows["task"]]).mean()
+        both[name] = lost
+        found = numbers[numbers["algorithm"] == name].set_index("k")
+        assert found["mean"].to_dict() == pytest.approx(lost.groupby("k").mean().to_dict())
+        assert found["median"].to_dict() == pytest.approx(lost.groupby("k").median().to_dict())
+        errors = lost.groupby("k").std() / np.sqrt(BANDIT.n_tasks)
+        assert found["task_se"].to_dict() == pytest.approx(errors.to_dict())
+    minus = both["mandril"] - both["maxent_irl"]
+    found = numbers[numbers["algorithm"] == "mandril"].set_index("k")
+    assert set(found["minus"]) == {"maxent_irl"}
+    assert found["difference"].to_dict() == pytest.approx(minus.groupby("k").mean().to_dict())
+    errors = minus.groupby("k").std() / np.sqrt(BANDIT.n_tasks)
+    assert found["difference_se"].to_dict() == pytest.approx(errors.to_dict())
+    assert numbers.loc[numbers["algorithm"] == "maxent_irl", "minus"].isna().all()
+
+
+def test_differences_are_only_taken_between_the_same_seeds(tmp_path: Path) -> None:
+    runs = [run for run in grid() if run.family == "bandit"]
+    synthetic.write_suite([BANDIT], runs, tmp_path)
+    lost = next(run for run in runs if (run.algorithm, run.seed) == ("mandril", 1))
+    synthetic.write_run(BANDIT, lost, tmp_path, status="diverged")
+    aggregate(runs, tmp_path)
+    text = dict(named(load(runs, tmp_path), "value_difference").parts)["bandit, from demonstrations"]
+    row = text[text["policy"] == "mandril minus maxent-irl"].iloc[0]
+    assert row["runs"] == "other seeds" and (row[[f"K = {k}" for k in BANDIT.k]] == "").all()
+
+
+def test_likelihoods_and_stages_are_means_of_the_rows(suite: tuple[list[RunConfig], Path], data: Data) -> None:
+    rows = raw(suite, "reach", "mandril")
+    curve = data.curve("reach", "mandril", "held_out_log_likelihood").set_index("k")["mean"]
+    assert curve.to_dict() == pytest.approx(rows.groupby("k")["held_out_log_likelihood"].mean().to_dict())
+    assert data.curve("reach", "mandril", "held_out_log_likelihood", "sampled").empty
+    for i in range(len(STAGES)):
+        share = data.curve("reach", "mandril", f"stage_{i}").set_index("k")["mean"]
+        assert share.to_dict() == pytest.approx((rows["stage"] == i).groupby(rows["k"]).mean().to_dict())
+    assert data.families["reach"].stages == STAGES
+    assert data.curve("bandit", "mandril", "stage_0").empty
+    assert data.curve("reach", "mandril", "value_difference").empty, "nobody knows the best return there"
+
+
+# What a trial means nothing to
+
+
+def named(data: Data, name: str) -> tables.Table:
+    return next(table for table in tables.build(data) if table.name == name)
+
+
+def test_learners_from_demonstrations_are_scored_by_single_episodes(data: Data) -> None:
+    assert (data.headline(("bandit", "rollouts")), data.headline(SHOWN)) == ("trial_return", "return")
+    assert data.curve("bandit", "mandril", "trial_return", "sampled").empty
+    numbers = named(data, "headline").numbers
+    shown = numbers[(numbers["family"] == "bandit") & (numbers["evidence"] == "demonstrations")]
+    assert set(shown["metric"]) == {"return"}
+    row = shown.set_index("algorithm").loc["mandril"]
+    assert row["score"] == row["last"] == data.curve("bandit", "mandril", "return")["mean"].iloc[-1]
+    random, oracle = data.scale("bandit", "return")
+    assert row["normalised"] == pytest.approx((row["last"] - random) / (oracle - random))
+    assert 0 < oracle <= 1, "the scale of an episode, not of a trial of ten"
+    text = dict(named(data, "headline").parts)
+    assert "trial" in text["bandit"].columns and "trial" not in text["bandit, from demonstrations"].columns
+    assert "Bayes-optimal" not in set(text["bandit, from demonstrations"]["policy"])
+    everything = named(data, "normalised").numbers.set_index("algorithm")
+    assert everything.loc["mandril", "n_families"] == 2 and everything.loc["rl2", "n_families"] == 1
+
+
+def test_scripted_policies_that_learn_from_rewards_stand_beside_learners_from_rewards_alone(data: Data) -> None:
+    assert "thompson" in data.references(("bandit", "rollouts"))
+    assert data.references(SHOWN) == ["random", "task_blind", "oracle"]
+    for table in tables.build(data):
+        for part, text in table.parts:
+            shown = set(text.iloc[:, 0]) | set(text.columns)
+            assert not ("demonstrations" in part and {"thompson", "rl2"} & shown), (table.name, part)
+            assert not ("demonstrations" not in part and {"mandril", "maxent-irl"} & shown), (table.name, part)
+
+
+def test_settings_of_learners_from_demonstrations_are_chosen_by_single_episodes(data: Data) -> None:
+    assert select._metric(data, "bandit", ["mandril"]) == "return"
+    assert select._metric(data, "bandit", ["rl2"]) == "trial_return"
+
+
+# The figures and the page
+
+
+def test_figures_are_drawn_where_there_is_something_to_see(data: Data) -> None:
+    assert inner_steps.sections(data) == [SHOWN, ("reach", "demonstrations")]
+    assert furthest_stage.sections(data) == [("reach", "demonstrations")]
+    assert learning_curves.sections(data) == [("bandit", "rollouts"), SHOWN, ("reach", "demonstrations")]
+    measured = data.validation
+    assert set(measured["measure"]) == {"loss"}
+    assert set(zip(measured["shots"], measured["steps"], strict=True)) == {(k, n) for k in (1, 5) for n in (1, 3, 20)}
+    panels = figures.draw(inner_steps, data).axes
+    assert len(panels) == 2
+    for line in panels[0].lines:
+        assert list(line.get_xdata()) == [1, 3, 20]
+        assert list(line.get_ydata()) == pytest.approx([2, 1 + 1 / 3, 1.05])  # mean over seeds 0, 1 and 2
+    bars = figures.draw(furthest_stage, data).axes[0].patches
+    assert len(bars) == len(STAGES) * (2 * len(REACH.k) + 3)
+    by_row: dict[float, float] = {}
+    for bar in bars:
+        by_row[bar.get_y()] = by_row.get(bar.get_y(), 0.0) + bar.get_width()
+    assert list(by_row.values()) == pytest.approx([1.0] * len(by_row))
+
+
+def test_the_page_keeps_demonstrations_apart(suite: tuple[list[RunConfig], Path], tmp_path: Path) -> None:
+    runs, root = suite
+    text = page.write_page({}, runs, root, tmp_path / "both").read_text()
+    before, after = text.split('<section id="demonstrations">')
+    after = after.split('<section id="incomplete">')[0]
+    assert "no reward is ever seen" in after and "Expected value difference after K" in after
+    assert ">mandril" not in before and "thompson" in before and "thompson" not in after and "rl2" not in after
+    assert re.search(r"<b>\N{MINUS SIGN}?[\d.]+</b><small>± [\d.]+ · median", after)
+    assert 'alt="furthest-stage: reach, from demonstrations"' in after
+
+    alone = [run for run in runs if run.family == "reach"]
+    aggregate(alone, root)
+    text = page.write_page({}, alone, root, tmp_path / "alone").read_text()
+    assert 'id="demonstrations"' in text and 'id="headline"' not in text and 'href="#headline"' not in text
+    aggregate(runs, root)
+
+
+def test_a_page_without_demonstrations_does_not_mention_them(tmp_path: Path) -> None:
+    runs = synthetic.runs_of([BANDIT], learners=("rl2",), seeds=3)
+    synthetic.write_suite([BANDIT], runs, tmp_path)
+    aggregate(runs, tmp_path)
+    text = page.write_page({}, runs, tmp_path, tmp_path / "report").read_text()
+    assert 'id="demonstrations"' not in text and 'href="#demonstrations"' not in text
+    assert "value_difference" not in text.split("<pre>")[0]
+
+
+def test_results_of_before_are_one_clear_line(suite: tuple[list[RunConfig], Path], tmp_path: Path) -> None:
+    runs, _ = suite
+    synthetic.write_suite([BANDIT, REACH], runs, tmp_path)
+    path = runs[0].directory(tmp_path) / "curve.parquet"
+    pd.read_parquet(path).drop(columns=["stage", "optimal_return"]).to_parquet(path)
+    with pytest.raises(RecordError) as error:
+        aggregate(runs, tmp_path)
+    expected = f"{path}: columns differ from this version's schema in ['optimal_return', 'stage']; run its step again"
+    assert str(error.value) == expected

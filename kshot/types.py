@@ -129,7 +129,7 @@ class Episodes:
         training_reward: [T, E, H] float, what a learner may optimise in meta-training where a family offers a denser
             signal than the reward; the reward itself everywhere else, and by default. Evidence is always ``reward``.
         optimal_return: [T, E] float, the largest expected return of the episode, by a policy that knows the task; NaN
-            where nobody knows it, and by default. It is for judging: no learner may look at it.
+            where nobody knows it, and by default. For judging alone, as ``stage`` is: learners receive neither.
         stage: [T, E] int, the furthest of ``FamilySpec.stages`` that the episode got to; -1 where a family has none,
             and by default.
 
@@ -222,6 +222,10 @@ class Episodes:
     def select(self, tasks: slice | Array, episodes: slice | Array = slice(None)) -> Episodes:
         """The same batch restricted to some tasks and episodes (copies the arrays)."""
         return replace(self, **{f.name: getattr(self, f.name)[tasks][:, episodes].copy() for f in fields(self)})
+
+    def as_evidence(self) -> Episodes:
+        """The same batch without what is for judging alone: all that a learner may see of it."""
+        return replace(self, optimal_return=np.zeros(0), stage=np.zeros(0, dtype=np.int64))
 
 
 @runtime_checkable

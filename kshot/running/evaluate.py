@@ -148,7 +148,7 @@ def _evaluate_learner(
                 scored = evidence = play(policy, block, "sampled")
             recorder.add(scored, first, k, update, consumed, "sampled")
             if update < blocks - 1:
-                policy = learner.adapt(policy, evidence)
+                policy = learner.adapt(policy, evidence.as_evidence())
                 consumed = consumed + evidence.lengths.sum(axis=1)
 
 

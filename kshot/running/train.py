@@ -48,7 +48,7 @@ class Collector:
         self.steps += episodes.steps
         if not (np.isfinite(episodes.reward).all() and np.isfinite(episodes.training_reward).all()):
             raise FloatingPointError("a reward is not finite")
-        return episodes
+        return episodes.as_evidence()
 
 
 def train(run: RunConfig, root: Path) -> None:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from envs.spritegrid import SpriteGridFamily
 from kshot import records
 from kshot.run_config import Evaluation, RunConfig
-from kshot.running.evaluate import evaluate
-from kshot.running.train import train
+from kshot.running import build
+from kshot.running.evaluate import HELD_OUT, evaluate
+from kshot.running.train import Collector, train
+from kshot.types import Episodes
+from tests.contract import tiny
 
 FAMILY = '''
 """Point navigation with the straight line to the goal as demonstrations."""
@@ -112,3 +119,76 @@ def test_a_family_without_demonstrations_says_so(run: RunConfig, tmp_path: Path)
     plain = RunConfig(**{**vars(run), "family_module": "nav2d"})
     with pytest.raises(ValueError, match="family 'nav2d' offers no demonstrations"):
         train(plain, tmp_path)
+
+
+# How well learners explain what they were not shown
+
+
+def test_what_is_to_be_explained_is_shown_to_nobody_and_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same demonstrations at every K and for every seed, by other keys and in another arrangement than evidence."""
+    asked: list[tuple[int, int, tuple[int, ...]]] = []
+    original = SpriteGridFamily.demonstrations
+
+    def watched(self: SpriteGridFamily, tasks: Any, n: int, keys: Any, arrangement: int = 0) -> Episodes:
+        asked.append((n, arrangement, tuple(keys.tolist())))
+        return original(self, tasks, n, keys, arrangement)
+
+    curves, held_out = [], []
+    for seed in (0, 1):
+        run = tiny.run("mandril", "spritegrid", seed=seed, iterations=1)
+        train(run, tmp_path)
+        with monkeypatch.context() as patch:
+            patch.setattr(SpriteGridFamily, "demonstrations", watched)
+            evaluate(run, tmp_path)
+        curves.append(records.read_table(run.directory(tmp_path) / "curve.parquet", records.CURVE_SCHEMA))
+        elsewhere = [call for call in asked if call[1] == 1]
+        evidence = {key for _, arrangement, keys in asked for key in keys if arrangement == 0}
+        assert len(elsewhere) == 1 and {call[1] for call in asked} == {0, 1}
+        assert elsewhere[0][0] == HELD_OUT and not evidence & set(elsewhere[0][2])
+        held_out.append(elsewhere)
+        asked.clear()
+    assert held_out[0] == held_out[1]
+    for curve in curves:
+        mean = curve["mode"] == "mean"
+        values = curve["held_out_log_likelihood"]
+        assert (values[mean] < 0).all() and values[~mean].isna().all()
+        assert values[mean].groupby(curve["k"]).nunique().tolist() == [2, 2, 2], "one value for each of two tasks"
+        assert (curve["optimal_return"] - curve["return"] > -1e-4).all()
+        assert (curve["stage"] == -1).all()
+
+
+def test_learners_that_cannot_explain_are_not_asked(run: RunConfig, tmp_path: Path) -> None:
+    train(run, tmp_path)
+    evaluate(run, tmp_path)
+    curve = records.read_table(run.directory(tmp_path) / "curve.parquet", records.CURVE_SCHEMA)
+    assert curve["held_out_log_likelihood"].isna().all() and curve["optimal_return"].isna().all()
+
+
+def test_an_evaluation_names_the_stages_of_its_family(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = replace(tiny.run("mandril", "gridnavi"), algorithm="posterior_sampling", algorithm_module=None)
+    family = build.family(run)
+    monkeypatch.setattr(family, "spec", replace(family.spec, stages=("lost", "there")))
+    evaluate(run, tmp_path)
+    noted = records.read_json(run.directory(tmp_path) / "evaluate.json")["family"]
+    assert noted["stages"] == ["lost", "there"] and noted["trial_memory"] is True
+    evaluate(replace(run, algorithm="oracle"), tmp_path)
+    other = records.read_json(replace(run, algorithm="oracle").directory(tmp_path) / "evaluate.json")["family"]
+    assert other["trial_memory"] is False
+
+
+def test_learners_never_see_what_is_for_judging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tiny.run("rl2", "gridnavi", iterations=1)
+    family = build.family(run)
+    learner = build.learner(run, family.spec)
+    handed: list[Episodes] = []
+    monkeypatch.setattr(type(learner), "adapt", lambda self, policy, evidence: handed.append(evidence) or policy)
+    train(run, tmp_path)
+    evaluate(run, tmp_path)
+    handed.append(Collector(family, 0, 0)(learner.policy(), family.tasks("train", 2, 0), 1))
+    assert len(handed) > 1
+    for episodes in handed:
+        assert np.isnan(episodes.optimal_return).all() and (episodes.stage == -1).all()
+    curve = records.read_table(run.directory(tmp_path) / "curve.parquet", records.CURVE_SCHEMA)
+    assert curve["optimal_return"].notna().all()

@@ -45,10 +45,10 @@ def value_difference(data: Data) -> Table:
         parts[part_title(family, evidence)] = [*shown[: len(present)], *compared, *shown[len(present) :]]
     caption = (
         "The best possible expected return of an episode less what it returned, mean actions: mean over runs and tasks "
-        "± standard error over test tasks, and the median over tasks, since a few that were misunderstood can make up "
-        "most of a mean. Rows with a minus: the difference on the same tasks with the same seeds, mean ± 2 standard "
-        "errors over tasks; below 0 the first loses less. Where rewards are drawn, luck can make a value negative. "
-        "Scripted policies, which do not adapt, stand under the largest K."
+        "± standard error over test tasks (and the median over tasks: a few that were misunderstood can make up most "
+        "of a mean). Rows with a minus: the difference on the same tasks with the same seeds, mean ± 2 standard errors "
+        "over tasks; below 0 the first loses less. Where rewards are drawn, luck can make a value negative. Scripted "
+        "policies, which do not adapt, stand under the largest K."
     )
     name, sources = "Expected value difference after K demonstrations", ("summary.csv", "tasks.parquet")
     return lay_out("value_difference", name, caption, numbers, parts, sources)

@@ -29,8 +29,8 @@ _NORMAL_QUANTILE = 1.959964  # two-sided 95 %
 
 CAPTION = (
     "Every candidate's headline score with the most evidence on validation tasks (where that is the return of a trial, "
-    "and learners adapt only after one, the return of single episodes), mean over runs with 95 % interval: "
-    "bootstrap over runs, or, with fewer than three, over validation tasks with the trained runs taken as given. "
+    "and learners adapt only after one or on demonstrations, that of single episodes), mean over runs with 95 % "
+    "interval: bootstrap over runs, or, with fewer than three, over validation tasks, the trained runs taken as given. "
     "Candidates whose interval overlaps that of the best are tied with it; of those that are tied, the one nearest to "
     "the published settings (config/algorithms) is chosen. Distance: the sum of |log ratio| over numbers that differ, "
     "and 1 for anything else that does. A candidate with a diverged run is never chosen. No test task was played."

@@ -237,11 +237,12 @@ def normalised(data: Data) -> Table:
             entry |= {"n_runs": sum(len(s) for s in strata.values()), "n_families": len(strata)}
             entry |= {"families": " ".join(strata)}
             numbers.append(entry)
+        total = len({family for family, of, _ in data.sections if of == evidence})
         ranked = sorted((e for e in numbers if e["evidence"] == evidence), key=lambda e: (-e["n_families"], -e["iqm"]))
         for entry in ranked:
             name = entry["algorithm"]
             shown = {"policy": title(name), "IQM": interval(entry, "iqm", 2), "mean": interval(entry, "mean", 2)}
-            shown |= {"runs": str(entry["n_runs"]), "families": f"{entry['n_families']} of {len(data.families)}"}
+            shown |= {"runs": str(entry["n_runs"]), "families": f"{entry['n_families']} of {total}"}
             parts.setdefault(_across(data, evidence), []).append(shown)
     caption = (
         "Headline scores on each family's scale from the random policy (0) to the oracle (1), with the most evidence, "

@@ -26,7 +26,7 @@ from kshot.learning.descent import descend, falling
 from kshot.learning.irl import Demonstrations, PlanningPolicy
 from kshot.learning.networks import Params
 from kshot.seeding import generator, key
-from kshot.types import ActionKind, Collect, Episodes, Evidence, FamilySpec, Metrics, Policy, Task
+from kshot.types import ActionKind, Array, Collect, Episodes, Evidence, FamilySpec, Metrics, Policy, Task
 
 EVIDENCE: Evidence = "demonstrations"
 ACTIONS: frozenset[ActionKind] = frozenset({"discrete"})
@@ -155,6 +155,10 @@ class ContextualIRL:
         evidence = irl.joined([policy.evidence, evidence])
         params = {name: x.detach() for name, x in self._given(self._shown(evidence)).items()}
         return replace(policy, params=params, evidence=evidence)
+
+    def explain(self, policy: Policy, demonstrations: Episodes) -> Array:
+        """See ``kshot.types.Explains``."""
+        return irl.explain(policy, demonstrations)
 
     def state_dict(self) -> dict[str, Any]:
         return {

@@ -22,7 +22,7 @@ from kshot.learning import fine_tuning, irl
 from kshot.learning.fine_tuning import FineTuning
 from kshot.learning.irl import Demonstrations, PlanningPolicy
 from kshot.seeding import key
-from kshot.types import ActionKind, Collect, Episodes, Evidence, FamilySpec, Metrics, Policy, Task
+from kshot.types import ActionKind, Array, Collect, Episodes, Evidence, FamilySpec, Metrics, Policy, Task
 
 EVIDENCE: Evidence = "demonstrations"
 ACTIONS: frozenset[ActionKind] = frozenset({"discrete"})
@@ -101,6 +101,10 @@ class MaxEntIRL:
             raise TypeError(f"maximum-entropy IRL cannot adapt a {type(policy).__name__}")
         evidence = irl.joined([policy.evidence, evidence])
         return replace(policy, params=self._tuning.adapted(self._params, self._loss_on, evidence), evidence=evidence)
+
+    def explain(self, policy: Policy, demonstrations: Episodes) -> Array:
+        """See ``kshot.types.Explains``."""
+        return irl.explain(policy, demonstrations)
 
     def state_dict(self) -> dict[str, Any]:
         return {"params": {n: x.detach() for n, x in self._params.items()}, "recipes": self._tuning.state_dict()}

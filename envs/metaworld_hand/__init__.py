@@ -28,7 +28,7 @@ from envs.metaworld._goals import goals as official_goals
 from envs.metaworld_hand import _references as scripts
 from envs.metaworld_hand import _scenes as scenes
 from envs.metaworld_hand._abilities import CELL, RELATIVE, ability
-from envs.metaworld_hand._environment import EXPERT, HandVectorEnv
+from envs.metaworld_hand._environment import EXPERT, HandVectorEnv, stages
 from envs.metaworld_hand._store import Store
 from envs.metaworld_hand._world import OBSERVATION_DIM, HandWorld
 from kshot import seeding
@@ -102,6 +102,7 @@ class HandFamily:
             observation_center=np.array([*(low + size), 0.0, *(low + size)]),
             observation_scale=np.array([*size, 1.0, *size]),
             world=self.world,
+            stages=stages(self.world),
         )
 
     @property

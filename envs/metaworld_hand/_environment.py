@@ -23,11 +23,19 @@ EXPERT = -1
 """Not an action of learners: one decision of the scripted expert, for the reference of that name."""
 
 
+def stages(world: HandWorld) -> tuple[str, ...]:
+    """Where an episode can fail, for ``kshot.types.FamilySpec.stages``."""
+    if world.ability.grip is None:
+        return "elsewhere at the end", "success at the end"
+    return "object never sought", "object missed", "object held, elsewhere at the end", "success at the end"
+
+
 class HandVectorEnv(VectorEnv[Array, Array, Array]):
     """Decisions of a planner, carried out in Metaworld's simulation.
 
     Observations are [N, 7]: the hand, whether the object was taken hold of, and where the object was at the beginning.
-    Rewards and successes are Metaworld's after the last environment step of a decision.
+    Rewards and successes are Metaworld's after the last environment step of a decision; ``info["stage"]`` counts in
+    ``stages``.
     """
 
     def __init__(self, world: HandWorld, places: Sequence[Scene]) -> None:
@@ -84,7 +92,10 @@ class HandVectorEnv(VectorEnv[Array, Array, Array]):
         self._steps += 1
         never = np.zeros(self.num_envs, dtype=bool)
         truncated = np.full(self.num_envs, self._steps >= world.decisions)
-        info = {"success": self._arms.success.copy()}
+        ended = self._arms.success & truncated
+        got = 0 * self._held if ability.grip is None else np.where(self._held, np.where(self._there, 2, 1), 0)
+        stage = np.where(ended, len(stages(world)) - 1, got)
+        info = {"success": self._arms.success.copy(), "stage": stage}
         return self._observation(), self._arms.reward.copy(), never, truncated, info
 
     def _driven(self, chosen: Array) -> None:

@@ -146,6 +146,10 @@ def test_what_the_abstraction_allows(task: str) -> None:
         name: rollout(family, family.references[name](tasks), tasks, KEYS, 1).success_last.mean()
         for name in ("random", "oracle", "ceiling", "expert")
     }
+    last = len(family.spec.stages) - 1
+    oracle = rollout(family, family.references["oracle"](tasks), tasks, KEYS, 1)
+    assert ((oracle.stage == last) == oracle.success_last).all() and oracle.stage.min() >= min(last - 1, 1)
+    assert rollout(family, family.references["random"](tasks), tasks, KEYS, 1).stage.min() == 0
     assert shares["random"] <= 0.25 and min(shares["oracle"], shares["ceiling"]) >= 0.85 and shares["expert"] >= 0.6
 
 

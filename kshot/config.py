@@ -23,7 +23,7 @@ from kshot.config_errors import ConfigError, Document, KeyPath, Problems, comman
 from kshot.records import write_text
 from kshot.registry import suggest
 from kshot.settings import Layer, resolve
-from kshot.suite import AlgorithmRow, EvaluationSpec, Exclude, FamilyCell, FamilyOverride, Suite
+from kshot.suite import AlgorithmRow, EvaluationSpec, Exclude, FamilyCell, FamilyOverride, Suite, one_or_more
 
 ROOT = Path(__file__).resolve().parent.parent
 """The repository: kshot is run in place, so its configuration stands beside its code."""
@@ -117,7 +117,13 @@ class _Draft:
         self.rows = _salvage(self.raw.get("algorithms"), AlgorithmRow, {})
         items = self.raw.get("exclude")
         entries = enumerate(items) if isinstance(items, list) else ()
-        self.exclusions = {i: (x.get("algorithm"), x.get("family")) for i, x in entries if isinstance(x, dict)}
+        self.exclusions = [
+            (i, (algorithm, family))
+            for i, x in entries
+            if isinstance(x, dict)
+            for algorithm in _names(x.get("algorithm"))
+            for family in _names(x.get("family"))
+        ]
 
     def keys(self, section: str) -> list[str]:
         """The names in a section, well-formed or not."""
@@ -199,6 +205,12 @@ def _keys_at(path: KeyPath) -> list[str]:
     return list(Suite.model_fields)
 
 
+def _names(value: Any) -> list[str]:
+    """The names in an entry of ``exclude``, well-formed or not."""
+    found = one_or_more(value)
+    return [name for name in found if isinstance(name, str)] if isinstance(found, tuple) else []
+
+
 def _salvage(section: Any, model: type[M], required: Mapping[str, Any]) -> dict[str, M]:
     """The entries of a section, without whatever is malformed in them; ``required`` stands in for what is missing."""
     found: dict[str, M] = {}
@@ -252,7 +264,7 @@ def _check_names(draft: _Draft) -> None:
 
 def _check_exclusions(draft: _Draft, rows: list[str], cells: list[str]) -> None:
     earlier = set()
-    for i, pair in draft.exclusions.items():
+    for i, pair in draft.exclusions:
         for kind, name, known in (("algorithm", pair[0], rows), ("family", pair[1], cells)):
             if isinstance(name, str) and name not in known:
                 text = f"excludes nothing: this suite has no {kind} {name!r}{suggest(name, known)}"
@@ -297,7 +309,7 @@ def _official_obstacle(module: ModuleType, family: str, cell: FamilyCell, settin
 
 def _resolve_algorithms(draft: _Draft) -> dict[str, AlgorithmRow]:
     resolved: dict[str, AlgorithmRow] = {}
-    excluded = set(draft.exclusions.values())
+    excluded = {pair for _, pair in draft.exclusions}
     for name, row in draft.rows.items():
         path: KeyPath = ("algorithms", name)
         module_name = row.algorithm or name

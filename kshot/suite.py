@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 from kshot.config_errors import Document, Problems
 from kshot.registry import suggest
@@ -76,13 +76,28 @@ class AlgorithmRow(_Model):
     """What differs on single families, by the family's name in this suite."""
 
 
-class Exclude(_Model):
-    """A pair that is left out on purpose."""
+def one_or_more(names: Any) -> Any:
+    """A name, or a list of them, as a tuple; anything else as it is."""
+    if isinstance(names, list):
+        return tuple(names)
+    return (names,) if isinstance(names, str) else names
 
-    algorithm: str
-    """Row name."""
-    family: str
-    """Name of the family in this suite."""
+
+OneOrMore = Annotated[
+    tuple[str, ...],
+    BeforeValidator(one_or_more),
+    Field(min_length=1),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
+]
+
+
+class Exclude(_Model):
+    """Pairs that are left out on purpose: every algorithm named on every family named."""
+
+    algorithm: OneOrMore
+    """Row name, or a list of them."""
+    family: OneOrMore
+    """Name of the family in this suite, or a list of them."""
     reason: Annotated[str, Field(min_length=1)]
     """Shown in the report where the result would stand."""
 
@@ -111,7 +126,7 @@ class Suite(_Model):
 
     def excluded(self, algorithm: str, family: str) -> bool:
         """Whether the suite leaves this pair of row and cell out."""
-        return any((item.algorithm, item.family) == (algorithm, family) for item in self.exclude)
+        return any(algorithm in item.algorithm and family in item.family for item in self.exclude)
 
     def runs(self) -> list[RunConfig]:
         """Every run: algorithms x families x seeds without the excluded, then the reference policies (seed 0)."""

@@ -258,6 +258,18 @@ MISTAKES = {
         GOOD + "  - {algorithm: maml, family: nav2d, reason: again}\n",
         "suite.yaml:21: exclude[1]: 'maml' on 'nav2d' is excluded twice",
     ),
+    "exclusion of something that is no name": (
+        changed("{algorithm: maml, family", "{algorithm: [maml, 3], family"),
+        "exclude[0].algorithm[1]: expected text, got 3",
+    ),
+    "exclusion of nothing": (
+        changed("{algorithm: maml, family", "{algorithm: [], family"),
+        "exclude[0].algorithm: must not be empty",
+    ),
+    "exclusion of one pair in two lists": (
+        GOOD + "  - {algorithm: [small-rl2, maml], family: [nav2d], reason: again}\n",
+        "suite.yaml:21: exclude[1]: 'maml' on 'nav2d' is excluded twice",
+    ),
     "exclusion without a reason": (
         changed("reason: an example", "reason: ''"),
         "exclude[0].reason: must not be empty",
@@ -423,6 +435,16 @@ def test_numbers_are_read_as_people_write_them(tmp_path: Path, text: str, value:
     path.write_text(f"value: {text}\n")
     assert read(path).value == {"value": value}
     assert command_line({"value": text}, "--config").value == {"value": value}
+
+
+def test_an_exclusion_can_name_several(tmp_path: Path) -> None:
+    several = changed("{algorithm: maml, family: nav2d", "{algorithm: [maml, small-rl2], family: nav2d")
+    for runs in (
+        load_suite(write(tmp_path, several)).runs(),
+        load_suite(load_suite(tmp_path / "suite.yaml").resolved()).runs(),
+    ):
+        assert {run.algorithm for run in runs if run.family == "nav2d" and run.kind == "algorithm"} == set()
+        assert {"maml", "small-rl2"} <= {run.algorithm for run in runs if run.family == "bandit-2-3"}
 
 
 def test_runs_that_are_not_there_are_refused_with_the_nearest(tmp_path: Path) -> None:

@@ -77,7 +77,13 @@ def checked_paths(family: str, world: World, episodes: Episodes) -> tuple[Array,
     obs = np.concatenate([episodes.obs[:, :, : world.decisions], episodes.final_obs[:, :, None]], axis=2)
     refuse(~np.isfinite(obs).all(axis=(2, 3)), "observations that are not finite")
     states, actions = world.state(obs), episodes.action[:, :, : world.decisions]
-    require_possible(family, world.dynamics(world.layout(episodes.obs[:, 0, 0])), states, actions)
+    dynamics = world.dynamics(world.layout(episodes.obs[:, 0, 0]))
+    table = dynamics.probability if dynamics.successor is None else dynamics.successor
+    assert table is not None
+    n_states, n_actions = table.shape[-2:] if dynamics.probability is None else table.shape[-3:-1]
+    refuse(((states < 0) | (states >= n_states)).any(axis=2), "places that are not among the states")
+    refuse(((actions < 0) | (actions >= n_actions)).any(axis=2), "actions that do not exist")
+    require_possible(family, dynamics, states, actions)
     return states, actions
 
 

@@ -116,4 +116,9 @@ class HandWorld:
         return np.concatenate(phases, axis=1)
 
     def paths(self, episodes: Episodes) -> tuple[Array, Array]:
+        low, high = np.array(self.ability.low), np.array(self.ability.low) + CELL * np.array(self.ability.shape)
+        hand = episodes.obs[..., HAND]
+        outside = ((hand < low - CELL) | (hand > high + CELL)).any(axis=(2, 3))  # at the walls a hand may lean out
+        for task, episode in np.argwhere(outside)[:1]:
+            raise ValueError(f"metaworld_hand: demonstration {episode} of task {task} leaves the box {low} to {high}")
         return checked_paths("metaworld_hand", self, episodes)

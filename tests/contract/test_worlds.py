@@ -112,7 +112,7 @@ def test_an_expert_is_better_than_chance(family: TaskFamily) -> None:
     assert earned[0] > earned[1]
 
 
-@pytest.mark.parametrize("fault", ["short", "not finite", "jump"])
+@pytest.mark.parametrize("fault", ["short", "not finite", "no such action", "jump"])
 def test_impossible_demonstrations_are_named(family: TaskFamily, fault: str) -> None:
     world, episodes = world_of(family), shown(family, [0, 1])
     if fault == "short":
@@ -128,6 +128,12 @@ def test_impossible_demonstrations_are_named(family: TaskFamily, fault: str) -> 
         obs[0, 1, 0, 0] = np.nan
         with pytest.raises(ValueError, match="demonstration 1 of task 0 has observations that are not finite"):
             world.paths(replace(episodes, obs=obs))
+        return
+    if fault == "no such action":
+        action = episodes.action.copy()
+        action[1, 1, 0] = 1000
+        with pytest.raises(ValueError, match="demonstration 1 of task 1 has actions that do not exist"):
+            world.paths(replace(episodes, action=action))
         return
     dynamics = world.dynamics(world.layout(episodes.obs[:, 0, 0]))
     if dynamics.successor is None or dynamics.successor.shape[-2] == 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -190,6 +191,15 @@ def test_a_demonstration_is_the_same_whoever_makes_it(tmp_path: Path) -> None:
         command = [sys.executable, "-W", "ignore", "-c", code.format(alone=alone)]
         outputs.add(subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True).stdout)
     assert len(outputs) == 1
+
+
+def test_a_demonstration_outside_the_box_is_named(cache: Path) -> None:
+    family = build(Settings(task="reach-v3"))
+    episodes = family.demonstrations(family.tasks("train", 2, 0), 2, KEYS[:2])
+    obs = episodes.obs.copy()
+    obs[1, 0, 3, 2] += 1.0
+    with pytest.raises(ValueError, match="demonstration 0 of task 1 leaves the box"):
+        family.world.paths(replace(episodes, obs=obs))
 
 
 def test_errors_say_what_would_be_right() -> None:

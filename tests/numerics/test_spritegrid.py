@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 import torch
 
 from envs import _sprites as pictures
@@ -98,3 +101,12 @@ def test_demonstrations_show_one_arrangement_and_other_numbers_show_others() -> 
     assert (layout == layout[:, :1, :1]).all()
     np.testing.assert_array_equal(layout, world.layout(again.obs))
     assert (world.layout(other.obs) != layout).any() and (first.obs[..., :2] != again.obs[..., :2]).any()
+
+
+def test_a_place_off_the_grid_is_named() -> None:
+    family = spritegrid.build(spritegrid.Settings(side=4, obstacles=2))
+    episodes = family.demonstrations(family.tasks("train", 2, 0), 2, seeding.split(seeding.key("off"), np.arange(2)))
+    obs = episodes.obs.copy()
+    obs[0, 1, 2, 0] = 4
+    with pytest.raises(ValueError, match="demonstration 1 of task 0 has places that are not among the states"):
+        family.spec.world.paths(replace(episodes, obs=obs))  # type: ignore[union-attr]  # it has a world

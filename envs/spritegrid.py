@@ -56,7 +56,7 @@ class Settings:
     horizon: int = 18
     obstacles: int = 8
     test_sprites: Literal["seen", "unseen"] = "seen"
-    expert_beta: float = 1.0
+    expert_beta: float = 2.0
 
     def __post_init__(self) -> None:
         for name, least in (("side", 2), ("horizon", 1), ("obstacles", 0)):

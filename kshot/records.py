@@ -47,10 +47,7 @@ CURVE_SCHEMA = pa.schema(
         ("success_last", pa.bool_()),
         ("first_success", pa.int32()),  # steps to the first success, -1 for never
         ("optimal_return", pa.float64()),  # largest expected return of this very episode, NaN where nobody knows it
-        (
-            "held_out_log_likelihood",
-            pa.float64(),
-        ),  # of an expert's decisions on the task, nats; NaN where not asked for
+        ("held_out_log_likelihood", pa.float64()),  # of an expert's decisions, in nats; NaN where not asked for
         ("stage", pa.int32()),  # furthest of the family's stages, -1 where it has none
         ("status", _NAME),  # ok | diverged
         ("config_hash", _NAME),

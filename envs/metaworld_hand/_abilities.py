@@ -62,22 +62,22 @@ class Ability:
     gain: float = 10.0
 
 
-_TABLE_TOP = Ability("reach-v3", (-0.20, 0.48, 0.03), (10, 12, 9), 15)
+_REACH = Ability("reach-v3", (-0.20, 0.48, 0.03), (10, 12, 9), 15, aim=(0.001, -0.004, 0.045))
 ABILITIES: dict[str, Ability] = {
-    "reach-v3": Ability("reach-v3", _TABLE_TOP.low, _TABLE_TOP.shape, 15, aim=(0.001, -0.004, 0.045)),
-    RELATIVE: Ability("reach-v3", _TABLE_TOP.low, _TABLE_TOP.shape, 15, aim=(0.001, -0.004, 0.045)),
+    "reach-v3": _REACH,
+    RELATIVE: _REACH,
     "push-v3": Ability(
         "push-v3",
-        _TABLE_TOP.low,
-        _TABLE_TOP.shape,
+        _REACH.low,
+        _REACH.shape,
         22,
         grip=Grip((-0.005, 0.0, 0.03), (0.0, 0.0, 0.10), effort=0.6),
         aim=(0.005, 0.0, 0.03),
     ),
     "pick-place-v3": Ability(
         "pick-place-v3",
-        _TABLE_TOP.low,
-        _TABLE_TOP.shape,
+        _REACH.low,
+        _REACH.shape,
         22,
         grip=Grip((-0.005, 0.0, 0.03), (0.0, 0.0, 0.10), effort=1.0, closing=20),
         aim=(0.005, 0.0, 0.045),

@@ -93,7 +93,8 @@ class HandVectorEnv(VectorEnv[Array, Array, Array]):
         never = np.zeros(self.num_envs, dtype=bool)
         truncated = np.full(self.num_envs, self._steps >= world.decisions)
         ended = self._arms.success & truncated
-        got = 0 * self._held if ability.grip is None else np.where(self._held, np.where(self._there, 2, 1), 0)
+        # Without a grip nothing is ever held, and the stages before success are one.
+        got = np.where(self._held, np.where(self._there, 2, 1), 0)
         stage = np.where(ended, len(stages(world)) - 1, got)
         info = {"success": self._arms.success.copy(), "stage": stage}
         return self._observation(), self._arms.reward.copy(), never, truncated, info

@@ -91,8 +91,7 @@ def _demonstrated(
         hands.append(arms.hand.copy())
         successes.append(arms.success.copy())
         left[going] -= 1
-        first = arms.success & (left > _SETTLING)
-        left[first] = np.minimum(left[first], _SETTLING)
+        left[arms.success & (left > _SETTLING)] = _SETTLING
     arms.close()
     hand, success = np.stack(hands, axis=1), np.stack(successes, axis=1)
     return [_path(world, hand[i], objects[i]) if success[i, -1] else None for i in range(n)]

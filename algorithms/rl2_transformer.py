@@ -6,7 +6,7 @@ as in Melo 2022 (TrMRL, arXiv 2206.06614): the "hidden state" is the window of p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from algorithms import rl2
@@ -26,8 +26,8 @@ class Settings(rl2.Settings):
         memory: always "transformer".
         layers: number of layers.
         heads: attention heads per layer; ``hidden`` must be a multiple of twice their number.
-        context: steps of the past that a step can attend to. The policy keeps 2 * layers * context * hidden numbers for
-            every trial it plays.
+        context: steps of the past that a step can attend to, at most those of a trial. The policy keeps
+            2 * layers * context * hidden numbers for every trial it plays.
     """
 
     memory: Literal["gru", "lstm", "transformer"] = "transformer"
@@ -48,4 +48,6 @@ class Settings(rl2.Settings):
 
 
 def build(spec: FamilySpec, settings: Settings, seed: int, device: str) -> rl2.RL2:
-    return rl2.RL2(spec, settings, seed, device)
+    # A window longer than the trial would hold nothing, but be carried and masked in every step.
+    longest = (settings.trial_episodes or spec.episodes_per_trial) * spec.horizon - 1
+    return rl2.RL2(spec, replace(settings, context=min(settings.context, max(longest, 1))), seed, device)

@@ -158,6 +158,18 @@ def test_transformer_attends_to_the_past_only_and_no_further_than_its_context() 
     assert not reached[1].any()
 
 
+def test_a_context_longer_than_the_trial_is_cut_to_it() -> None:
+    options = {**MEMORIES[3].values[0], "context": 500}
+    network = make_learner(discrete=True, **options)._network
+    steps = EPISODES * H
+    assert network.memory.context == steps - 1
+    whole = rl2_transformer.Settings(hidden=8, heads=2, context=500).make_memory(D + A + 2)
+    whole.load_state_dict(network.memory.state_dict())
+    inputs = torch.randn(3, steps, D + A + 2, generator=torch.Generator().manual_seed(0))
+    cut, full = (memory(inputs, torch.zeros(3, memory.state_size))[0] for memory in (network.memory, whole))
+    torch.testing.assert_close(cut, full, atol=1e-6, rtol=1e-5)
+
+
 @pytest.mark.parametrize("options", MEMORIES)
 def test_adapting_equals_having_played(options: dict[str, Any]) -> None:
     """Memory rebuilt from recorded evidence, one episode at a time, equals the memory the policy carried itself."""

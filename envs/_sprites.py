@@ -14,7 +14,7 @@ from kshot import seeding
 from kshot.types import Array
 
 SEEN, UNSEEN = 100, 50
-"""Sprites of training tasks, and further ones for testing alone."""
+"""Sprites of training tasks, and how many others test tasks have where they are to be new, and validation tasks."""
 SIDE = 5
 """Pixels along the side of a cell."""
 PIXELS = SIDE * SIDE * 3
@@ -29,9 +29,9 @@ LEAST_MASK = 8
 
 @cache
 def sprites() -> tuple[Array, Array]:
-    """Masks [150, 5, 5] of what a sprite covers, and its colours [150, 5, 5, 3]: symmetric, two random colours."""
+    """Masks [200, 5, 5] of what a sprite covers, and its colours [200, 5, 5, 3]: symmetric, two random colours."""
     masks, colours = [], []
-    for number in range(SEEN + UNSEEN):
+    for number in range(SEEN + 2 * UNSEEN):
         rng = seeding.generator("spritegrid", "sprite", number)
         half = rng.random((SIDE, 3)) < 0.6
         while (mask := _mirrored(half)).sum() < LEAST_MASK:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.special import logsumexp
 
 from envs._mdp_planning import MDP, action_values
 from kshot import seeding
@@ -109,49 +108,49 @@ def require_possible(family: str, dynamics: Dynamics, states: Array, actions: Ar
         )
 
 
-def table_values(reward: Array, successor: Array, horizon: int) -> Array:
-    """[H + 1, B, S] the largest return from every step on; rewards [B, S] are of states, ``successor`` is [S, A]."""
+def table_values(reward: Array, successor: Array, horizon: int, over: np.ufunc = np.maximum) -> Array:
+    """[H + 1, B, S] values from every step on; rewards [B, S] are of states, ``successor`` is [S, A].
+
+    ``over`` the actions: np.maximum gives the largest return, np.logaddexp the soft values of ``soft_paths``.
+    """
     values = [reward]
     for _ in range(horizon):
-        values.append(reward + np.where(successor >= 0, values[-1][:, successor], -np.inf).max(axis=-1))
+        following = np.where(successor >= 0, values[-1][:, successor], -np.inf)
+        values.append(reward + over.reduce(following, axis=-1))
     return np.stack(values[::-1])
 
 
-def box_values(reward: Array, horizon: int) -> Array:
-    """[B, X, Y] the largest return from the first of ``horizon`` steps on, for rewards [B, X, Y] of cells.
+def box_values(reward: Array, horizon: int, over: np.ufunc = np.maximum) -> Array:
+    """[H + 1, B, X * Y] values from every step on, for rewards [B, X, Y] of cells.
 
-    The same as ``table_values(...)[0]`` where actions are all moves of -1, 0 or 1 along both axes: the best neighbour
-    is then the best of each axis in turn, which needs no table and is an order of magnitude faster.
+    The same as ``table_values`` where actions are all moves of -1, 0 or 1 along both axes: to go over the neighbours is
+    to go over those of each axis in turn, which needs no table and is an order of magnitude faster.
     """
-    value = reward
+    values = [reward]
     for _ in range(horizon):
-        best = value
+        around = values[-1]
         for axis in (1, 2):
-            line = np.moveaxis(best, axis, 1)
+            line = np.moveaxis(around, axis, 1)
             padded = np.pad(line, ((0, 0), (1, 1), (0, 0)), constant_values=-np.inf)
-            line = np.maximum(np.maximum(padded[:, :-2], line), padded[:, 2:])
-            best = np.moveaxis(line, 1, axis)
-        value = reward + best
-    return value
+            line = over(over(padded[:, :-2], line), padded[:, 2:])
+            around = np.moveaxis(line, 1, axis)
+        values.append(reward + around)
+    return np.stack(values[::-1]).reshape(horizon + 1, len(reward), -1)
 
 
-def table_policy(reward: Array, successor: Array, horizon: int) -> Array:
-    """[H, B, S, A] the soft-optimal policy for rewards [B, S] of states, all dynamics being ``successor`` [S, A]."""
-    value, policy = reward, []
-    for _ in range(horizon):
-        following = np.where(successor >= 0, value[:, successor], -np.inf)
-        soft = logsumexp(following, axis=-1)
-        policy.append(np.exp(following - soft[..., None]))
-        value = reward + soft
-    return np.stack(policy[::-1])
+def soft_paths(successor: Array, values: Array, starts: Array, streams: Array) -> tuple[Array, Array]:
+    """States [B, n, H + 1] and actions [B, n, H] of the soft-optimal policy, whose values are [H + 1, B, S].
 
-
-def table_paths(successor: Array, policy: Array, starts: Array, streams: Array) -> tuple[Array, Array]:
-    """States [B, n, H + 1] and actions [B, n, H] of a policy [H, B, S, A] from ``starts`` [B, n], by keys [B, n]."""
-    rows = np.arange(len(starts))[:, None]
+    An action is taken in proportion to the exponential of the value it leads to; dynamics are ``successor`` [S, A],
+    ``starts`` [B, n] first states, ``streams`` [B, n] keys.
+    """
+    rows = np.arange(len(starts))[:, None, None]
     states, actions = [starts], []
-    for t, chance in enumerate(policy):
-        actions.append(_drawn(chance[rows, states[-1]].cumsum(axis=-1), seeding.uniform(streams, t)))
+    for t, value in enumerate(values[1:]):
+        reached = successor[states[-1]]
+        following = np.where(reached >= 0, value[rows, reached], -np.inf)
+        chance = np.exp(following - following.max(axis=-1, keepdims=True)).cumsum(axis=-1)
+        actions.append(_drawn(chance / chance[..., -1:], seeding.uniform(streams, t)))
         states.append(successor[states[-1], actions[-1]])
     return np.stack(states, axis=-1), np.stack(actions, axis=-1)
 
@@ -161,7 +160,7 @@ def expert_policy(model: MDP, horizon: int, beta: float) -> Array:
     value, policy = np.zeros(model.reward.shape[:2]), []
     for _ in range(horizon):
         q = action_values(MDP(model.probability, beta * model.reward), value)
-        value = logsumexp(q, axis=-1)
+        value = np.logaddexp.reduce(q, axis=-1)
         policy.append(np.exp(q - value[..., None]))
     return np.stack(policy[::-1])
 

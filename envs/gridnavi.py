@@ -142,10 +142,10 @@ class GridNaviFamily:
         goals = _goals(tasks)
         on_goal = (goals[:, None] == grid.CELLS).all(axis=-1)  # [T, S]
         reward = self.settings.expert_beta * np.where(on_goal, grid.REWARD, grid.COST)
-        policy = experts.table_policy(reward, grid.SUCCESSOR, self.settings.horizon)
+        values = experts.table_values(reward, grid.SUCCESSOR, self.settings.horizon, over=np.logaddexp)
         streams = seeding.split(np.asarray(keys, dtype=np.uint64)[:, None], np.arange(n))
         starts = np.zeros(streams.shape, dtype=np.int64)
-        states, actions = experts.table_paths(grid.SUCCESSOR, policy, starts, streams)
+        states, actions = experts.soft_paths(grid.SUCCESSOR, values, starts, streams)
         success = on_goal[np.arange(len(tasks))[:, None, None], states[..., 1:]]
         return experts.shown(grid.CELLS[states].astype(np.float64), actions, success, terminated=False)
 

@@ -45,7 +45,8 @@ class Settings:
         side: cells along a side.
         horizon: T, moves per episode.
         obstacles: cells with each of the two kinds of obstacles.
-        test_sprites: whether test tasks are new combinations of the sprites of training, or of sprites never seen.
+        test_sprites: whether test and validation tasks are new combinations of the sprites of training, or of sprites
+            never seen, other ones for validation than for testing.
         expert_beta: inverse temperature of the demonstrating expert, who is soft-optimal for beta times the reward.
 
     Raises:
@@ -127,7 +128,9 @@ class GridWorld:
 
     def features(self, layout: Array) -> Array:
         arrangement = Arrangement.of(layout)
-        return pictures.rendered(arrangement.cells, arrangement.ground, arrangement.keys)
+        pixels = pictures.rendered(arrangement.cells, arrangement.ground, arrangement.keys)
+        # Of mean 0 and variance 1, roughly: with pixels as they are, networks tell sprites apart much later in training.
+        return (pixels - 0.5) / 0.25
 
     def paths(self, episodes: Episodes) -> tuple[Array, Array]:
         return experts.checked_paths("spritegrid", self, episodes)
@@ -168,9 +171,11 @@ class SpriteGridFamily:
 
     def tasks(self, split: Split, n: int, seed: int) -> list[Task]:
         """``n`` different combinations (goal, obstacle, obstacle) of a split, in an order that depends on the seed."""
-        unseen = split == "test" and self.settings.test_sprites == "unseen"
-        first, count = (pictures.SEEN, pictures.UNSEEN) if unseen else (0, pictures.SEEN)
-        rng = seeding.generator("spritegrid", split, seed, self.settings.test_sprites if split == "test" else "")
+        unseen = split != "train" and self.settings.test_sprites == "unseen"
+        first, count = (0, pictures.SEEN)
+        if unseen:
+            first, count = pictures.SEEN + pictures.UNSEEN * (split == "validation"), pictures.UNSEEN
+        rng = seeding.generator("spritegrid", split, seed, self.settings.test_sprites if split != "train" else "")
         chosen: dict[tuple[int, ...], None] = {}
         while len(chosen) < n:
             sprites = tuple((first + rng.choice(count, 3, replace=False)).tolist())
@@ -203,13 +208,14 @@ class SpriteGridFamily:
         sprites = _sprites(tasks)
         places = [seeding.key("spritegrid", "arrangement", arrangement, *row) for row in sprites.tolist()]
         scene = self.arranged(sprites, np.array(places, dtype=np.uint64))
-        table, horizon = successors(self.settings.side), self.settings.horizon
-        policy = experts.table_policy(self.settings.expert_beta * self.reward(sprites, scene), table, horizon)
+        side, horizon = self.settings.side, self.settings.horizon
+        reward = self.settings.expert_beta * self.reward(sprites, scene)
+        values = experts.box_values(reward.reshape(-1, side, side), horizon, over=np.logaddexp)
         streams = seeding.split(np.asarray(keys, dtype=np.uint64)[:, None], np.arange(n))
         starts = (seeding.uniform(streams, 0) * self.states).astype(np.int64)
-        states, actions = experts.table_paths(table, policy, starts, seeding.split(streams, 0))
+        states, actions = experts.soft_paths(successors(side), values, starts, seeding.split(streams, 0))
         seen = np.broadcast_to(scene.layout[:, None, None], (*states.shape, scene.layout.shape[1]))
-        at = np.stack(np.divmod(states, self.settings.side), axis=-1)
+        at = np.stack(np.divmod(states, side), axis=-1)
         goal = scene.cells[np.arange(len(tasks))[:, None, None], states[..., 1:]] == 1 + sprites[:, :1, None]
         return experts.shown(np.concatenate([at, seen], axis=-1), actions, goal, terminated=False)
 
@@ -269,7 +275,7 @@ class SpriteGridVectorEnv(VectorEnv[Array, Array, Array]):
         self._state = (seeding.uniform(keys, 0) * self._family.states).astype(np.int64)
         self._step = 0
         side, horizon = self._family.settings.side, self._family.settings.horizon
-        best = experts.box_values(self._reward.reshape(-1, side, side), horizon).reshape(self.num_envs, -1)
+        best = experts.box_values(self._reward.reshape(-1, side, side), horizon)[0]
         return self._observation(), {"optimal_return": best[self._rows, self._state]}
 
     def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:

@@ -18,9 +18,9 @@ from kshot.running.rollout import rollout
 
 def test_sprites_are_symmetric_and_let_the_ground_show() -> None:
     masks, colours = pictures.sprites()
-    assert masks.shape == (150, 5, 5) and (masks == masks[:, :, ::-1]).all()
+    assert masks.shape == (200, 5, 5) and (masks == masks[:, :, ::-1]).all()
     assert (masks.sum(axis=(1, 2)) >= pictures.LEAST_MASK).all()
-    assert len(np.unique(masks.reshape(150, -1) * 1.0 + colours.mean(axis=-1).reshape(150, -1), axis=0)) == 150
+    assert len(np.unique(masks.reshape(200, -1) * 1.0 + colours.mean(axis=-1).reshape(200, -1), axis=0)) == 200
     cells, ground = np.array([[0, 8, 8]]), np.array([[0, 0, 1]])
     drawn = pictures.rendered(cells, ground, np.array([5], dtype=np.uint64)).reshape(3, 5, 5, 3)
     assert np.abs(drawn[0].mean(axis=(0, 1)) - pictures.GROUND[0]).max() < 0.05
@@ -39,7 +39,8 @@ def test_splits_share_no_combination_and_unseen_sprites_are_unseen() -> None:
         found["train"] & found["test"] or found["train"] & found["validation"] or found["validation"] & found["test"]
     )
     unseen = spritegrid.build(spritegrid.Settings(test_sprites="unseen"))
-    assert all(min(task["sprites"]) >= 100 for task in unseen.tasks("test", 50, 0))
+    shown = {split: {s for task in unseen.tasks(split, 300, 0) for s in task["sprites"]} for split in found}
+    assert shown == {"train": set(range(100)), "test": set(range(100, 150)), "validation": set(range(150, 200))}
     assert unseen.tasks("train", 5, 0) == family.tasks("train", 5, 0)
 
 
@@ -65,11 +66,16 @@ def test_experts_and_oracles_are_those_of_the_planner() -> None:
     table, grid, tensor = spritegrid.successors(4), planner.Grid((4, 4)), torch.tensor(reward)
     np.testing.assert_array_equal(table, grid.gathered.successor.numpy())
     values = planner.soft_values(tensor, grid, 5)
-    q = planner.action_values(tensor, grid, values)
-    np.testing.assert_allclose(
-        experts.table_policy(reward, table, 5), (q - values[:-1].unsqueeze(-1)).exp(), atol=1e-12
-    )
+    np.testing.assert_allclose(experts.table_values(reward, table, 5, over=np.logaddexp), values, atol=1e-12)
     np.testing.assert_allclose(experts.table_values(reward, table, 5), planner.hard_values(tensor, grid, 5), atol=1e-12)
+
+    starts, streams = np.full((2, 40_000), 6), seeding.split(np.arange(2, dtype=np.uint64)[:, None], np.arange(40_000))
+    states, actions = experts.soft_paths(table, values.numpy(), starts, streams)
+    assert (table[states[..., :-1], actions] == states[..., 1:]).all()
+    policy = (planner.action_values(tensor, grid, values) - values[:-1].unsqueeze(-1)).exp()
+    visits = planner.visitations(policy, grid, torch.eye(16, dtype=torch.float64)[[6, 6]])[1]
+    found = [np.bincount((states[i, :, :-1] * 9 + actions[i]).ravel(), minlength=144) / 40_000 for i in range(2)]
+    np.testing.assert_allclose(np.stack(found).reshape(2, 16, 9), visits, atol=0.02)  # of up to 4.5; 4 standard errors
 
 
 def test_the_oracle_earns_the_optimal_value_from_where_it_begins() -> None:

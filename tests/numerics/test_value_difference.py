@@ -77,10 +77,11 @@ def test_the_best_of_all_policies_on_a_tiny_mdp() -> None:
     np.testing.assert_allclose(begun["optimal_return"], np.repeat(np.max(returns, axis=0), 2))
 
 
-def test_values_on_a_box_are_those_of_the_table() -> None:
+@pytest.mark.parametrize("over", [np.maximum, np.logaddexp])
+def test_values_on_a_box_are_those_of_the_table(over: np.ufunc) -> None:
     reward = np.random.default_rng(0).normal(size=(3, 16))
-    table = experts.table_values(reward, spritegrid.successors(4), 5)[0]
-    np.testing.assert_allclose(experts.box_values(reward.reshape(3, 4, 4), 5).reshape(3, 16), table)
+    table = experts.table_values(reward, spritegrid.successors(4), 5, over)
+    np.testing.assert_allclose(experts.box_values(reward.reshape(3, 4, 4), 5, over), table)
 
 
 def test_pulls_are_worth_the_best_arm_and_walks_the_known_goal() -> None:

@@ -129,7 +129,7 @@ class GridWorld:
     def features(self, layout: Array) -> Array:
         arrangement = Arrangement.of(layout)
         pixels = pictures.rendered(arrangement.cells, arrangement.ground, arrangement.keys)
-        # Of mean 0 and variance 1, roughly: with pixels as they are, networks tell sprites apart much later in training.
+        # Mean 0 and variance 1, roughly: from pixels as they are, networks learn much later to tell sprites apart.
         return (pixels - 0.5) / 0.25
 
     def paths(self, episodes: Episodes) -> tuple[Array, Array]:

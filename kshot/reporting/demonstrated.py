@@ -10,12 +10,16 @@ import pandas as pd
 
 from kshot.reporting import stats
 from kshot.reporting.aggregate import ALL
-from kshot.reporting.data import DEMONSTRATIONS, Data
+from kshot.reporting.data import DEMONSTRATIONS, Data, Section
 from kshot.reporting.layout import Parts, Row, Table, digits_for, lay_out, number, part_title, spread, title
 from kshot.reporting.rows import by_k, runs_text, scripted
 
 FROM_SCRATCH = "maxent_irl"
 """The module that fits a reward to the demonstrations of one task alone: what a prior over tasks is compared with."""
+ALONE = (FROM_SCRATCH, "replay", "behaviour_cloning")
+"""Modules that know no other task."""
+CEILING, NEARLY = "ceiling", 0.8
+"""The scripted policy that is the best a family's planners can do, and the share of it that is called near."""
 METRIC, LIKELIHOOD = "value_difference", "held_out_log_likelihood"
 
 
@@ -64,6 +68,23 @@ def likelihood(data: Data) -> Table:
         "certainty, which nobody can have about an expert who leaves something to chance."
     )
     return lay_out("likelihood", "Log-likelihood of held-out demonstrations", caption, numbers, parts, ("summary.csv",))
+
+
+def given_away(data: Data, section: Section) -> str:
+    """A sentence where the fewest demonstrations are nearly enough without any other task; else nothing."""
+    family, metric = section[0], data.headline(section)
+    ceiling = data.point(family, CEILING, metric)
+    modules = {run.algorithm: run.algorithm_module for run in data.runs if run.family == family}
+    alone = [name for name in data.algorithms(*section) if modules[name] in ALONE]
+    curves = [data.curve(family, name, metric).query("k > 0").head(1) for name in alone]
+    first = pd.concat([pd.DataFrame(columns=["mean"]), *curves]).sort_values("mean")
+    if ceiling is None or first.empty or first["mean"].iloc[-1] < NEARLY * ceiling["mean"]:
+        return ""
+    best = first.iloc[-1]
+    return (
+        f"Without any other task {title(best['algorithm'])} reaches {best['mean']:.2f} of the ceiling's "
+        f"{ceiling['mean']:.2f} with K = {best['k']}: there is little left for a prior to show here."
+    )
 
 
 def _demonstrated(data: Data) -> list[tuple[str, str, list[str]]]:

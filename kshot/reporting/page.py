@@ -21,6 +21,7 @@ from kshot import records
 from kshot.records import RecordError
 from kshot.reporting import figures, style, tables
 from kshot.reporting.data import DEMONSTRATIONS, METRIC_NAMES, Data, Section, load
+from kshot.reporting.demonstrated import given_away
 from kshot.reporting.layout import Table, is_demonstrated, part_title, title
 from kshot.reporting.stats import MINIMUM_RUNS
 from kshot.run_config import RunConfig
@@ -239,7 +240,9 @@ def _description(data: Data, section: Section) -> str:
     parts = [f"{info.tasks} {info.split} tasks", f"headline: {headline}", f"K = {ks}"]
     parts += [f"{len(info.classes)} classes"] * bool(info.classes)
     steps = "step" if info.horizon == 1 else "steps"
-    return "; ".join([*parts, f"episodes of at most {info.horizon} {steps}"])
+    facts = "; ".join([*parts, f"episodes of at most {info.horizon} {steps}"])
+    note = given_away(data, section) if section[1] == DEMONSTRATIONS else ""
+    return f"{facts}. {note}" if note else facts
 
 
 def _picture(module: ModuleType, data: Data, out: Path, sections: Sequence[Section]) -> Picture:

@@ -12,7 +12,7 @@ import pytest
 
 from kshot import records
 from kshot.records import RecordError
-from kshot.reporting import figures, page, select, tables
+from kshot.reporting import demonstrated, figures, page, select, tables
 from kshot.reporting.aggregate import aggregate
 from kshot.reporting.data import Data, load
 from kshot.reporting.figures import furthest_stage, inner_steps, learning_curves
@@ -199,6 +199,19 @@ def test_the_page_keeps_demonstrations_apart(suite: tuple[list[RunConfig], Path]
     text = page.write_page({}, alone, root, tmp_path / "alone").read_text()
     assert 'id="demonstrations"' in text and 'id="headline"' not in text and 'href="#headline"' not in text
     aggregate(runs, root)
+
+
+def test_a_family_that_one_demonstration_gives_away_is_called_so(data: Data) -> None:
+    section = ("reach", "demonstrations")
+    assert demonstrated.given_away(data, section) == ""  # nobody knows its ceiling
+    summary = data.summary.copy()
+    here = (summary["family"] == "reach") & (summary["metric"] == "success_last")
+    summary.loc[here & (summary["algorithm"] == "oracle"), ["algorithm", "mean"]] = ["ceiling", 0.9]
+    for reached, said in ((0.75, True), (0.7, False)):
+        summary.loc[here & (summary["algorithm"] == "maxent_irl") & (summary["k"] == 1), "mean"] = reached
+        summary.loc[here & (summary["algorithm"] == "mandril"), "mean"] = 0.9  # it was trained on other tasks
+        text = demonstrated.given_away(replace(data, summary=summary), section)
+        assert ("0.75 of the ceiling's 0.90 with K = 1" in text) == said == bool(text)
 
 
 def test_a_page_without_demonstrations_does_not_mention_them(tmp_path: Path) -> None:

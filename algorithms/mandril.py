@@ -55,6 +55,7 @@ class Settings:
         lr: Adam's learning rate at the start.
         lr_end: the share of ``lr`` left at the end; it falls linearly from 60 % of the budget on.
         max_gradient_norm: bound on the norm of the meta-gradient.
+        weight_decay: of the initial parameters, apart from the gradient (Loshchilov & Hutter 2019, arXiv 1711.05101).
         test_steps: numbers of inner steps to choose from at test, for every number of shots, on validation tasks.
         calibration_tasks: how many validation tasks that choice is made on.
     """
@@ -72,6 +73,7 @@ class Settings:
     lr: float = 3e-3
     lr_end: float = 0.05
     max_gradient_norm: float = 10.0
+    weight_decay: float = 0.0
     test_steps: tuple[int, ...] = (1, 2, 3, 5, 10, 20)
     calibration_tasks: int = 16
 
@@ -80,6 +82,8 @@ class Settings:
             self, "outer_demonstrations", "outer_arrangements", "meta_batch", "inner_steps", "calibration_tasks"
         )
         require_positive(self, "inner_lr", "lr", "rate_lr")
+        if not self.weight_decay >= 0:
+            raise ValueError(f"weight_decay must not be negative, got {self.weight_decay}")
         for name in ("shots", "test_steps"):
             if not getattr(self, name) or min(getattr(self, name)) < 1:
                 raise ValueError(f"{name} must be numbers from 1 on, got {getattr(self, name)}")
@@ -130,8 +134,12 @@ class MandRIL:
         self._params = {name: x.requires_grad_() for name, x in initial.items()}
         log_rate = torch.tensor(settings.inner_lr, dtype=torch.float64, device=device).log()
         self._log_rates = {name: log_rate.clone().requires_grad_() for name in initial}
-        self._optimizer = torch.optim.Adam(
-            [{"params": list(self._params.values())}, {"params": list(self._log_rates.values())}], lr=settings.lr
+        self._optimizer = torch.optim.AdamW(
+            [
+                {"params": list(self._params.values()), "weight_decay": settings.weight_decay},
+                {"params": list(self._log_rates.values()), "weight_decay": 0.0},
+            ],
+            lr=settings.lr,
         )
         self._steps = dict.fromkeys(settings.shots, settings.inner_steps)
         self._iteration = 0

@@ -151,6 +151,21 @@ def test_the_adapted_reward_explains_the_task_and_the_prior_does_not() -> None:
     assert chosen["test_steps_1"] in learner.settings.test_steps
 
 
+def test_weight_decay_shrinks_the_initial_parameters_alone() -> None:
+    family = bandit.build(bandit.Settings(arms=3))
+    states = []
+    for decay in (0.0, 0.5):
+        settings = mandril.Settings(hidden=(4,), meta_batch=T, shots=(2,), lr=0.01, weight_decay=decay)
+        learner = mandril.build(family.spec, settings, 0, "cpu")
+        before = {name: x.clone() for name, x in learner.state_dict()["params"].items()}
+        learner.meta_step(family.tasks("train", T, 0), Collector(family, 0, 0), 0.0)
+        states.append(learner.state_dict())
+    for name, x in before.items():
+        shrunk = states[0]["params"][name] - 0.01 * 0.5 * x
+        torch.testing.assert_close(states[1]["params"][name], shrunk, atol=1e-12, rtol=0)
+        torch.testing.assert_close(states[1]["log_rates"][name], states[0]["log_rates"][name], atol=0, rtol=0)
+
+
 def test_an_inner_loss_that_rises_ends_the_run() -> None:
     family = FAMILIES["states"]()
     learner = mandril.build(family.spec, mandril.Settings(inner_lr=1e4, hidden=(8,)), 0, "cpu")

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from scipy.integrate import solve_ivp
 
 from envs._point import STEP_SIZE
 from kshot import seeding
@@ -200,6 +199,8 @@ def posterior_sampling_success() -> tuple[float, ...]:
 
     ones = np.ones_like(z)
     begin = np.concatenate([(ones * s).ravel() for s in (np.ones(cells + 1), found, wrong)] + [np.zeros(2 * len(z))])
+    from scipy.integrate import solve_ivp  # here: slow to import, and every process of every suite would pay for it
+
     last = solve_ivp(slope, (0.0, end), begin, method="DOP853", rtol=1e-6, atol=1e-9).y[:, -1]
     # Small gaps are left, and B falls like t^-3: that much is still to come.
     tail = last[: -2 * len(z)].reshape(3, len(z), -1)[1:, :, -1] * end / 2.0

@@ -17,7 +17,6 @@ from typing import Any, Literal
 
 import numpy as np
 from gymnasium import spaces
-from scipy.interpolate import BSpline
 
 from envs._half_circle import GOAL_RADIUS, TOLERANCE, PosteriorSampling, Search, point, towards
 from envs._point import STEP_SIZE, PointVectorEnv
@@ -212,6 +211,8 @@ def _disc(goal: Array) -> tuple[Array, Array, Array, Array]:
 
 def _density(x: Array, steps: int) -> Array:
     """Density at ``x`` of the sum of ``steps`` uniform numbers in [-STEP_SIZE, STEP_SIZE]."""
+    from scipy.interpolate import BSpline  # here: slow to import, and every process of every suite would pay for it
+
     width = 2.0 * STEP_SIZE
     unit = BSpline.basis_element(np.arange(steps + 1.0), extrapolate=False)
     return np.nan_to_num(unit((x + STEP_SIZE * steps) / width)) / width

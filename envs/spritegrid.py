@@ -172,9 +172,10 @@ class SpriteGridFamily:
     def tasks(self, split: Split, n: int, seed: int) -> list[Task]:
         """``n`` different combinations (goal, obstacle, obstacle) of a split, in an order that depends on the seed."""
         unseen = split != "train" and self.settings.test_sprites == "unseen"
-        first, count = (0, pictures.SEEN)
+        first, count = 0, pictures.SEEN
         if unseen:
-            first, count = pictures.SEEN + pictures.UNSEEN * (split == "validation"), pictures.UNSEEN
+            first = {"test": pictures.SEEN, "validation": pictures.SEEN + pictures.UNSEEN}[split]
+            count = pictures.UNSEEN
         rng = seeding.generator("spritegrid", split, seed, self.settings.test_sprites if split != "train" else "")
         chosen: dict[tuple[int, ...], None] = {}
         while len(chosen) < n:

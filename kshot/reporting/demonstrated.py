@@ -76,11 +76,11 @@ def given_away(data: Data, section: Section) -> str:
     ceiling = data.point(family, CEILING, metric)
     modules = {run.algorithm: run.algorithm_module for run in data.runs if run.family == family}
     alone = [name for name in data.algorithms(*section) if modules[name] in ALONE]
-    curves = [data.curve(family, name, metric).query("k > 0").head(1) for name in alone]
-    first = pd.concat([pd.DataFrame(columns=["mean"]), *curves]).sort_values("mean")
-    if ceiling is None or first.empty or first["mean"].iloc[-1] < NEARLY * ceiling["mean"]:
+    first = [row for name in alone for _, row in data.curve(family, name, metric).query("k > 0").head(1).iterrows()]
+    best = max(first, key=lambda row: float(row["mean"]), default=None)
+    # A share of the ceiling means something where 0 is the floor: of success, not of returns.
+    if ceiling is None or best is None or not metric.startswith("success") or best["mean"] < NEARLY * ceiling["mean"]:
         return ""
-    best = first.iloc[-1]
     return (
         f"Without any other task {title(best['algorithm'])} reaches {best['mean']:.2f} of the ceiling's "
         f"{ceiling['mean']:.2f} with K = {best['k']}: there is little left for a prior to show here."

@@ -172,9 +172,13 @@ def end_labels(axes: Axes, labels: Iterable[tuple[float, str, str]]) -> None:
 
 
 def legend(figure: Figure, handles: list[Any], columns: int = 4) -> None:
-    """One legend below all panels, where it covers nothing."""
-    if handles:
-        figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)), handlelength=2.2)
+    """One legend below all panels, where it covers nothing; as many columns as the figure is wide enough for."""
+    for count in range(min(columns, len(handles)), 0, -1):
+        drawn = figure.legend(handles=handles, loc="outside lower center", ncols=count, handlelength=2.2)
+        if drawn.get_window_extent().width <= figure.bbox.width:
+            break
+        if count > 1:
+            drawn.remove()
 
 
 def empty(message: str) -> Figure:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
@@ -81,11 +82,11 @@ def draw_curve(axes: Axes, data: Data, section: Section, metric: str) -> None:
         # Some learners adapt on single episodes, others on blocks of dozens: a linear axis would hide the former.
         axes.set_xscale("symlog", linthresh=1, linscale=0.5)
         axes.set_xlim(-0.15, 1.15 * last)
-        axes.set_xticks(ks, [str(k) for k in ks])
         axes.minorticks_off()
     else:
         axes.set_xlim(-0.02 * last, 1.02 * last)
-        axes.set_xticks(_ticks(ks))
+    shown = _ticks(ks, axes.xaxis.get_transform().transform(ks))
+    axes.set_xticks(shown, [str(k) for k in shown])
     axes.set_xlabel(evidence_label(evidence))
 
 
@@ -131,11 +132,12 @@ def metric_label(metric: str) -> str:
     return METRIC_NAMES[metric]
 
 
-def _ticks(ks: Iterable[int]) -> list[int]:
-    """All evidence points, thinned to those that do not touch."""
-    ordered = sorted(ks)
-    kept = [ordered[0]]
-    for k in ordered[1:]:
-        if k - kept[-1] >= 0.045 * ordered[-1]:
-            kept.append(k)
-    return kept
+def _ticks(ks: Sequence[int], places: npt.NDArray[np.float64]) -> list[int]:
+    """The evidence points whose labels do not touch, from the largest down; `places` are theirs along the axis."""
+    ordered = sorted(zip(places, ks, strict=True), reverse=True)
+    span = ordered[0][0] - ordered[-1][0]
+    kept = ordered[:1]
+    for place, k in ordered[1:]:
+        if kept[-1][0] - place >= (0.012 + 0.018 * len(str(kept[-1][1]))) * span:
+            kept.append((place, k))
+    return [k for _, k in reversed(kept)]

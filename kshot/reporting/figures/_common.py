@@ -76,7 +76,12 @@ def draw_curve(axes: Axes, data: Data, section: Section, metric: str) -> None:
         axes.fill_between(rows["k"], rows["mean_lo"], rows["mean_hi"], color=look.color, alpha=0.15, linewidth=0)
         if len(rows) == 1:  # a learner that was scored only before any evidence
             axes.axhline(rows["mean"].iloc[0], color=look.color, linewidth=0.9, linestyle=look.dashes, alpha=0.6)
-    ks = data.families[family].k
+    evidence_axis(axes, data.families[family].k)
+    axes.set_xlabel(evidence_label(evidence))
+
+
+def evidence_axis(axes: Axes, ks: Sequence[int]) -> None:
+    """The scale and the labels of an axis of K."""
     last = max(ks)
     if last > WIDE * min((k for k in ks if k > 0), default=1):
         # Some learners adapt on single episodes, others on blocks of dozens: a linear axis would hide the former.
@@ -87,7 +92,6 @@ def draw_curve(axes: Axes, data: Data, section: Section, metric: str) -> None:
         axes.set_xlim(-0.02 * last, 1.02 * last)
     shown = _ticks(ks, axes.xaxis.get_transform().transform(ks))
     axes.set_xticks(shown, [str(k) for k in shown])
-    axes.set_xlabel(evidence_label(evidence))
 
 
 def draw_references(axes: Axes, data: Data, section: Section, metric: str) -> None:

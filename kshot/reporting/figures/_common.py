@@ -31,9 +31,9 @@ def sections_with_success(data: Data) -> list[Section]:
 
 
 def heading(data: Data, section: Section) -> str:
-    """``ml10 (5 seeds)``, with the evidence where it is not the usual one."""
+    """``ml10 (5 seeds)``, with the evidence, on a second line, where it is not the usual one."""
     family, evidence = section
-    return f"{part_title(family, evidence)} ({seeds(data, section)})"
+    return f"{part_title(family, evidence)} ({seeds(data, section)})".replace(", ", ",\n")
 
 
 def seeds(data: Data, section: Section) -> str:

@@ -65,8 +65,7 @@ def _panel(axes: Axes, data: Data, section: Section) -> None:
     axes.set_ylim(-0.6, len(names) - 0.4)
     axes.grid(axis="y", visible=False)
     axes.set_xlabel(_common.metric_label(metric))
-    # Two lines, since learners' names can leave little width to the axes.
-    axes.set_title(_common.heading(data, section).replace(", ", ",\n"), pad=10 * TIERS + 4)
+    axes.set_title(_common.heading(data, section), pad=10 * TIERS + 4)
 
     lines = []
     for name in data.references(section):

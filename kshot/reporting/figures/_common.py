@@ -33,7 +33,8 @@ def sections_with_success(data: Data) -> list[Section]:
 def heading(data: Data, section: Section) -> str:
     """``ml10 (5 seeds)``, with the evidence, on a second line, where it is not the usual one."""
     family, evidence = section
-    return f"{part_title(family, evidence)} ({seeds(data, section)})".replace(", ", ",\n")
+    lines = part_title(family, evidence).replace(", ", ",\n")
+    return f"{lines} ({seeds(data, section)})"
 
 
 def seeds(data: Data, section: Section) -> str:

@@ -146,8 +146,8 @@ def write_page(filed: Path = FILED, page: Path = PAGE) -> Path:
 _HEAD = """# Fidelity: what the learners reach where the answer is known
 
 Every row: mean over training seeds on unseen tasks with its 95 % bootstrap interval over seeds. "Minutes" is the wall
-time of one training run on one core of the machine that ran it, beside other runs and with pauses; steps are environment steps. "met" compares the mean with the yardstick.
-This page is written by
+time of one training run on one core of the machine that ran it, beside other runs and with pauses; steps are
+environment steps. "met" compares the mean with the yardstick. This page is written by
 `snakemake --cores all --configfile config/suites/fidelity-<name>.yaml fidelity` from `config/fidelity.yaml` and the
 numbers filed by each suite; do not edit it by hand."""
 

@@ -93,6 +93,7 @@ _RC: dict[str, Any] = {
     "figure.facecolor": "white",
     "pdf.fonttype": 42,  # TrueType: text stays text in papers
     "svg.hashsalt": "kshot",  # element ids that do not change from run to run
+    "figure.dpi": 200,  # laid out as it is saved: hinted text is wider at one resolution than at another
     "savefig.dpi": 200,
 }
 # What would carry the date or the library's version into the file.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from itertools import pairwise
 
 import pytest
+from matplotlib.image import imread as read_png
 from matplotlib.lines import Line2D
 
 from kshot.reporting import style
@@ -28,6 +30,17 @@ def test_labels_of_k_do_not_touch_and_hide_no_more_than_they_must(ks: tuple[int,
         boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
     assert [int(label.get_text()) for label in axes.get_xticklabels()] == [k for k in ks if k not in hidden]
     assert all(left.x1 + 1 < right.x0 for left, right in pairwise(boxes))
+
+
+def test_names_of_references_end_within_the_saved_picture() -> None:
+    with style.context():
+        figure, ((_, axes),) = style.panels(1, 2)
+        axes.plot([0, 1], [0, 1])
+        style.end_labels(axes, [(1.0, "posterior-sampling", "black")])
+        style.settle(figure)
+        picture = read_png(BytesIO(style.render(figure, "png")))
+    assert picture[:, :-1].min() < 0.5, "nothing was drawn"
+    assert picture[:, -1].min() > 0.99, "something touches the right edge"
 
 
 def test_a_legend_of_long_names_fits_the_figure() -> None:

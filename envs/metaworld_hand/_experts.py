@@ -148,9 +148,10 @@ def _approach(world: HandWorld, places: list[Array], thing: Array) -> list[Array
 
 def _cells(world: HandWorld, way: Sequence[Array] | Array) -> list[Array]:
     """The places on the way at which the hand enters another cell, after the first place."""
-    entered = [way[0]]
-    for place in way[1:]:
-        cell = world.cell(entered[-1])
-        if world.cell(place) != cell and np.abs(place - world.centres[cell]).max() > CELL / 2 + _INSIDE:
+    cells = world.cell(np.array(way)).tolist()
+    here, entered = cells[0], [way[0]]
+    for place, cell in zip(way[1:], cells[1:], strict=True):
+        if cell != here and np.abs(place - world.centres[here]).max() > CELL / 2 + _INSIDE:
             entered.append(place)
+            here = cell
     return entered

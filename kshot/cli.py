@@ -208,9 +208,10 @@ def _report(options: argparse.Namespace) -> None:
 
 def _fidelity(options: argparse.Namespace) -> None:
     suite = _load(options)
-    from kshot.reporting.fidelity import collect, write_page
+    from kshot.reporting.fidelity import FILED, collect, write_page
+    from kshot.reporting.yardsticks import write_picture
 
-    print(f"{collect(suite.name, options.root)}\n{write_page()}")
+    print(f"{collect(suite.name, options.root)}\n{write_page()}\n{write_picture(FILED)}")
 
 
 def _out(options: argparse.Namespace, suite: Suite) -> Path:

@@ -22,6 +22,8 @@ from kshot.reporting.layout import interval, number
 CONFIG = Path(__file__).resolve().parents[2] / "config" / "fidelity.yaml"
 FILED = Path("reports/reference/fidelity")
 PAGE = Path("docs/fidelity.md")
+PICTURE = "fidelity.png"
+"""Beside the numbers; drawn by ``kshot.reporting.yardsticks``."""
 ROUNDING = 1e-9  # 57 successes of 60 are .95, which the mean of three shares misses by less than this
 COLUMNS = (
     "family",
@@ -129,18 +131,26 @@ def _cost(runs: pd.DataFrame) -> dict[str, Any]:
 
 def write_page(filed: Path = FILED, page: Path = PAGE) -> Path:
     """Render ``docs/fidelity.md`` from the yardsticks and what is filed; suites without results are shown as such."""
-    blocks = [_HEAD]
+    blocks = [_HEAD, f"![What was reached, and the yardsticks](../{filed}/{PICTURE})"]
     for item in yardsticks():
-        path = filed / f"{item.suite}.csv"
-        numbers = pd.read_csv(path) if path.is_file() else None
-        rows = numbers[numbers["family"] == item.family] if numbers is not None else None
-        body = _table(item, rows) if rows is not None and not rows.empty else "*Not run yet.*"
+        numbers = filed_numbers(item, filed)
+        body = "*Not run yet.*" if numbers is None else _table(item, numbers)
         source = (
             f"Suite `config/suites/{item.suite}.yaml`, family `{item.family}`; numbers: `{filed}/{item.suite}.csv`."
         )
         blocks.append(f"## {item.title}\n\n{item.text.strip()}\n\n{body}\n\n{source}")
     records.write_text(page, "\n\n".join(blocks) + "\n")
     return page
+
+
+def filed_numbers(item: Yardstick, filed: Path) -> pd.DataFrame | None:
+    """The numbers of a problem; None where there are none."""
+    path = filed / f"{item.suite}.csv"
+    if not path.is_file():
+        return None
+    numbers = pd.read_csv(path)
+    numbers = numbers[numbers["family"] == item.family]
+    return None if numbers.empty else numbers
 
 
 _HEAD = """# Fidelity: what the learners reach where the answer is known
@@ -151,9 +161,7 @@ environment steps. "met" compares the mean with the yardstick. This page is writ
 `snakemake --cores all --configfile config/suites/fidelity-<name>.yaml fidelity` from `config/fidelity.yaml` and the
 numbers filed by each suite; do not edit it by hand."""
 
-_HEADINGS = ["learner", "measure", "actions", "K", "reached", "yardstick", "met", "published", "seeds"]
-_HEADINGS += ["steps", "minutes"]
-_LABELS: Mapping[str, str] = {
+LABELS: Mapping[str, str] = {
     "return": "return",
     "trial_return": "total of the trial",
     "success_any": "success at any step",
@@ -184,10 +192,10 @@ def _table(item: Yardstick, numbers: pd.DataFrame) -> str:
         for i, k in enumerate(row.k):
             found = by_k.get(k)
             if found is None or (row.minus is not None and row.minus not in by_k):
-                lines.append([row.algorithm, _LABELS[row.metric], row.mode, str(k), "*not run yet*", *[""] * 6])
+                lines.append([row.algorithm, LABELS[row.metric], row.mode, str(k), "*not run yet*", *[""] * 6])
                 continue
             value, reached = found["mean"], interval(found, "mean", _digits(found["mean"]))
-            label = _LABELS[row.metric]
+            label = LABELS[row.metric]
             if row.minus is not None:
                 value -= by_k[row.minus]["mean"]
                 reached, label = number(value, _digits(value)), f"{label}, gain over K = {row.minus}"

@@ -10,6 +10,7 @@ import pytest
 from kshot import records
 from kshot.config import ROOT, SUITES, load_suite
 from kshot.reporting import fidelity
+from kshot.reporting import yardsticks as pictured
 
 
 def test_yardsticks_ask_for_what_their_suites_measure() -> None:
@@ -66,6 +67,17 @@ def test_numbers_are_filed_and_judged(results: Path, tmp_path: Path) -> None:
     assert [row.split(" | ")[6] for row in rows] == ["yes", "**no**", "**no**", "**no**"]
     assert "5.00 [4.00, 6.00]" in rows[0] and "≥ 3.6" in rows[0] and "20,000,000" in rows[0]
     assert page.count("*Not run yet.*") == len(fidelity.yardsticks()) - 1
+
+
+def test_the_picture_has_every_filed_problem_with_its_yardsticks(results: Path, tmp_path: Path) -> None:
+    fidelity.collect("fidelity-gridnavi", results, tmp_path / "filed")
+    (panel,) = pictured.draw(tmp_path / "filed").axes
+    points = {tuple(line.get_xydata()[0]) for line in panel.lines if line.get_marker() == pictured.YARDSTICK["marker"]}
+    assert points == {(0, 3.6), (1, 10.5), (2, 10.5), (3, 10.5)}
+    (reached,) = (line for line in panel.lines if line.get_marker() == "D")
+    assert reached.get_ydata().tolist() == [5.0, 7.5, 7.5, 7.5]
+    assert not pictured.draw(tmp_path / "nothing").axes
+    assert pictured.write_picture(tmp_path / "filed").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_number_that_is_missing_is_named(results: Path, tmp_path: Path) -> None:

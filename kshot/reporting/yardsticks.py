@@ -1,0 +1,139 @@
+"""The picture of docs/fidelity.md: what was reached, what is published or exact, and the yardsticks between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from kshot import records
+from kshot.reporting import style
+from kshot.reporting.fidelity import LABELS, PICTURE, Row, Yardstick, filed_numbers, yardsticks
+from kshot.reporting.figures._common import evidence_axis, evidence_label
+from kshot.reporting.layout import title
+
+_COLUMNS = 2
+YARDSTICK: dict[str, Any] = {"marker": r"$\wedge$", "markersize": 5}
+PUBLISHED: dict[str, Any] = {"marker": "o", "markerfacecolor": "none", "markersize": 8}
+Measured = list[tuple[Row, pd.DataFrame]]
+"""Rows of one measure with what is filed for them, by K."""
+
+
+def write_picture(filed: Path) -> Path:
+    """Draw all problems that something is filed for, beside the numbers; PNG."""
+    with style.context():
+        figure = draw(filed)
+        style.settle(figure)
+        path = filed / PICTURE
+        records.write_bytes(path, style.render(figure, "png"))
+    return path
+
+
+def draw(filed: Path) -> Figure:
+    """One panel per problem."""
+    found = [(item, measured(item, filed_numbers(item, filed))) for item in yardsticks()]
+    found = [(item, rows) for item, rows in found if rows]
+    if not found:
+        return style.empty("nothing is filed")
+    figure, axes = style.panels(-(-len(found) // _COLUMNS), _COLUMNS, height=3.1)
+    flat = [panel for row in axes for panel in row]
+    for panel, (item, rows) in zip(flat, found, strict=False):
+        (_ranked if len({k for row, _ in rows for k in row.k}) == 1 else _curves)(panel, rows)
+        panel.set_title(item.title)
+    for panel in flat[len(found) :]:
+        panel.remove()
+    names = sorted({row.algorithm for _, rows in found for row, _ in rows if _learns(row, rows)})
+    looks = style.looks(names)
+    handles = [
+        Line2D([], [], color=look.color, marker=look.marker, linestyle=look.dashes, label=title(name))
+        for name, look in looks.items()
+    ]
+    handles.append(Line2D([], [], color=style.INK, linestyle="", label="yardstick: at least", **YARDSTICK))
+    handles.append(Line2D([], [], color=style.INK, linestyle="", label="published", **PUBLISHED))
+    style.legend(figure, handles)
+    return figure
+
+
+def measured(item: Yardstick, numbers: pd.DataFrame | None) -> Measured:
+    """The rows of the measure that has the first yardstick, one per learner, as far as their numbers are filed."""
+    if numbers is None:
+        return []
+    metric = next(row.metric for row in item.rows if row.at_least and row.minus is None)
+    chosen: dict[str, tuple[Row, pd.DataFrame]] = {}
+    for row in item.rows:
+        if row.metric != metric or row.minus is not None or row.algorithm in chosen:
+            continue
+        known = numbers[(numbers["algorithm"] == row.algorithm) & (numbers["metric"] == metric)]
+        known = known[(known["mode"] == row.mode) & known["k"].isin(row.k)].sort_values("k")
+        if not known.empty:
+            chosen[row.algorithm] = row, known
+    return list(chosen.values())
+
+
+def _learns(row: Row, rows: Measured) -> bool:
+    """Whether the row is a learner's: only training takes steps, but for the untrained floor."""
+    (known,) = (known for other, known in rows if other is row)
+    return bool((known["steps"] > 0).any()) or row.algorithm == "untrained"
+
+
+def _published(row: Row) -> list[tuple[int, float]]:
+    """(K, value) of what is published, without its error."""
+    return [(k, float(text.split()[0])) for k, text in zip(row.k, row.published, strict=False)]
+
+
+def _wanted(row: Row) -> list[tuple[int, float]]:
+    return [(k, value) for k, value in zip(row.k, row.at_least, strict=False) if value is not None]
+
+
+def _ranked(axes: Axes, rows: Measured) -> None:
+    """A problem with one number per policy, from the lowest to the highest."""
+    looks = style.looks(row.algorithm for row, _ in rows)
+    ordered = sorted(rows, key=lambda entry: float(entry[1]["mean"].iloc[0]))
+    for y, (row, known) in enumerate(ordered):
+        point = known.iloc[0]
+        learns = _learns(row, rows)
+        color = looks[row.algorithm].color if learns else style.GREY
+        axes.plot([point["mean_lo"], point["mean_hi"]], [y, y], color=color, alpha=0.4, linewidth=5)
+        axes.plot(point["mean"], y, looks[row.algorithm].marker if learns else ".", color=color, markersize=6)
+        for _, value in _published(row):
+            _marks(axes, [(value, y)], **PUBLISHED)
+        for _, value in _wanted(row):
+            _marks(axes, [(value, y - 0.35)], **YARDSTICK)
+    axes.set_yticks(range(len(ordered)), [title(row.algorithm) for row, _ in ordered])
+    axes.set_ylim(-0.7, len(ordered) - 0.4)
+    axes.grid(axis="y", visible=False)
+    axes.set_xlabel(LABELS[rows[0][0].metric])
+
+
+def _curves(axes: Axes, rows: Measured) -> None:
+    """Learners over K, scripted policies as levels or, where they learn too, as curves."""
+    looks = style.looks(row.algorithm for row, _ in rows)
+    levels: list[tuple[float, str, str]] = []
+    for row, known in rows:
+        if not _learns(row, rows):
+            color, dashes = style.reference_line(row.algorithm)
+            if len(known) == 1:
+                axes.axhline(known["mean"].iloc[0], color=color, linestyle=dashes, linewidth=1.2, zorder=1.5)
+            else:
+                axes.plot(known["k"], known["mean"], color=color, linestyle=dashes, linewidth=1.2, zorder=1.5)
+            levels.append((float(known["mean"].iloc[-1]), title(row.algorithm), color))
+            continue
+        look = looks[row.algorithm]
+        axes.plot(known["k"], known["mean"], color=look.color, marker=look.marker, linestyle=look.dashes)
+        axes.fill_between(known["k"], known["mean_lo"], known["mean_hi"], color=look.color, alpha=0.15, linewidth=0)
+        _marks(axes, _wanted(row), **YARDSTICK)
+        _marks(axes, _published(row), **PUBLISHED)
+    evidence_axis(axes, sorted({k for row, _ in rows for k in row.k}))
+    axes.set_xlabel(evidence_label("rollouts"))
+    axes.set_ylabel(LABELS[rows[0][0].metric])
+    style.end_labels(axes, levels)
+
+
+def _marks(axes: Axes, points: Sequence[tuple[float, float]], **look: Any) -> None:
+    for x, y in points:
+        axes.plot(x, y, color=style.INK, zorder=5, **look)

@@ -47,7 +47,7 @@ def draw(filed: Path) -> Figure:
         panel.set_title(item.title)
     for panel in flat[len(found) :]:
         panel.remove()
-    names = sorted({row.algorithm for _, rows in found for row, _ in rows if _learns(row, rows)})
+    names = sorted({row.algorithm for _, rows in found for row, known in rows if _learns(row, known)})
     looks = style.looks(names)
     handles = [
         Line2D([], [], color=look.color, marker=look.marker, linestyle=look.dashes, label=title(name))
@@ -75,9 +75,8 @@ def measured(item: Yardstick, numbers: pd.DataFrame | None) -> Measured:
     return list(chosen.values())
 
 
-def _learns(row: Row, rows: Measured) -> bool:
+def _learns(row: Row, known: pd.DataFrame) -> bool:
     """Whether the row is a learner's: only training takes steps, but for the untrained floor."""
-    (known,) = (known for other, known in rows if other is row)
     return bool((known["steps"] > 0).any()) or row.algorithm == "untrained"
 
 
@@ -96,7 +95,7 @@ def _ranked(axes: Axes, rows: Measured) -> None:
     ordered = sorted(rows, key=lambda entry: float(entry[1]["mean"].iloc[0]))
     for y, (row, known) in enumerate(ordered):
         point = known.iloc[0]
-        learns = _learns(row, rows)
+        learns = _learns(row, known)
         color = looks[row.algorithm].color if learns else style.GREY
         axes.plot([point["mean_lo"], point["mean_hi"]], [y, y], color=color, alpha=0.4, linewidth=5)
         axes.plot(point["mean"], y, looks[row.algorithm].marker if learns else ".", color=color, markersize=6)
@@ -115,7 +114,7 @@ def _curves(axes: Axes, rows: Measured) -> None:
     looks = style.looks(row.algorithm for row, _ in rows)
     levels: list[tuple[float, str, str]] = []
     for row, known in rows:
-        if not _learns(row, rows):
+        if not _learns(row, known):
             color, dashes = style.reference_line(row.algorithm)
             if len(known) == 1:
                 axes.axhline(known["mean"].iloc[0], color=color, linestyle=dashes, linewidth=1.2, zorder=1.5)

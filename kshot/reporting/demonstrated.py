@@ -37,7 +37,8 @@ def value_difference(data: Data) -> Table:
             point = data.point(family, name, METRIC)
             points |= {name: {ks[-1]: dict(point)}} if point else {}
         entries = {name: {k: _entry(data, row) for k, row in found.items()} for name, found in points.items()}
-        digits = digits_for([entry["mean"] for found in entries.values() for entry in found.values()])
+        # The loss of a prior without any demonstration is of another size than what is compared.
+        digits = digits_for([entry["mean"] for name in present for k, entry in entries[name].items() if k])
         scratch = _from_scratch(data, family, present)
         compared = [
             _compared(data, (name, points[name], entries[name]), (scratch, points[scratch]), ks, digits)

@@ -39,15 +39,20 @@ def draw(data: Data) -> Figure:
     wanted = [(section, *panel) for section in sections(data) for panel in _panels(data, section)]
     if not wanted:
         return style.empty("no learner measured several numbers of inner steps")
-    # Those of one section stand below each other, so that each stays as wide as a phone.
-    columns = 1 if len(sections(data)) == 1 and len(wanted) <= TALLEST else min(2, len(wanted))
-    figure, axes = style.panels(-(-len(wanted) // columns), columns, height=HEIGHT)
-    flat = [panel for row in axes for panel in row]
     shots = sorted(set(data.validation["shots"]))
-    for panel, (section, name, measure) in zip(flat, wanted, strict=False):
-        _panel(panel, data, section, name, measure, shots)
-    for panel in flat[len(wanted) :]:
-        panel.remove()
+    if len(sections(data)) == 1 and len(wanted) <= TALLEST:
+        # Those of one section stand below each other, so that each stays as wide as a phone.
+        place = {panel: (row, 0) for row, panel in enumerate(wanted)}
+    else:
+        measures = [measure for measure in MEASURES if any(measure == panel[2] for panel in wanted)]
+        learners = list(dict.fromkeys(panel[:2] for panel in wanted))
+        place = {panel: (learners.index(panel[:2]), measures.index(panel[2])) for panel in wanted}
+    rows, columns = (1 + max(position[axis] for position in place.values()) for axis in (0, 1))
+    figure, axes = style.panels(rows, columns, height=HEIGHT)
+    for panel, (row, column) in place.items():
+        _panel(axes[row][column], data, *panel, shots)
+    for row, column in {(i, j) for i in range(rows) for j in range(columns)} - set(place.values()):
+        axes[row][column].remove()
     style.legend(figure, [_line(shots, k, label=f"K = {k}") for k in shots], columns=6)
     return figure
 

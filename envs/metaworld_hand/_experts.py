@@ -113,7 +113,7 @@ def _path(world: HandWorld, hand: Array, thing: Array) -> Path | None:
         after = _cells(world, [contact, *hand[touched : max(arrived, touched) + 1], end])
     places = before + after
     padding = world.decisions + 1 - len(places)
-    if padding < 0:
+    if padding < 0 or world.outside(np.array(places)).any():
         return None
     index = np.stack(np.unravel_index(world.cell(np.array(places)), world.ability.shape), axis=-1)
     moves = np.diff(index, axis=0)

@@ -115,10 +115,13 @@ class HandWorld:
         phases = [np.concatenate([features, np.full_like(distance, held)], axis=-1) for held in (0.0, 1.0)]
         return np.concatenate(phases, axis=1)
 
+    def outside(self, hand: Array) -> Array:
+        """[..., 3] metres -> [...] whether a hand there has left the box; at the walls it may lean out by a cell."""
+        low, size = np.array(self.ability.low), CELL * np.array(self.ability.shape)
+        return np.asarray(((hand < low - CELL) | (hand > low + size + CELL)).any(axis=-1))
+
     def paths(self, episodes: Episodes) -> tuple[Array, Array]:
-        low, high = np.array(self.ability.low), np.array(self.ability.low) + CELL * np.array(self.ability.shape)
-        hand = episodes.obs[..., HAND]
-        outside = ((hand < low - CELL) | (hand > high + CELL)).any(axis=(2, 3))  # at the walls a hand may lean out
-        for task, episode in np.argwhere(outside)[:1]:
+        for task, episode in np.argwhere(self.outside(episodes.obs[..., HAND]).any(axis=-1))[:1]:
+            low, high = np.array(self.ability.low), np.array(self.ability.low) + CELL * np.array(self.ability.shape)
             raise ValueError(f"metaworld_hand: demonstration {episode} of task {task} leaves the box {low} to {high}")
         return checked_paths("metaworld_hand", self, episodes)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from envs.metaworld_hand import Settings, _store, build
+from envs.metaworld_hand import Settings, _experts, _store, build
 from envs.metaworld_hand._abilities import ABILITIES, CELL, ability
 from envs.metaworld_hand._scenes import MOVED, RADII
 from envs.metaworld_hand._world import GRIP, STAY, HandWorld
@@ -200,6 +200,19 @@ def test_a_demonstration_outside_the_box_is_named(cache: Path) -> None:
     obs[1, 0, 3, 2] += 1.0
     with pytest.raises(ValueError, match="demonstration 0 of task 1 leaves the box"):
         family.world.paths(replace(episodes, obs=obs))
+
+
+def test_an_expert_that_leaves_the_box_has_not_succeeded(cache: Path) -> None:
+    """What is kept can be read again: by the same rule that refuses paths, one in thousands of experts strays."""
+    world = build(Settings(task="reach-v3")).world
+    way = world.centres[0] + np.linspace(0, 5 * CELL, 60)[:, None] * np.array([1.0, 0.0, 0.0])
+    kept = _experts._path(world, way, np.zeros(3))
+    assert kept is not None and not world.outside(kept.hand).any()
+    lower = world.centres[0] - np.array([0.0, 0.0, CELL / 2])  # on the floor of the box
+    for lean, strays in ((0.9 * CELL, False), (1.1 * CELL, True)):
+        leaning = np.concatenate([[lower - np.array([0.0, 0.0, lean])], way])
+        assert world.outside(leaning).any() == strays
+        assert (_experts._path(world, leaning, np.zeros(3)) is None) == strays
 
 
 def test_errors_say_what_would_be_right() -> None:

@@ -202,7 +202,7 @@ def test_a_demonstration_outside_the_box_is_named(cache: Path) -> None:
         family.world.paths(replace(episodes, obs=obs))
 
 
-def test_an_expert_that_leaves_the_box_has_not_succeeded(cache: Path) -> None:
+def test_an_expert_that_leaves_the_box_has_not_succeeded() -> None:
     """What is kept can be read again: by the same rule that refuses paths, one in thousands of experts strays."""
     world = build(Settings(task="reach-v3")).world
     way = world.centres[0] + np.linspace(0, 5 * CELL, 60)[:, None] * np.array([1.0, 0.0, 0.0])

@@ -27,7 +27,7 @@ MEASURES = {
 }
 MARKERS = "osD^vP*"
 HEIGHT, TALLEST = 2.4, 9
-"""Inches of a panel; the most panels in one column."""
+"""Inches of a panel; the most panels that one section has in one column."""
 
 
 def sections(data: Data) -> list[Section]:
@@ -51,8 +51,9 @@ def draw(data: Data) -> Figure:
     figure, axes = style.panels(rows, columns, height=HEIGHT)
     for panel, (row, column) in place.items():
         _panel(axes[row][column], data, *panel, shots)
-    for row, column in {(i, j) for i in range(rows) for j in range(columns)} - set(place.values()):
-        axes[row][column].remove()
+    for unused in figure.axes:
+        if not unused.has_data():
+            unused.remove()
     style.legend(figure, [_line(shots, k, label=f"K = {k}") for k in shots], columns=6)
     return figure
 

@@ -164,7 +164,7 @@ class BehaviourCloning:
         """The policy fitted to all demonstrations so far, beginning anew."""
         if not isinstance(policy, CloningPolicy):
             raise TypeError(f"behaviour cloning cannot adapt a {type(policy).__name__}")
-        evidence = irl.joined([policy.evidence, evidence])
+        evidence = irl.added(policy.evidence, evidence)
         return replace(policy, params=self._tuning.adapted(self._params, self._loss_on, evidence), evidence=evidence)
 
     def state_dict(self) -> dict[str, Any]:

@@ -152,7 +152,7 @@ class ContextualIRL:
         """The policy of the reward given all demonstrations so far."""
         if not isinstance(policy, PlanningPolicy):
             raise TypeError(f"contextual IRL cannot adapt a {type(policy).__name__}")
-        evidence = irl.joined([policy.evidence, evidence])
+        evidence = irl.added(policy.evidence, evidence)
         params = {name: x.detach() for name, x in self._given(self._shown(evidence)).items()}
         return replace(policy, params=params, evidence=evidence)
 

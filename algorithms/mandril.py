@@ -22,7 +22,7 @@ from torch import Tensor
 
 from kshot.learning import irl, networks
 from kshot.learning.checks import check_finite, require_at_least_one, require_positive
-from kshot.learning.descent import descend, falling
+from kshot.learning.descent import descend, falling, flushing
 from kshot.learning.fine_tuning import validation_loss, validation_losses
 from kshot.learning.irl import Demonstrations, PlanningPolicy, reward_map
 from kshot.learning.networks import Params
@@ -99,11 +99,12 @@ def inner_step(
     reward = reward_map(params, shown.features)
     loss = shown.loss(reward)
     tensors = list(params.values())
-    if order == "detached_planner":
-        (excess,) = torch.autograd.grad(loss.sum(), reward, retain_graph=True)  # E[visits] - visits, a constant
-        gradient = torch.autograd.grad(reward, tensors, grad_outputs=excess, create_graph=True)
-    else:
-        gradient = torch.autograd.grad(loss.sum(), tensors, create_graph=order == "full")
+    with flushing():
+        if order == "detached_planner":
+            (excess,) = torch.autograd.grad(loss.sum(), reward, retain_graph=True)  # E[visits] - visits, a constant
+            gradient = torch.autograd.grad(reward, tensors, grad_outputs=excess, create_graph=True)
+        else:
+            gradient = torch.autograd.grad(loss.sum(), tensors, create_graph=order == "full")
     return {name: x - rates[name] * g for (name, x), g in zip(params.items(), gradient, strict=True)}, loss.detach()
 
 
@@ -233,7 +234,7 @@ class MandRIL:
         """The policy whose reward is theta adapted to all demonstrations so far."""
         if not isinstance(policy, PlanningPolicy):
             raise TypeError(f"MandRIL cannot adapt a {type(policy).__name__}")
-        evidence = irl.joined([policy.evidence, evidence])
+        evidence = irl.added(policy.evidence, evidence)
         phi = self._adapt(self._shown(evidence), irl.fitting(self._steps, evidence.n_episodes))[-1]
         return replace(policy, params=phi, evidence=evidence)
 

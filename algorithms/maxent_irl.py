@@ -99,7 +99,7 @@ class MaxEntIRL:
         """The policy whose reward is fitted to all demonstrations so far, beginning anew."""
         if not isinstance(policy, PlanningPolicy):
             raise TypeError(f"maximum-entropy IRL cannot adapt a {type(policy).__name__}")
-        evidence = irl.joined([policy.evidence, evidence])
+        evidence = irl.added(policy.evidence, evidence)
         return replace(policy, params=self._tuning.adapted(self._params, self._loss_on, evidence), evidence=evidence)
 
     def explain(self, policy: Policy, demonstrations: Episodes) -> Array:

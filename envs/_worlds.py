@@ -131,9 +131,10 @@ def box_values(reward: Array, horizon: int, over: np.ufunc = np.maximum) -> Arra
         around = values[-1]
         for axis in (1, 2):
             line = np.moveaxis(around, axis, 1)
-            padded = np.pad(line, ((0, 0), (1, 1), (0, 0)), constant_values=-np.inf)
-            line = over(over(padded[:, :-2], line), padded[:, 2:])
-            around = np.moveaxis(line, 1, axis)
+            best = line.copy()
+            best[:, 1:] = over(line[:, :-1], line[:, 1:])
+            best[:, :-1] = over(best[:, :-1], line[:, 1:])
+            around = np.moveaxis(best, 1, axis)
         values.append(reward + around)
     return np.stack(values[::-1]).reshape(horizon + 1, len(reward), -1)
 

@@ -223,6 +223,11 @@ class Episodes:
         """The same batch restricted to some tasks and episodes (copies the arrays)."""
         return replace(self, **{f.name: getattr(self, f.name)[tasks][:, episodes].copy() for f in fields(self)})
 
+    @classmethod
+    def joined(cls, parts: Sequence[Episodes]) -> Episodes:
+        """Episodes of the same tasks in one batch, in the order of the parts."""
+        return cls(**{f.name: np.concatenate([getattr(part, f.name) for part in parts], axis=1) for f in fields(cls)})
+
     def as_evidence(self) -> Episodes:
         """The same batch without what is for judging alone: all that a learner may see of it."""
         return replace(self, optimal_return=np.zeros(0), stage=np.zeros(0, dtype=np.int64))
@@ -308,7 +313,7 @@ class MetaLearner(Protocol):
 
     @property
     def adaptation_episodes(self) -> int:
-        """How many episodes (or demonstrations) per task one call of ``adapt`` takes."""
+        """How many episodes (or demonstrations) per task make a block of evidence for ``adapt``."""
         ...
 
     @property
@@ -334,8 +339,10 @@ class MetaLearner(Protocol):
         ...
 
     def adapt(self, policy: Policy, evidence: Episodes) -> Policy:
-        """A new policy that has taken in more evidence, one block of it per task; neither argument changes.
+        """A new policy that has taken in more evidence; neither argument changes.
 
+        Of its own episodes a learner is given one block per task at a time. Demonstrations come one or several blocks
+        at a time, and in which parts they came makes no difference.
         ``policy`` is this learner's own ``policy()`` or an earlier result of ``adapt`` for the same tasks.
         """
         ...

@@ -130,16 +130,19 @@ def _read(file: File, decisions: int) -> dict[int, Path]:
     if len(frame) % (decisions + 1) or (frame["checksum"] != _checksum(frame)).any():
         warnings.warn(f"{file}: the checksum is wrong; the demonstrations are made again", RuntimeWarning, stacklevel=2)
         return {}
-    found = {}
-    for number, rows in frame.groupby("demonstration", sort=False):
-        found[int(str(number))] = Path(
-            hand=rows[["hand_x", "hand_y", "hand_z"]].to_numpy(),
-            held=rows["held"].to_numpy(),
-            action=rows["action"].to_numpy()[:-1].astype(np.int64),
-            object=rows[["object_x", "object_y", "object_z"]].to_numpy()[0],
-            attempts=int(rows["attempts"].iloc[0]),
+    # By columns: picking each demonstration's rows out of the table took ten times as long as all the rest.
+    column = {name: frame[name].to_numpy().reshape(-1, decisions + 1) for name in _SCHEMA.names if name != "checksum"}
+    hands, objects = (np.stack([column[f"{what}_{axis}"] for axis in "xyz"], axis=-1) for what in ("hand", "object"))
+    return {
+        int(number): Path(
+            hand=hands[i],
+            held=column["held"][i],
+            action=column["action"][i, :-1].astype(np.int64),
+            object=objects[i, 0],
+            attempts=int(column["attempts"][i, 0]),
         )
-    return found
+        for i, number in enumerate(column["demonstration"][:, 0])
+    }
 
 
 def _write(file: File, paths: dict[int, Path]) -> None:

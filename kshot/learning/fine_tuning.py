@@ -15,6 +15,7 @@ from torch import Tensor
 
 from kshot.learning import irl, networks
 from kshot.learning.checks import require_at_least_one
+from kshot.learning.descent import flushing
 from kshot.learning.networks import Params
 from kshot.types import Collect, Episodes, Metrics, Task
 
@@ -83,7 +84,9 @@ def descent(
     for step in range(1, max(steps) + 1):
         descending.zero_grad()
         with torch.enable_grad():
-            torch.autograd.backward(loss(own).sum())
+            total = loss(own).sum()
+        with flushing():
+            torch.autograd.backward(total)
         descending.step()
         if step in steps:
             yield step, {name: x.detach().clone() for name, x in own.items()}

@@ -7,7 +7,7 @@ layout. What is demonstrated is explained by the maximum-entropy expert of ``ksh
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -189,17 +189,14 @@ def explain(policy: Policy, demonstrations: Episodes) -> Array:
     return found
 
 
-def joined(parts: Sequence[Episodes | None]) -> Episodes:
-    """Demonstrations of the same tasks in one batch, in their order; None stands for no demonstrations."""
-    shown = [part for part in parts if part is not None]
-    return Episodes(
-        **{item.name: np.concatenate([getattr(part, item.name) for part in shown], axis=1) for item in fields(Episodes)}
-    )
+def added(earlier: Episodes | None, evidence: Episodes) -> Episodes:
+    """All demonstrations of the tasks so far: those a policy has adapted to, if any, and the new ones."""
+    return evidence if earlier is None else Episodes.joined([earlier, evidence])
 
 
 def further(collect: Collect, tasks: Sequence[Task], demonstrations: int, arrangements: int) -> Episodes:
     """Demonstrations to judge adapted rewards by, in other arrangements than number 0, which is adapted to."""
-    return joined([collect.demonstrations(tasks, demonstrations, 1 + i) for i in range(arrangements)])
+    return Episodes.joined([collect.demonstrations(tasks, demonstrations, 1 + i) for i in range(arrangements)])
 
 
 def fitting(chosen: Mapping[int, Choice], shots: int) -> Choice:

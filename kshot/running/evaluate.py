@@ -126,30 +126,31 @@ def _evaluate_learner(
 ) -> None:
     points = evidence_points(learner, run.evaluation.k)
     block = learner.adaptation_episodes
-    blocks = points[-1] // block + 1
-    total = len(tasks) * (blocks * block + len(points) * run.evaluation.mean_episodes)
-    heartbeat = Heartbeat(directory, "evaluate", total, "episodes")
     shows = _shows(run, family)
+    # Demonstrations need not be played for, so nothing is played between the points that are asked for.
+    stops = points if shows is not None else list(range(0, points[-1] + 1, block))
+    sampled = run.evaluation.sampled_episodes if shows is not None else block
+    total = len(tasks) * (len(stops) * sampled + len(points) * run.evaluation.mean_episodes)
+    heartbeat = Heartbeat(directory, "evaluate", total, "episodes")
     for first, chunk in _chunks(tasks, family, max(block, run.evaluation.mean_episodes)):
         policy: Policy = learner.policy()
         consumed = np.zeros(len(chunk), dtype=np.int64)
         explain = _explainer(run, family, learner, chunk, first)
-        for update in range(blocks):
-            k = update * block
+        for update, k in enumerate(stops):
             heartbeat.beat("evaluating", recorder.episodes)
             play = _player(run, family, chunk, first, k)
             if k in points:
                 scored = play(policy, run.evaluation.mean_episodes, "mean")
                 recorder.add(scored, first, k, update, consumed, "mean", explain(policy))
+            evidence = play(policy, sampled, "sampled")
+            recorder.add(evidence, first, k, update, consumed, "sampled")
+            if k == stops[-1]:
+                break
             if shows is not None:
-                scored = play(policy, run.evaluation.sampled_episodes, "sampled")
-                evidence = shows.demonstrations(chunk, block, _demonstration_keys(run, len(chunk), first, k))
-            else:
-                scored = evidence = play(policy, block, "sampled")
-            recorder.add(scored, first, k, update, consumed, "sampled")
-            if update < blocks - 1:
-                policy = learner.adapt(policy, evidence.as_evidence())
-                consumed = consumed + evidence.lengths.sum(axis=1)
+                keys = [_demonstration_keys(run, len(chunk), first, i) for i in range(k, stops[update + 1], block)]
+                evidence = Episodes.joined([shows.demonstrations(chunk, block, one) for one in keys])
+            policy = learner.adapt(policy, evidence.as_evidence())
+            consumed = consumed + evidence.lengths.sum(axis=1)
 
 
 def _evaluate_reference(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from envs.spritegrid import SpriteGridFamily
@@ -43,6 +44,7 @@ LEARNER = '''
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 
 EVIDENCE = "demonstrations"
 ACTIONS = frozenset({"continuous"})
@@ -113,6 +115,20 @@ def test_demonstrations_are_evidence_and_no_episode_of_the_learner_is(run: RunCo
     success = curve[curve["mode"] == "mean"].groupby("k")["success_last"].mean()
     assert success[0] < 0.5 and success[1] == 1.0 == success[2]
     assert len(curve[curve["mode"] == "sampled"]) == 4 * 2 * 3
+
+
+def test_points_that_are_not_asked_for_change_no_others(tmp_path: Path) -> None:
+    """After two demonstrations a learner has the same score, whether it was also scored after one or not."""
+    found = []
+    for points in ((0, 1, 2), (0, 2)):
+        run = tiny.run("mandril", "spritegrid", iterations=1)
+        run = replace(run, evaluation=replace(run.evaluation, k=points))
+        train(run, tmp_path / str(len(points)))
+        evaluate(run, tmp_path / str(len(points)))
+        curve = records.read_table(run.directory(tmp_path / str(len(points))) / "curve.parquet", records.CURVE_SCHEMA)
+        assert sorted(set(curve.loc[curve["mode"] == "sampled", "k"])) == list(points)
+        found.append(curve[curve["k"] == 2].drop(columns=["adaptation_updates", "config_hash"]).reset_index(drop=True))
+    pd.testing.assert_frame_equal(*found)
 
 
 def test_a_family_without_demonstrations_says_so(run: RunConfig, tmp_path: Path) -> None:

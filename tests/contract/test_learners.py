@@ -23,6 +23,7 @@ from kshot.types import Array, DemonstrationFamily, Episodes, MetaLearner, Polic
 from tests.contract import tiny
 
 PAIRS = pytest.mark.parametrize(("algorithm", "family_name"), tiny.compatible())
+SHOWN = pytest.mark.parametrize(("algorithm", "family_name"), tiny.compatible(frozenset({"demonstrations"})))
 
 
 def setup(run: RunConfig) -> tuple[TaskFamily, MetaLearner]:
@@ -97,6 +98,21 @@ def test_adapting_to_b_after_a_equals_adapting_to_b_alone(algorithm: str, family
     fresh_family, fresh = setup(tiny.run(algorithm, family_name))
     alone = fresh.adapt(fresh.policy(), gather(fresh_family, fresh, fresh.policy(), [2, 3]))
     for a, b in zip(behaviour(family, after_a, [2, 3]), behaviour(fresh_family, alone, [2, 3]), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@SHOWN
+def test_demonstrations_count_the_same_in_one_part_or_in_several(algorithm: str, family_name: str) -> None:
+    family, learner = setup(tiny.run(algorithm, family_name))
+    assert isinstance(family, DemonstrationFamily)
+    keys = seeding.split(seeding.key("evidence"), np.arange(2))
+    shown = family.demonstrations(family.tasks("test", 4, 0)[:2], 2 * learner.adaptation_episodes, keys)
+    one, other = np.split(np.arange(shown.n_episodes), 2)
+    at_once = learner.adapt(learner.policy(), shown)
+    in_turn = learner.adapt(
+        learner.adapt(learner.policy(), shown.select(slice(None), one)), shown.select(slice(None), other)
+    )
+    for a, b in zip(behaviour(family, at_once, [0, 1]), behaviour(family, in_turn, [0, 1]), strict=True):
         np.testing.assert_array_equal(a, b)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from kshot import registry
 from kshot.run_config import Evaluation, RunConfig
+from kshot.types import Evidence
 
 # What to shrink wherever an algorithm or family has a setting of that name; everything else keeps its default.
 _SMALL_ALGORITHM = {
@@ -56,14 +57,14 @@ def _shrink(settings: Any, small: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def compatible() -> list[Any]:
-    """Every (algorithm, family) whose evidence and action kinds fit."""
+def compatible(evidence: frozenset[Evidence] = frozenset({"rollouts", "demonstrations"})) -> list[Any]:
+    """Every (algorithm, family) whose evidence, of the given kinds, and action kinds fit."""
     pairs = []
     for family in registry.names("envs"):
         envs = registry.load("envs", family)
         for algorithm in registry.names("algorithms"):
             module = registry.load("algorithms", algorithm)
-            if module.EVIDENCE in envs.EVIDENCE and envs.ACTIONS in module.ACTIONS:
+            if module.EVIDENCE in evidence & envs.EVIDENCE and envs.ACTIONS in module.ACTIONS:
                 pairs.append(pytest.param(algorithm, family, id=f"{algorithm}-{family}"))
     return pairs
 

@@ -11,7 +11,7 @@ from algorithms.behaviour_cloning import cross_entropy
 from envs import bandit, gridnavi, spritegrid, tabular_mdp
 from kshot import seeding
 from kshot.learning.fine_tuning import Recipe, descent
-from kshot.learning.irl import Demonstrations, joined
+from kshot.learning.irl import Demonstrations
 from kshot.learning.networks import stack
 from kshot.running.rollout import rollout
 from kshot.running.train import Collector
@@ -76,7 +76,7 @@ def test_the_loss_is_the_mean_of_what_each_layout_says(arrangements: int) -> Non
     assert family.spec.world is not None
     seen = [Demonstrations.of(family.spec.world, part, "cpu") for part in parts]
     ((_, params),) = descent(stack(learner._params, 3), lambda p: cross_entropy(seen[0], p), "adam", 0.01, (5,))
-    together = cross_entropy(Demonstrations.of(family.spec.world, joined(parts), "cpu"), params)
+    together = cross_entropy(Demonstrations.of(family.spec.world, Episodes.joined(parts), "cpu"), params)
     apart = torch.stack([cross_entropy(x, params) for x in seen]).mean(dim=0)
     torch.testing.assert_close(together, apart)
     # The policy that acts is the one that was fitted: its log-probabilities in the very layout are the loss.

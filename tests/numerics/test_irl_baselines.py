@@ -15,6 +15,7 @@ from algorithms.mandril import adapted
 from envs import bandit, gridnavi, spritegrid, tabular_mdp
 from kshot import records, seeding
 from kshot.learning import fine_tuning, irl, networks, planner
+from kshot.learning.descent import flushing
 from kshot.learning.fine_tuning import FineTuning, Recipe, descent
 from kshot.learning.irl import Demonstrations, reward_map
 from kshot.learning.networks import Params
@@ -139,7 +140,7 @@ def test_a_context_does_not_depend_on_the_order_of_demonstrations(kind: str) -> 
     learner = contextual_irl.build(family.spec, contextual_irl.Settings(), 0, "cpu")
     evidence = episodes_of(family, 4)
     turned = evidence.select(slice(None), np.array([2, 0, 3, 1]))
-    twice = irl.joined([evidence, evidence])
+    twice = Episodes.joined([evidence, evidence])
     contexts = [encoded(learner._params["encoder"], learner._shown(x)).detach() for x in (evidence, turned, twice)]
     torch.testing.assert_close(contexts[0], contexts[1], atol=1e-13, rtol=0)
     torch.testing.assert_close(contexts[0], contexts[2], atol=1e-13, rtol=0)
@@ -256,3 +257,14 @@ def test_a_family_without_known_dynamics_is_refused(module: object) -> None:
 def test_wrong_settings_get_one_clear_line(module: object, settings: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         module.Settings(**settings)  # type: ignore[attr-defined]  # a module
+
+
+def test_numbers_too_small_for_full_precision_are_zero_only_where_that_was_asked_for() -> None:
+    tiny = torch.tensor(1e-39)
+    assert tiny * 1 != 0
+    with flushing():
+        if torch.set_flush_denormal(True):  # False where the processor cannot
+            assert tiny * 1 == 0
+    with pytest.raises(RuntimeError, match="within"), flushing():
+        raise RuntimeError("within")
+    assert tiny * 1 != 0

@@ -160,8 +160,9 @@ def test_path_loss_and_causal_loss_agree_where_dynamics_are_deterministic() -> N
     torch.testing.assert_close(by_path, by_decision, atol=1e-12, rtol=0)
 
 
-@pytest.mark.parametrize("shape", [(5,), (4, 3), (3, 4, 2)])
+@pytest.mark.parametrize("shape", [(5,), (4, 3), (3, 4, 2), (16, 14), (7, 6, 5)])
 def test_the_grid_without_gathering_equals_the_grid_with_it(shape: tuple[int, ...]) -> None:
+    assert math.prod((4, 3)) < planner.FEW_STATES < math.prod((7, 6, 5)), "boxes of both kinds"
     grid = Grid(shape)
     reward = (10 * rand(3, grid.n_states)).requires_grad_()
     fast, slow = (planner.soft_values(reward, dynamics, 12) for dynamics in (grid, grid.gathered))

@@ -4,7 +4,9 @@
 
 Times one soft value iteration forward, with its gradient, and with the gradient of that gradient's norm (what a
 meta-gradient needs), on voxel grids of 960 and about 5,000 cells with 27 moves, T = 20 and 40; the separable sum over
-neighbours beside gathering them. Then the relative error of MandRIL's meta-gradient when the planner, or all of the
+neighbours beside gathering them. Then, on small boxes, the sum by one matrix as a share of the time axis by axis, and
+multiplying numbers too small for full precision in single precision, flushed to 0, as a share of the time as they are.
+Then the relative error of MandRIL's meta-gradient when the planner, or all of the
 inner step, is taken as a constant, by the size of the inner rate.
 """
 
@@ -24,11 +26,13 @@ from algorithms.mandril import adapted
 from envs import gridnavi
 from kshot import seeding
 from kshot.learning import networks, planner
+from kshot.learning.descent import flushing
 from kshot.learning.irl import Demonstrations, reward_map
 
-SHAPES = {960: (10, 12, 8), 4913: (17, 17, 17)}
+SHAPES: dict[int, tuple[int, ...]] = {960: (10, 12, 8), 4913: (17, 17, 17)}
 HORIZONS = (20, 40)
 RATES = (0.1, 0.3, 1.0, 3.0)
+SMALL: dict[int, tuple[int, ...]] = {144: (12, 12), 256: (16, 16)}
 THETAS = 10
 """Initial parameters over which the errors are averaged."""
 
@@ -65,6 +69,27 @@ def timings(shape: tuple[int, ...], horizon: int, batch: int, rounds: int) -> di
     result["with gradient"] = milliseconds(lambda: torch.autograd.grad(value(grid), reward), rounds)
     result["with second"] = milliseconds(twice, rounds)
     return result
+
+
+def share_of_one_matrix(shape: tuple[int, ...], horizon: int, batch: int, rounds: int) -> float:
+    """Time with the second gradient, neighbourhoods summed by one matrix, over the time axis by axis."""
+    few, spent = planner.FEW_STATES, []
+    try:
+        for bound in (planner.Grid(shape).n_states, 0):
+            planner.FEW_STATES = bound
+            spent.append(timings(shape, horizon, batch, rounds)["with second"])
+    finally:
+        planner.FEW_STATES = few
+    return spent[0] / spent[1]
+
+
+def share_when_flushed(batch: int, rounds: int) -> float:
+    """Time of a layer's product with subnormal gradients when they are flushed, over the time when they are not."""
+    weights = torch.ones(batch, 128, 128)
+    gradients = torch.full((batch, 128, 144), 1e-39)
+    as_they_are = milliseconds(lambda: weights @ gradients, rounds)
+    with flushing():
+        return milliseconds(lambda: weights @ gradients, rounds) / as_they_are
 
 
 def gradient_errors(rate: float, seed: int) -> dict[str, float]:
@@ -106,6 +131,13 @@ def main() -> None:
             found[f"{cells} {horizon}"] = one
             print(f"{cells:>6} {horizon:>3} {one['gathered']:>9.1f} {one['forward']:>8.1f} ", end="")
             print(f"{one['with gradient']:>14.1f} {one['with second']:>12.1f}")
+    print("\none matrix, share of the time axis by axis (with second)")
+    for cells, shape in SMALL.items():
+        share = share_of_one_matrix(shape, HORIZONS[0], options.batch, options.rounds)
+        found[f"one matrix {cells}"] = share
+        print(f"{cells:>6} {share:>9.2f}")
+    found["flushed"] = share_when_flushed(options.batch, options.rounds)
+    print(f"\nproduct with numbers too small for full precision, flushed, share of as they are: {found['flushed']:.3f}")
     print(f"\nrelative error of the meta-gradient, mean of {THETAS} thetas\n  rate  detached planner  first order")
     for rate in RATES:
         single = [gradient_errors(rate, seed) for seed in range(THETAS)]

@@ -44,7 +44,6 @@ LEARNER = '''
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 
 EVIDENCE = "demonstrations"
 ACTIONS = frozenset({"continuous"})

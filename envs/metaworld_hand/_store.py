@@ -130,7 +130,7 @@ def _read(file: File, decisions: int) -> dict[int, Path]:
     if len(frame) % (decisions + 1) or (frame["checksum"] != _checksum(frame)).any():
         warnings.warn(f"{file}: the checksum is wrong; the demonstrations are made again", RuntimeWarning, stacklevel=2)
         return {}
-    # By columns: picking each demonstration's rows out of the table took ten times as long as all the rest.
+    # By columns: picking each demonstration's rows out of the table took most of the time.
     column = {name: frame[name].to_numpy().reshape(-1, decisions + 1) for name in _SCHEMA.names if name != "checksum"}
     hands, objects = (np.stack([column[f"{what}_{axis}"] for axis in "xyz"], axis=-1) for what in ("hand", "object"))
     return {

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from kshot import records, seeding
+from kshot import records, registry, seeding
 from kshot.records import RecordError
 from kshot.reporting import stats
 from kshot.reporting.cells import (
@@ -320,20 +320,22 @@ def _task_se(outcomes: dict[int, Outcomes], columns: Sequence[Array], metric: st
     return stats.stratified_standard_error([average[members] for members in columns])
 
 
+def _evidence(module: str | None) -> str:
+    """What an algorithm adapts on; a scripted policy has none and counts with those that play."""
+    return "rollouts" if module is None else str(registry.load("algorithms", module).EVIDENCE)
+
+
 def _finish(cells: pd.DataFrame, runs: Sequence[RunConfig]) -> pd.DataFrame:
-    """What only shows when all runs are seen: mixed source code, and the evidence of algorithms with runs missing.
+    """What only shows when all runs are seen: mixed source code. Missing runs get the evidence that their module names.
 
     The digest covers the shared code and the modules of one algorithm and one family, so it is compared among the runs
     that use the same two modules.
     """
     modules = {(run.family, run.algorithm): (run.algorithm_module, run.family_module) for run in runs}
     digests: dict[tuple[str | None, str], set[str]] = {}
-    evidence: dict[str, str] = {}
     for _, cell in cells.iterrows():
         seen = digests.setdefault(modules[cell["family"], cell["algorithm"]], set())
         seen |= {cell["source_digest"], cell["train_source_digest"]} - {""}
-        if cell["state"] != "missing":
-            evidence[cell["algorithm"]] = cell["evidence"]
     keys = list(zip(cells["family"], cells["algorithm"], strict=True))
     mixed = [len(digests[modules[key]]) > 1 for key in keys]
     if any(mixed):
@@ -344,5 +346,8 @@ def _finish(cells: pd.DataFrame, runs: Sequence[RunConfig]) -> pd.DataFrame:
         )
     return cells.assign(
         source_flag=["mixed" if flag else "" for flag in mixed],
-        evidence=[evidence.get(algorithm, "rollouts") for _, algorithm in keys],
+        evidence=[
+            _evidence(modules[key][0]) if state == "missing" else found
+            for key, state, found in zip(keys, cells["state"], cells["evidence"], strict=True)
+        ],
     )

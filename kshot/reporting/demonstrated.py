@@ -37,8 +37,9 @@ def value_difference(data: Data) -> Table:
             point = data.point(family, name, METRIC)
             points |= {name: {ks[-1]: dict(point)}} if point else {}
         entries = {name: {k: _entry(data, row) for k, row in found.items()} for name, found in points.items()}
-        # The loss of a prior without any demonstration is of another size than what is compared.
-        digits = digits_for([entry["mean"] for name in present for k, entry in entries[name].items() if k])
+        # Decimals are those of the best learner: others can be a hundred times worse, and a prior is, alone.
+        most = [max((abs(e["mean"]) for k, e in entries[name].items() if k), default=np.nan) for name in present]
+        digits = digits_for([min(most)])
         scratch = _from_scratch(data, family, present)
         compared = [
             _compared(data, (name, points[name], entries[name]), (scratch, points[scratch]), ks, digits)

@@ -135,7 +135,8 @@ def value_html(text: str) -> Markup:
         return Markup("{}<small>{}</small>").format(runs[1], runs[2]) if runs[2] else Markup("{}").format(text)
     if spread := _SPREAD.fullmatch(text):
         value, by, median = (part.replace("-", _MINUS) if part else "" for part in spread.groups())
-        return Markup("<b>{}</b><small>± {}{}</small>").format(value, by, f" · median {median}" if median else "")
+        below = Markup("<small>median {}</small>").format(median) if median else ""
+        return Markup("<b>{}</b><small>± {}</small>{}").format(value, by, below)
     match = _VALUE.fullmatch(text)
     if match is None:
         return Markup("{}").format(text)

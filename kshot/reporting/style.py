@@ -28,6 +28,8 @@ _BLUE, _ORANGE, _GREEN, _RED, _PINK, _BROWN, _ROSE, _SILVER, _SKY = (
     sns.color_palette("colorblind").as_hex()[i] for i in (0, 1, 2, 3, 4, 5, 6, 7, 9)
 )
 
+_INDIGO, _OLIVE, _TEAL, _WINE, _DARK = "#4c4fa3", "#7a8b00", "#00808a", "#8c1d40", "#5e5e5e"
+
 
 @dataclass(frozen=True)
 class Look:
@@ -47,14 +49,23 @@ _KNOWN: dict[str, Look] = {
     "mandril": Look(_BROWN, "P", "-"),
     "anil": Look(_ORANGE, "X", "-"),
     "untrained": Look(_SILVER, "x", (0, (4, 1.5))),
+    # Learners from demonstrations, as the suites call them; browns are MandRIL with another meta-gradient.
+    "mandril-detached": Look("#8a5a2b", "X", (0, (4, 1.5))),
+    "mandril-first": Look("#4a2c12", "s", (0, (1, 1))),
+    "maxent-irl": Look(_INDIGO, "*", "-"),
+    "maxent-irl-linear": Look(_DARK, "d", (0, (4, 1.5))),
+    "pretrained-irl": Look(_WINE, "p", "-"),
+    "contextual-irl": Look(_ROSE, "h", "-"),
+    "behaviour-cloning": Look(_TEAL, ">", "-"),
+    "replay": Look(_OLIVE, "<", "-"),
 }
 _SPARE = (
     Look(_ROSE, "h", "-"),
-    Look("#4c4fa3", "*", "-"),
-    Look("#7a8b00", "<", "-"),
-    Look("#00808a", ">", "-"),
-    Look("#8c1d40", "p", "-"),
-    Look("#5e5e5e", "d", "-"),
+    Look(_INDIGO, "*", "-"),
+    Look(_OLIVE, "<", "-"),
+    Look(_TEAL, ">", "-"),
+    Look(_WINE, "p", "-"),
+    Look(_DARK, "d", "-"),
 )
 _REFERENCES: dict[str, tuple[str, LineStyleType]] = {
     "oracle": ("#22262b", "--"),
@@ -122,8 +133,8 @@ def looks(names: Iterable[str]) -> Mapping[str, Look]:
     chosen: dict[str, Look] = {}
     taken: set[int] = set()
     for name in sorted(set(names)):
-        if name in _KNOWN:
-            chosen[name] = _KNOWN[name]
+        if (known := name.replace("_", "-")) in _KNOWN:
+            chosen[name] = _KNOWN[known]
             continue
         start = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "little")
         order = [(start + i) % len(_SPARE) for i in range(len(_SPARE))]
@@ -152,19 +163,20 @@ def end_labels(axes: Axes, labels: Iterable[tuple[float, str, str]]) -> None:
         axes: finished axes: their limits are final.
         labels: (height in data units, text, colour).
     """
-    low, high = axes.get_ylim()
     height = axes.figure.get_figheight() / max(1, axes.get_subplotspec().get_gridspec().nrows)  # type: ignore[union-attr]  # placed by subplots
-    gap = (high - low) * 0.15 / height
+    gap = 0.15 / height
+    fraction = axes.transScale + axes.transLimits  # of the axes' height, whatever their scale
     placed: list[float] = []
     for value, text, color in sorted(labels):
-        y = max(value, placed[-1] + gap) if placed else value
+        at = float(fraction.transform((0.0, value))[1])
+        y = max(at, placed[-1] + gap) if placed else at
         placed.append(y)
         axes.annotate(
             text,
             xy=(1, value),
             xytext=(1.02, y),
             xycoords=("axes fraction", "data"),
-            textcoords=("axes fraction", "data"),
+            textcoords="axes fraction",
             color=color,
             fontsize=7.5,
             va="center",

@@ -15,7 +15,7 @@ from kshot.records import RecordError
 from kshot.reporting import demonstrated, figures, page, select, tables
 from kshot.reporting.aggregate import aggregate
 from kshot.reporting.data import Data, load
-from kshot.reporting.figures import furthest_stage, inner_steps, learning_curves
+from kshot.reporting.figures import furthest_stage, inner_steps, learning_curves, value_difference
 from kshot.run_config import RunConfig
 from tests import synthetic
 
@@ -184,6 +184,27 @@ def test_figures_are_drawn_where_there_is_something_to_see(data: Data) -> None:
     assert list(by_row.values()) == pytest.approx([1.0] * len(by_row))
 
 
+def test_the_figure_of_value_differences_shows_every_learner_from_demonstrations(data: Data) -> None:
+    assert value_difference.sections(data) == [SHOWN]  # nobody knows the best return on reach
+    panel = figures.draw(value_difference, data).axes[0]
+    drawn = [list(line.get_ydata()) for line in panel.lines]
+    for name in data.algorithms(*SHOWN):
+        assert list(data.curve("bandit", name, "value_difference")["mean"]) in drawn
+    low, high = panel.get_ylim()
+    values = [value for line in drawn for value in line]
+    assert low < min(values) and high > max(values)
+
+
+def test_learners_without_a_finished_run_stand_where_their_evidence_belongs(tmp_path: Path) -> None:
+    runs = [run for run in grid() if run.family == "bandit"]
+    synthetic.write_suite([BANDIT], [run for run in runs if run.algorithm != "mandril"], tmp_path)
+    aggregate(runs, tmp_path, partial=True)
+    text = page.write_page({}, runs, tmp_path, tmp_path / "report", partial=True).read_text()
+    before, after = text.split('<section id="demonstrations">')
+    assert ">mandril" not in before.split("<main>")[1]
+    assert re.search(r"mandril</td><td></td>.*?<td>0/3<small>3 missing", after, re.DOTALL)
+
+
 def test_the_page_keeps_demonstrations_apart(suite: tuple[list[RunConfig], Path], tmp_path: Path) -> None:
     runs, root = suite
     text = page.write_page({}, runs, root, tmp_path / "both").read_text()
@@ -191,7 +212,7 @@ def test_the_page_keeps_demonstrations_apart(suite: tuple[list[RunConfig], Path]
     after = after.split('<section id="incomplete">')[0]
     assert "no reward is ever seen" in after and "Expected value difference after K" in after
     assert ">mandril" not in before and "thompson" in before and "thompson" not in after and "rl2" not in after
-    assert re.search(r"<b>\N{MINUS SIGN}?[\d.]+</b><small>± [\d.]+ · median", after)
+    assert re.search(r"<b>\N{MINUS SIGN}?[\d.]+</b><small>± [\d.]+</small><small>median", after)
     assert 'alt="furthest-stage: reach, from demonstrations"' in after
 
     alone = [run for run in runs if run.family == "reach"]

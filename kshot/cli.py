@@ -107,10 +107,10 @@ def _positive(text: str) -> int:
     return value
 
 
-def _load(options: argparse.Namespace) -> Suite:
+def _load(options: argparse.Namespace, only: tuple[str, str] | None = None) -> Suite:
     from kshot.config import find_suite, load_suite
 
-    return load_suite(find_suite(options.suite, options.root))
+    return load_suite(find_suite(options.suite, options.root), only=only)
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -143,7 +143,7 @@ def _prepare(options: argparse.Namespace) -> RunConfig:
     threads = options.threads or _positive(os.environ.get("OMP_NUM_THREADS") or "1")
     for library in ("OMP", "OPENBLAS", "MKL"):  # read when these libraries load, hence before any import of them
         os.environ[f"{library}_NUM_THREADS"] = str(threads)
-    run = _load(options).find(options.family, options.algorithm, options.seed)
+    run = _load(options, only=(options.family, options.algorithm)).find(options.family, options.algorithm, options.seed)
 
     import torch
 

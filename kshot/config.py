@@ -78,7 +78,12 @@ def _relative(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def load_suite(source: Path | str | Mapping[str, Any] | Document, name: str = "suite", modules: bool = True) -> Suite:
+def load_suite(
+    source: Path | str | Mapping[str, Any] | Document,
+    name: str = "suite",
+    modules: bool = True,
+    only: tuple[str, str] | None = None,
+) -> Suite:
     """Read and check a suite.
 
     Args:
@@ -86,6 +91,8 @@ def load_suite(source: Path | str | Mapping[str, Any] | Document, name: str = "s
         name: what messages call a mapping.
         modules: False skips what needs the code of algorithms and families: settings are then neither checked nor
             completed. Enough to know which runs there are, and fast.
+        only: a family and an algorithm by their names in the suite. The settings of others are then neither checked
+            nor completed, and their code is not imported: what one run needs, and no more.
 
     Raises:
         ConfigError: with one line for every mistake in the file.
@@ -98,11 +105,15 @@ def load_suite(source: Path | str | Mapping[str, Any] | Document, name: str = "s
     draft = _Draft(document)
     suite = draft.structure()
     _check_names(draft)
+    if only is not None:
+        draft.narrow(*only)
     if modules:
         families, algorithms = _resolve_families(draft), _resolve_algorithms(draft)
     draft.problems.check()
     assert suite is not None  # without a structure there are problems
-    return suite.model_copy(update={"families": families, "algorithms": algorithms}) if modules else suite
+    if not modules:
+        return suite
+    return suite.model_copy(update={"families": suite.families | families, "algorithms": suite.algorithms | algorithms})
 
 
 class _Draft:
@@ -129,6 +140,11 @@ class _Draft:
         """The names in a section, well-formed or not."""
         value = self.raw.get(section)
         return list(value) if isinstance(value, dict) else []
+
+    def narrow(self, family: str, algorithm: str) -> None:
+        """Go on with one family and one algorithm."""
+        self.cells = {name: cell for name, cell in self.cells.items() if name == family}
+        self.rows = {name: row for name, row in self.rows.items() if name == algorithm}
 
     def add(self, path: KeyPath, text: str) -> None:
         self.problems.add(self.document, path, text)

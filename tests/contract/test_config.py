@@ -138,9 +138,9 @@ def test_one_run_needs_only_its_own_algorithm_and_family(tmp_path: Path) -> None
     path = write(tmp_path, GOOD)
     for run in load_suite(path).runs():
         assert load_suite(path, only=(run.family, run.algorithm)).find(run.family, run.algorithm, run.seed) == run
-    elsewhere = write(tmp_path, changed("hidden: 8", "hiden: 8"))
+    elsewhere = write(tmp_path, changed("hidden: 8", "width: 8"))
     assert load_suite(elsewhere, only=("bandit-2-3", "maml")).find("bandit-2-3", "maml", 0).steps == 600
-    with pytest.raises(ConfigError, match=r"has no setting 'hiden'"):
+    with pytest.raises(ConfigError, match=r"has no setting 'width'"):
         load_suite(elsewhere, only=("nav2d", "small-rl2"))
     with pytest.raises(ConfigError, match=r"no algorithm 'mamll' \(did you mean 'maml'\?\)"):
         load_suite(write(tmp_path, GOOD), only=("nav2d", "mamll")).find("nav2d", "mamll", 0)

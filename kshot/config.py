@@ -1,4 +1,4 @@
-"""Reading suites: YAML, checked as a whole before anything runs, with every mistake shown where it stands.
+"""Reading suites: YAML, checked as a whole before a suite is run, with every mistake shown where it stands.
 
 Every setting of a loaded suite has its value, whether it came from the suite, from ``config/algorithms/<module>.yaml``
 or from the defaults in the code; so what is recorded and hashed is complete. ``python -m kshot.config`` writes the JSON

@@ -37,11 +37,8 @@ def variant(**top: Any) -> dict[str, Any]:
     return copy.deepcopy(SUITE) | top
 
 
-# All that rules can meet: both kinds of evidence, several rows of one module, own references, official evaluation. That
-# the other suites are valid, tests of the configuration show.
-@pytest.mark.parametrize("name", ["smoke", "paper", "mandril-grids"])
-def test_a_suite_plans_a_job_for_each_of_its_runs(name: str, tmp_path: Path) -> None:
-    path = SUITES / f"{name}.yaml"
+@pytest.mark.parametrize("path", sorted(SUITES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_suite_plans_a_job_for_each_of_its_runs(path: Path, tmp_path: Path) -> None:
     runs = load_suite(path).runs()
     kinds = Counter(run.kind for run in runs)
     expected = {"train": kinds["algorithm"], "evaluate": kinds["algorithm"], "evaluate_reference": kinds["reference"]}

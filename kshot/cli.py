@@ -145,14 +145,16 @@ def _prepare(options: argparse.Namespace) -> RunConfig:
         os.environ[f"{library}_NUM_THREADS"] = str(threads)
     run = _load(options, only=(options.family, options.algorithm)).find(options.family, options.algorithm, options.seed)
 
-    import torch
-
-    from kshot.config_errors import ConfigError
     from kshot.running import provenance
 
-    torch.set_num_threads(threads)
-    if run.device.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError([f"suite {run.suite!r} asks for device {run.device}, but PyTorch finds no GPU here"])
+    if run.kind != "reference":  # scripted policies do without PyTorch, and loading it would be most of their run
+        import torch
+
+        from kshot.config_errors import ConfigError
+
+        torch.set_num_threads(threads)
+        if run.device.startswith("cuda") and not torch.cuda.is_available():
+            raise ConfigError([f"suite {run.suite!r} asks for device {run.device}, but PyTorch finds no GPU here"])
     provenance.source_digest(run)  # pins the digest of the code as it is now, before the long part
     return run
 

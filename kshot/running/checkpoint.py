@@ -1,4 +1,8 @@
-"""Saving and loading learners: whole files or nothing, one process per run, and no file mistaken for another's."""
+"""Saving and loading learners: whole files or nothing, one process per run, and no file mistaken for another's.
+
+PyTorch is imported where a file is written or read: scripted policies have none, and loading it would be most of their
+run.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
-
-import torch
 
 from kshot.records import RecordError, write_bytes
 from kshot.run_config import RunConfig
@@ -57,6 +59,8 @@ class StopRequest:
 
 def save(path: Path, value: Mapping[str, Any]) -> None:
     """Write tensors and plain values atomically; equal values give equal bytes."""
+    import torch
+
     buffer = io.BytesIO()  # torch.save names the archive after the file it is given: a buffer keeps the bytes the same
     torch.save({"format": FORMAT, **value}, buffer)
     write_bytes(path, buffer.getvalue())
@@ -64,6 +68,8 @@ def save(path: Path, value: Mapping[str, Any]) -> None:
 
 def load(path: Path) -> dict[str, Any]:
     """Read what ``save`` wrote. Raises RecordError when the file is missing, damaged or of another format."""
+    import torch
+
     try:
         value = torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
     except FileNotFoundError:

@@ -105,6 +105,7 @@ def test_the_check_sees_every_form_of_import() -> None:
     [
         ("kshot.reporting.page, kshot.reporting.figures, kshot.reporting.tables", "torch"),
         ("kshot.config, kshot.running.status", "torch"),
+        ("kshot.running.evaluate, kshot.running.train, envs.bandit", "torch"),
         ("kshot.cli", "torch pandas pydantic numpy"),
     ],
 )

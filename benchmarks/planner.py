@@ -6,8 +6,8 @@ Times one soft value iteration forward, with its gradient, and with the gradient
 meta-gradient needs), on voxel grids of 960 and about 5,000 cells with 27 moves, T = 20 and 40; the separable sum over
 neighbours beside gathering them. Then, on small boxes, the sum by one matrix as a share of the time axis by axis, and
 multiplying numbers too small for full precision in single precision, flushed to 0, as a share of the time as they are.
-Then the relative error of MandRIL's meta-gradient when the planner, or all of the inner step, is taken as a constant, by
-the size of the inner rate.
+Then the relative error of MandRIL's meta-gradient when the planner, or all of the inner step, is taken as a constant,
+by the size of the inner rate.
 """
 
 from __future__ import annotations

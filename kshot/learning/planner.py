@@ -31,7 +31,8 @@ ILLEGAL = -1e9
 FEW_STATES = 200
 """Up to so many cells, a box's neighbourhoods are summed by one matrix.
 
-Half the time at 144 cells; at 256, half in batches of 8 rewards and a tenth more in batches of 64.
+A third to a half of the time at 144 cells; at 256, half to two thirds in batches of 8 rewards, and a tenth more in
+batches of 64 (``benchmarks/planner.py``).
 """
 
 

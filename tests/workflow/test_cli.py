@@ -139,3 +139,12 @@ def test_two_processes_never_work_on_one_run(tmp_path: Path) -> None:
     finally:
         first.terminate()
         first.communicate(timeout=60)
+
+
+def test_a_scripted_policy_is_evaluated_without_loading_pytorch(tmp_path: Path) -> None:
+    write_suite(tmp_path)
+    oracle = ["evaluate", "suite.yaml", "--family", "coins", "--algorithm", "oracle", "--seed", "0"]
+    code = f"import sys; from kshot.cli import main; print(main({oracle!r}), 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    assert (done.stdout.split(), done.returncode) == (["0", "False"], 0), done.stderr
+    assert (tmp_path / "results/tiny/coins/oracle/seed-0/evaluate.json").is_file()

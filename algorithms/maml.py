@@ -22,6 +22,7 @@ from kshot.learning.checks import check_finite, require_at_least_one, require_po
 from kshot.learning.distributions import Distribution
 from kshot.learning.networks import Params
 from kshot.learning.policy_gradient import Batch, MLPPolicy, Surrogate
+from kshot.learning.returns import AdvantageScale
 from kshot.types import ActionKind, Collect, Episodes, Evidence, FamilySpec, Metrics, Policy, Task
 
 EVIDENCE: Evidence = "rollouts"
@@ -49,6 +50,9 @@ class Settings:
         surrogate: inner objective, "ratio" or plain "log_prob"; equal gradients, different second derivatives.
         discount: gamma.
         gae_lambda: lambda of generalised advantage estimation.
+        advantage_scale: centred advantages are divided by their standard "deviation" on the task, or by their
+            "variance" as in Meta-World+ (``normalize_advantages``, metaworld_algorithms/rl/algorithms/utils.py), where
+            inner steps are the smaller the larger the rewards are.
         freeze_features: share of the budget after which the outer step trains the last layer and the standard
             deviation alone; 1 for never.
         outer: "trpo", or "ppo": Adam steps on the clipped surrogate, through the adaptation.
@@ -79,6 +83,7 @@ class Settings:
     surrogate: Surrogate = "ratio"
     discount: float = 0.99
     gae_lambda: float = 1.0
+    advantage_scale: AdvantageScale = "deviation"
     freeze_features: float = 1.0
     outer: Literal["trpo", "ppo"] = "trpo"
     max_kl: float = 0.01

@@ -16,6 +16,7 @@ from typing import Any
 from kshot.learning import networks, policy_gradient
 from kshot.learning.checks import check_finite, require_at_least_one, require_positive
 from kshot.learning.policy_gradient import MLPPolicy
+from kshot.learning.returns import AdvantageScale
 from kshot.types import ActionKind, Collect, Episodes, Evidence, FamilySpec, Metrics, Policy, Task
 
 EVIDENCE: Evidence = "rollouts"
@@ -41,6 +42,9 @@ class Settings:
         test_lrs: rates of the adaptation steps when evaluated, the last one repeating; empty means ``inner_lr``.
         discount: gamma.
         gae_lambda: lambda of generalised advantage estimation.
+        advantage_scale: centred advantages are divided by their standard "deviation" on the task, or by their
+            "variance" as in Meta-World+ (``normalize_advantages``, metaworld_algorithms/rl/algorithms/utils.py), where
+            inner steps are the smaller the larger the rewards are.
         samples_at_once: samples that are differentiated through together, at least one task's; bounds memory.
     """
 
@@ -58,6 +62,7 @@ class Settings:
     test_lrs: tuple[float, ...] = ()
     discount: float = 0.99
     gae_lambda: float = 1.0
+    advantage_scale: AdvantageScale = "deviation"
     samples_at_once: int = 10_000
 
     def __post_init__(self) -> None:

@@ -14,6 +14,7 @@ from kshot.learning import distributions, networks, returns
 from kshot.learning.baseline import fit_predict
 from kshot.learning.distributions import Distribution
 from kshot.learning.networks import Params
+from kshot.learning.returns import AdvantageScale
 from kshot.seeding import key
 from kshot.types import Array, Episodes, FamilySpec, Memory, Policy
 
@@ -39,6 +40,8 @@ class GradientSettings(Protocol):
     def discount(self) -> float: ...
     @property
     def gae_lambda(self) -> float: ...
+    @property
+    def advantage_scale(self) -> AdvantageScale: ...
     @property
     def samples_at_once(self) -> int: ...
 
@@ -138,7 +141,7 @@ class Batch:
 
 
 def make_batch(policy: MLPPolicy, episodes: Episodes, reward: Array, settings: GradientSettings) -> Batch:
-    """Advantages from the per-task linear baseline and GAE, normalised per task, and everything as tensors.
+    """Advantages from the per-task linear baseline and GAE, centred and scaled per task, and everything as tensors.
 
     ``reward`` is the episodes' ``reward`` or ``training_reward``.
 
@@ -149,7 +152,7 @@ def make_batch(policy: MLPPolicy, episodes: Episodes, reward: Array, settings: G
     value_targets = returns.discounted_returns(reward, episodes.mask, settings.discount)
     value = fit_predict(obs.cpu().numpy(), value_targets, episodes.mask)
     advantage = returns.gae(reward, value, episodes.mask, settings.discount, settings.gae_lambda)
-    advantage = returns.normalise(advantage, episodes.mask, axes=(1, 2))
+    advantage = returns.normalise(advantage, episodes.mask, (1, 2), settings.advantage_scale)
     weight = episodes.mask / np.maximum(episodes.mask.sum(axis=(1, 2), keepdims=True), 1)
 
     def flat(array: Array) -> Tensor:

@@ -300,7 +300,7 @@ class MAML:
             adam.step()
         check_finite("the parameters", *self._theta.values())
         self._policy = replace(self._policy, params={n: v.detach().clone() for n, v in self._theta.items()})
-        return metrics
+        return {"updates": s.outer_epochs, **metrics}
 
     @staticmethod
     def _surrogate(outputs: Distribution, batch: Batch) -> Tensor:

@@ -333,7 +333,8 @@ class PEARL:
         for item in fields(self._nets):
             check_finite(f"a parameter of the {item.name}", *getattr(self._nets, item.name).values())
         self._iteration += 1
-        return metrics | {name: float(np.mean([update[name] for update in updates])) for name in updates[0]}
+        means = {name: float(np.mean([update[name] for update in updates])) for name in updates[0]}
+        return {"updates": len(updates), **metrics, **means}
 
     def _collect(self, replay: Replay, recent: Replay, tasks: Sequence[Task], collect: Collect) -> Metrics:
         """New data of a few tasks: contexts are drawn from the newest alone, off-policy learning from all."""

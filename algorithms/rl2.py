@@ -354,6 +354,7 @@ class RL2:
         self._iteration += 1
         by_episode = episodes.returns.reshape(len(tasks), s.trials, self.trial_episodes).mean(axis=(0, 1))
         metrics |= {
+            "updates": s.epochs * s.minibatches,
             "return": float(by_episode[0]),
             "return_adapted": float(by_episode[-1]),
             "trial_return": float(by_episode.sum()),

@@ -331,7 +331,9 @@ class MetaLearner(Protocol):
         ...
 
     def meta_step(self, tasks: Sequence[Task], collect: Collect, progress: float) -> Metrics:
-        """One update of the meta-parameters; ``progress`` in [0, 1) is the share of the budget already used.
+        """Improve the meta-parameters; ``progress`` in [0, 1) is the share of the budget already used.
+
+        The metric "updates" is the number of gradient updates that took, 1 where it is left out.
 
         Raises:
             FloatingPointError: a loss, gradient or parameter is not finite; the run counts as diverged.

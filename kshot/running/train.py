@@ -115,6 +115,7 @@ def _train(run: RunConfig, directory: Path, stop: checkpoint.StopRequest) -> Non
         if collect.steps == 0:
             raise RuntimeError(f"{run.algorithm}: a meta-step took no environment step, so training would never end")
         steps += collect.steps
+        metrics.setdefault("updates", 1.0)
         rows += [(iteration, steps, name, float(value)) for name, value in metrics.items()]
         iteration += 1
         heartbeat.beat("training", steps)
@@ -147,6 +148,7 @@ def _train(run: RunConfig, directory: Path, stop: checkpoint.StopRequest) -> Non
             env_steps=steps,
             wall_seconds=earlier_seconds + time.monotonic() - begun,
             iterations=iteration,
+            updates=int(sum(value for _, _, name, value in rows if name == "updates")),
             evidence=build.evidence(run),
         ),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from kshot.records import RecordError
+from kshot.records import RecordError, read_json
 from kshot.running import checkpoint
 from kshot.running.evaluate import evaluate
 from kshot.running.train import train
@@ -91,3 +92,15 @@ def test_a_block_of_evidence_that_the_suite_never_reaches_is_refused_before_trai
     with pytest.raises(RecordError, match=r"adapts on 30 episodes at a time, but evaluation.k is \[0, 1, 2\]"):
         train(run, tmp_path)
     assert not (run.directory(tmp_path) / checkpoint.MODEL).exists()
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "per_step"),
+    [("maml", lambda s: 1), ("reptile", lambda s: 1), ("rl2", lambda s: s["epochs"] * s["minibatches"])],
+)
+def test_a_run_counts_its_gradient_updates(tmp_path: Path, algorithm: str, per_step: Callable[[Any], int]) -> None:
+    run = tiny.run(algorithm, "bandit")
+    train(run, tmp_path)
+    record = read_json(run.directory(tmp_path) / "run.json")
+    assert record["iterations"] > 1
+    assert record["updates"] == record["iterations"] * per_step(run.algorithm_settings)

@@ -173,10 +173,10 @@ class SpriteGridFamily:
         """
         return {
             "random": lambda tasks: uniform_random(self.spec.action_space),
-            "task_blind": lambda tasks: self._planned(blind_reward),
-            "nearest": lambda tasks: self._planned(nearest_reward),
-            "rarest": lambda tasks: self._planned(rarest_reward),
-            "oracle": lambda tasks: self._planned(
+            "task_blind": lambda tasks: self.planned(blind_reward),
+            "nearest": lambda tasks: self.planned(nearest_reward),
+            "rarest": lambda tasks: self.planned(rarest_reward),
+            "oracle": lambda tasks: self.planned(
                 lambda scene: self.reward(np.repeat(_sprites(tasks), len(scene.keys) // len(tasks), axis=0), scene)
             ),
         }
@@ -235,16 +235,16 @@ class SpriteGridFamily:
     def vector_env(self, tasks: Sequence[Task], copies: int) -> SpriteGridVectorEnv:
         return SpriteGridVectorEnv(self, np.repeat(_sprites(tasks), copies, axis=0))
 
-    def _planned(self, believed: Callable[[Arrangement], Array]) -> Scripted:
+    def planned(self, believed: Callable[[Arrangement], Array]) -> Scripted:
         """Optimal for the reward [B, S] that ``believed`` gives the cells of an arrangement."""
-        table = successors(self.settings.side)
+        side, table = self.settings.side, successors(self.settings.side)
 
         def rule(obs: Array, step: Array, noise: Array | None) -> Array:
             lead = obs.shape[:2]
             layout = obs[..., 2:].reshape(-1, obs.shape[-1] - 2)
             reward = believed(Arrangement.of(layout))
             left = self.settings.horizon - int(step.max())
-            value = experts.table_values(reward, table, left)[1]
+            value = experts.box_values(reward.reshape(-1, side, side), left)[1]
             following = np.where(table >= 0, value[:, table], -np.inf)
             world = self.spec.world
             assert world is not None

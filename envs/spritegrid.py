@@ -2,14 +2,15 @@
 
 An analogue of SpriteWorld in Xu et al. 2019, "Learning a Prior over Intent via Meta-Inverse Reinforcement Learning"
 (arXiv 1805.12573, section 5.1), of which we know no public code; the sizes here are ours. Tasks combine three of
-100 sprites: one is the goal, of two there are obstacles; grass is worse than dirt. Demonstrations show one arrangement
-of a task's objects, and every episode has another, so that what counts is which pixels matter, not where the expert
-went. Moves go to the eight neighbours or nowhere. The reward of a cell is earned in all T + 1 states of an episode.
+100 sprites: one is the goal, two are obstacles, all on equally many cells; grass is worse than dirt. Demonstrations
+show one arrangement of a task's objects, and every episode has another, so that what counts is which pixels matter, not
+where the expert went. Moves go to the eight neighbours or nowhere. The reward of a cell is earned in all T + 1 states
+of an episode.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ from gymnasium.vector.utils import batch_space
 
 from envs import _sprites as pictures
 from envs import _worlds as experts
-from envs._scripted import Scripted, constant_arm, uniform_random
+from envs._scripted import Scripted, uniform_random
 from envs._streams import Streams
 from kshot import seeding
 from kshot.types import ActionKind, Array, Episodes, Evidence, FamilySpec, ReferencePolicy, Split, Task
@@ -30,9 +31,10 @@ ACTIONS: ActionKind = "discrete"
 EVIDENCE: frozenset[Evidence] = frozenset({"demonstrations"})
 MOVES = np.array([(dx, dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1)])
 """[9, 2] what each action adds to the cell."""
-STAY = 4
 GOAL_REWARD, OBSTACLE_REWARD, GRASS_REWARD = 4.0, -4.0, -1.0
 """Per state on a cell of that kind. Reaching the goal must be worth more than log 9 per step to an expert of beta 1."""
+KINDS = 3
+"""Sprites of a task: the goal's, then those of two obstacles."""
 HELD_OUT = 10
 """One in ten combinations of sprites is a test task, one in ten a validation task."""
 
@@ -44,7 +46,8 @@ class Settings:
     Attributes:
         side: cells along a side.
         horizon: T, moves per episode.
-        obstacles: cells with each of the two kinds of obstacles.
+        copies: cells with each of the three sprites. The same number for all: a goal that stood on fewer cells than the
+            obstacles could be told without a demonstration.
         test_sprites: whether test and validation tasks are new combinations of the sprites of training, or of sprites
             never seen, other ones for validation than for testing.
         expert_beta: inverse temperature of the demonstrating expert, who is soft-optimal for beta times the reward.
@@ -55,16 +58,16 @@ class Settings:
 
     side: int = 12
     horizon: int = 18
-    obstacles: int = 8
+    copies: int = 8
     test_sprites: Literal["seen", "unseen"] = "seen"
     expert_beta: float = 2.0
 
     def __post_init__(self) -> None:
-        for name, least in (("side", 2), ("horizon", 1), ("obstacles", 0)):
+        for name, least in (("side", 2), ("horizon", 1), ("copies", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"spritegrid: {name} must be at least {least}, got {getattr(self, name)}")
-        if 1 + 2 * self.obstacles > self.side**2:
-            raise ValueError(f"spritegrid: {1 + 2 * self.obstacles} objects do not fit in {self.side**2} cells")
+        if KINDS * self.copies > self.side**2:
+            raise ValueError(f"spritegrid: {KINDS * self.copies} objects do not fit in {self.side**2} cells")
         if self.test_sprites not in ("seen", "unseen"):
             raise ValueError(f"spritegrid: test_sprites must be 'seen' or 'unseen', got {self.test_sprites!r}")
         if not self.expert_beta >= 0:
@@ -162,11 +165,20 @@ class SpriteGridFamily:
 
     @property
     def references(self) -> Mapping[str, ReferencePolicy]:
-        """Scripted policies: "random"; "task_blind", which stays where it is; "oracle", optimal for the reward."""
+        """Scripted policies: "random", "oracle", which is optimal for the reward, and some that see objects alone.
+
+        "task_blind" is optimal without evidence: all that it may see leaves each of the three sprites equally likely to
+        be the goal, so it plans for the mean reward of an object, and avoids all. "nearest" goes to the nearest object,
+        "rarest" to the sprite on the fewest cells (of several, to the one with the smallest number).
+        """
         return {
             "random": lambda tasks: uniform_random(self.spec.action_space),
-            "task_blind": lambda tasks: constant_arm(np.full(len(tasks), STAY)),
-            "oracle": lambda tasks: self._oracle(tasks),
+            "task_blind": lambda tasks: self.planned(blind_reward),
+            "nearest": lambda tasks: self.planned(nearest_reward),
+            "rarest": lambda tasks: self.planned(rarest_reward),
+            "oracle": lambda tasks: self.planned(
+                lambda scene: self.reward(np.repeat(_sprites(tasks), len(scene.keys) // len(tasks), axis=0), scene)
+            ),
         }
 
     def tasks(self, split: Split, n: int, seed: int) -> list[Task]:
@@ -192,9 +204,9 @@ class SpriteGridFamily:
         """Places for the objects of tasks whose sprites are [B, 3], and ground, all decided by ``keys`` [B]."""
         order = seeding.uniform(seeding.split(keys, 0)[:, None], np.arange(self.states)).argsort(axis=1)
         cells = np.zeros((len(keys), self.states), dtype=np.int64)
-        rows, count = np.arange(len(keys))[:, None], self.settings.obstacles
-        for kind, places in enumerate((order[:, :1], order[:, 1 : 1 + count], order[:, 1 + count : 1 + 2 * count])):
-            cells[rows, places] = 1 + sprites[:, kind : kind + 1]
+        rows, count = np.arange(len(keys))[:, None], self.settings.copies
+        for kind in range(KINDS):
+            cells[rows, order[:, kind * count : (kind + 1) * count]] = 1 + sprites[:, kind : kind + 1]
         ground = pictures.blobs(seeding.split(keys, 1), self.settings.side).reshape(len(keys), -1)
         return Arrangement(cells, ground, seeding.split(keys, 2))
 
@@ -223,15 +235,16 @@ class SpriteGridFamily:
     def vector_env(self, tasks: Sequence[Task], copies: int) -> SpriteGridVectorEnv:
         return SpriteGridVectorEnv(self, np.repeat(_sprites(tasks), copies, axis=0))
 
-    def _oracle(self, tasks: Sequence[Task]) -> Scripted:
-        sprites, table = _sprites(tasks), successors(self.settings.side)
+    def planned(self, believed: Callable[[Arrangement], Array]) -> Scripted:
+        """Optimal for the reward [B, S] that ``believed`` gives the cells of an arrangement."""
+        side, table = self.settings.side, successors(self.settings.side)
 
         def rule(obs: Array, step: Array, noise: Array | None) -> Array:
             lead = obs.shape[:2]
             layout = obs[..., 2:].reshape(-1, obs.shape[-1] - 2)
-            reward = self.reward(np.repeat(sprites, lead[1], axis=0), Arrangement.of(layout))
+            reward = believed(Arrangement.of(layout))
             left = self.settings.horizon - int(step.max())
-            value = experts.table_values(reward, table, left)[1]
+            value = experts.box_values(reward.reshape(-1, side, side), left)[1]
             following = np.where(table >= 0, value[:, table], -np.inf)
             world = self.spec.world
             assert world is not None
@@ -295,6 +308,26 @@ class SpriteGridVectorEnv(VectorEnv[Array, Array, Array]):
     def _observation(self) -> Array:
         at = np.stack(np.divmod(self._state, self._family.settings.side), axis=-1)
         return np.concatenate([at, self._layout], axis=1)
+
+
+def blind_reward(scene: Arrangement) -> Array:
+    """[B, S] the mean of ``SpriteGridFamily.reward`` over which of the three sprites is the goal."""
+    mean = (GOAL_REWARD + 2 * OBSTACLE_REWARD) / KINDS
+    return np.asarray(mean * (scene.cells > 0) + GRASS_REWARD * scene.ground)
+
+
+def nearest_reward(scene: Arrangement) -> Array:
+    """[B, S] as if every object were the goal."""
+    return np.asarray(GOAL_REWARD * (scene.cells > 0) + GRASS_REWARD * scene.ground)
+
+
+def rarest_reward(scene: Arrangement) -> Array:
+    """[B, S] as if the goal were the sprite on the fewest cells; of several, the one with the smallest number."""
+    reward = OBSTACLE_REWARD * (scene.cells > 0) + GRASS_REWARD * scene.ground
+    for row, cells in enumerate(scene.cells):
+        sprites, counts = np.unique(cells[cells > 0], return_counts=True)
+        reward[row, cells == sprites[counts.argmin()]] += GOAL_REWARD - OBSTACLE_REWARD
+    return np.asarray(reward)
 
 
 def _sprites(tasks: Sequence[Task]) -> Array:

@@ -17,6 +17,7 @@ from typing import Literal
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
+from envs._guessing import Guess, Guessing, fitted
 from envs._scripted import uniform_random
 from envs.metaworld import _protocol
 from envs.metaworld import _references as scripts
@@ -102,6 +103,7 @@ class MetaWorldFamily:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._guesses: dict[str, Guess] = {}
         self._goals("test")  # asserts that it is disjoint from the training split before anything runs
 
     @cached_property
@@ -130,15 +132,16 @@ class MetaWorldFamily:
     def references(self) -> Mapping[str, ReferencePolicy]:
         """Scripted policies.
 
-        "oracle" is metaworld's expert told the true target; "mean_goal" is the same expert told the mean of its
-        class's training targets; "task_blind" sweeps the goal box in reach-v3 and is "mean_goal" elsewhere.
+        "oracle" is metaworld's expert told the true target. "mean_goal" is the same expert told the mean of its class's
+        training targets; "task_blind" is told what the first observation says of the target, where it says much
+        (``envs._guessing``), and else the mean. "sweep" visits the goal box where all tasks are of reach-v3, and is
+        "task_blind" elsewhere.
         """
         return {
             "random": lambda tasks: uniform_random(ACTION_SPACE),
-            "task_blind": self._task_blind,
-            "mean_goal": lambda tasks: scripts.per_task(
-                [scripts.expert(task.group, self._mean_target(task.group)) for task in tasks]
-            ),
+            "task_blind": lambda tasks: self.guessing(tasks, [self._guess(task.group) for task in tasks]),
+            "mean_goal": lambda tasks: self.guessing(tasks, [self._guess(task.group).average for task in tasks]),
+            "sweep": self._sweep,
             "oracle": lambda tasks: scripts.per_task(
                 [scripts.expert(task.group, _at_reset(_goal(task)).target) for task in tasks]
             ),
@@ -189,21 +192,30 @@ class MetaWorldFamily:
     def _goals(self, split: Split) -> tuple[Goal, ...]:
         return goals(self.settings.source, split)
 
-    def _mean_target(self, name: str) -> Array:
-        own = [goal for goal in self._goals("train") if goal[0] == name]
-        # A test class of ML10, ML25 or ML45 has no training goals: ML1's of the same class stand in for them.
-        drawn = own or goals(Source("ML1", name, self.settings.goal_seed), "train")
-        mean: Array = np.mean([_at_reset(goal).target for goal in drawn], axis=0)
-        return mean
+    def guessing(self, tasks: Sequence[Task], guesses: Sequence[Guessing]) -> Policy:
+        """Metaworld's experts, told what ``guesses``, one per task, make of an episode's first observation."""
+        return scripts.Guessing([scripts.told_expert(task.group) for task in tasks], guesses)
 
-    def _task_blind(self, tasks: Sequence[Task]) -> Policy:
-        controllers = []
-        for task in tasks:
-            if task.group == "reach-v3":
-                controllers.append(scripts.reach_sweep(self.settings.horizon))
-            else:
-                controllers.append(scripts.expert(task.group, self._mean_target(task.group)))
-        return scripts.per_task(controllers)
+    def _sweep(self, tasks: Sequence[Task]) -> Policy:
+        if any(task.group != "reach-v3" for task in tasks):
+            return self.references["task_blind"](tasks)
+        return scripts.per_task([scripts.reach_sweep(self.settings.horizon)] * len(tasks))
+
+    def _guess(self, name: str) -> Guess:
+        """What a first observation says of the target in class ``name``."""
+        if name not in self._guesses:
+            self._guesses[name] = fitted(*self.seen_targets(name))
+        return self._guesses[name]
+
+    def seen_targets(self, name: str) -> tuple[Array, Array]:
+        """First observations [n, 39] and targets [n, 3] of a class's training tasks.
+
+        A test class of ML10, ML25 or ML45 has none: ML1's of the same class stand in for them.
+        """
+        own = [goal for goal in self._goals("train") if goal[0] == name]
+        drawn = own or goals(Source("ML1", name, self.settings.goal_seed), "train")
+        begun = [_at_reset(goal) for goal in drawn]
+        return np.array([scene.obs for scene in begun]), np.array([scene.target for scene in begun])
 
 
 def _at_reset(goal: Goal) -> Snapshot:

@@ -1,19 +1,23 @@
-"""Scripted controllers: Metaworld's experts, and a sweep that finds reach goals without knowing them."""
+"""Scripted policies: Metaworld's experts, told a target or a guess, and a sweep that finds reach's unknown goals."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from metaworld.policies import ENV_POLICY_MAP
 from metaworld.policies.policy import Policy as ExpertPolicy
 
+from envs import _guessing as guessing
 from envs._scripted import Scripted
-from kshot.types import Array
+from kshot.types import Array, Memory
 
 Controller = Callable[[Array, int], Array]
 """(obs [39], step in the episode) -> action [4]."""
+Told = Callable[[Array, Array], Array]
+"""(obs [39], target [3]) -> action [4]."""
 
 REACH_GOAL_BOX = ((-0.1, 0.8, 0.05), (0.1, 0.9, 0.3))
 """Lowest and highest target of reach-v3, in metres (metaworld/envs/sawyer_reach_v3.py, goal_low and goal_high)."""
@@ -37,10 +41,16 @@ def per_task(controllers: Sequence[Controller]) -> Scripted:
 
 def expert(name: str, goal: Array) -> Controller:
     """Metaworld's scripted policy of class ``name``, told that the target is at ``goal`` [3]."""
+    act = told_expert(name)
+    return lambda obs, step: act(obs, goal)
+
+
+def told_expert(name: str) -> Told:
+    """Metaworld's scripted policy of class ``name``, told a target at every step."""
     make: Callable[[], ExpertPolicy] = ENV_POLICY_MAP[name]
     policy = make()
 
-    def control(obs: Array, step: int) -> Array:
+    def act(obs: Array, goal: Array) -> Array:
         told = obs.copy()
         told[-3:] = goal
         with warnings.catch_warnings():
@@ -48,7 +58,30 @@ def expert(name: str, goal: Array) -> Controller:
             warnings.simplefilter("ignore", UserWarning)
             return policy.get_action(told)
 
-    return control
+    return act
+
+
+@dataclass(frozen=True)
+class Guessing:
+    """One of ``experts`` per task, told what its guess makes of the episode's first observation."""
+
+    experts: Sequence[Told]
+    guesses: Sequence[guessing.Guessing]
+
+    def start(self, n_tasks: int, n_copies: int, keys: Array | None = None) -> Memory:
+        return {"step": np.zeros((n_tasks, n_copies), dtype=np.int64), "goal": np.zeros((n_tasks, n_copies, 3))}
+
+    def act(self, obs: Array, memory: Memory, noise: Array | None) -> tuple[Array, Array, Memory]:
+        guessed = np.stack([guess(row) for guess, row in zip(self.guesses, obs, strict=True)])
+        goal = np.where(memory["step"][..., None] == 0, guessed, memory["goal"])
+        action = np.empty((*obs.shape[:2], 4))
+        for t, act in enumerate(self.experts):
+            for c in range(obs.shape[1]):
+                action[t, c] = act(obs[t, c], goal[t, c])
+        return action, np.zeros(obs.shape[:2]), memory | {"goal": goal}
+
+    def observe(self, memory: Memory, action: Array, reward: Array, done: Array) -> Memory:
+        return memory | {"step": np.where(done, 0, memory["step"] + 1)}
 
 
 def reach_sweep(horizon: int) -> Controller:

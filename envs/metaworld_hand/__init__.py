@@ -21,6 +21,7 @@ from typing import Literal
 import numpy as np
 from gymnasium import spaces
 
+from envs._guessing import Guessing, fitted
 from envs._scripted import uniform_random
 from envs._worlds import shown
 from envs.metaworld._goals import Source
@@ -32,10 +33,11 @@ from envs.metaworld_hand._environment import EXPERT, HandVectorEnv, stages
 from envs.metaworld_hand._store import Store
 from envs.metaworld_hand._world import OBSERVATION_DIM, HandWorld
 from kshot import seeding
-from kshot.types import ActionKind, Array, Episodes, Evidence, FamilySpec, ReferencePolicy, Split, Task
+from kshot.types import ActionKind, Array, Episodes, Evidence, FamilySpec, Policy, ReferencePolicy, Split, Task
 
 ACTIONS: ActionKind = "discrete"
 EVIDENCE: frozenset[Evidence] = frozenset({"demonstrations"})
+_GUESS_TASKS = 50  # training tasks that "task_blind" is made from
 
 
 @dataclass(frozen=True)
@@ -110,12 +112,12 @@ class HandFamily:
         """Scripted policies, all but "random" told the goal, or goals.
 
         "expert" is Metaworld's own, not bound to cells; "ceiling" follows its path from cell to cell, which is as much
-        as the abstraction allows; "oracle" plans its own way to where the expert ends; "task_blind" plans a way to the
-        middle of where it ends in training tasks.
+        as the abstraction allows; "oracle" plans its own way to where the expert ends; "task_blind" plans a way to
+        where it can be expected to end, given the place of the object, by what it does in training tasks.
         """
         return {
             "random": lambda tasks: uniform_random(self.spec.action_space),
-            "task_blind": lambda tasks: scripts.task_blind(self.world, self._middle_end),
+            "task_blind": lambda tasks: self.guessing(fitted(*self.seen_ends)),
             "oracle": lambda tasks: scripts.oracle(self.world, [self.scene(task) for task in tasks]),
             "ceiling": lambda tasks: scripts.ceiling(self.world, [self.scene(task) for task in tasks]),
             "expert": lambda tasks: scripts.constant(EXPERT),
@@ -172,7 +174,14 @@ class HandFamily:
         return {}
 
     @cached_property
-    def _middle_end(self) -> Array:
-        tasks = self.tasks("train", 10, 0)
-        paths = scripts.plain_paths(self.world, [self.scene(task).goal(0) for task in tasks])
-        return np.asarray(np.mean([path.hand[-1] for path in paths if path is not None], axis=0))
+    def seen_ends(self) -> tuple[Array, Array]:
+        """Objects' places [n, 3], and where the experts end [n, 3], in training tasks."""
+        tasks = self.tasks("train", min(_GUESS_TASKS, self.settings.train_tasks if self.settings.relative else 50), 0)
+        goals = [self.scene(task).goal(0) for task in tasks]
+        paths = scripts.plain_paths(self.world, goals)
+        told = [(path.object, path.hand[-1]) for path in paths if path is not None]
+        return np.array([place for place, _ in told]), np.array([end for _, end in told])
+
+    def guessing(self, end: Guessing) -> Policy:
+        """Takes hold of the object, where the class has a grip, and goes where ``end`` guesses from its place."""
+        return scripts.guessing(self.world, end)

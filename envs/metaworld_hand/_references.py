@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from envs._guessing import Guessing
 from envs._scripted import Scripted
 from envs.metaworld._tasks import Goal
 from envs.metaworld_hand._experts import Path, demonstrate
@@ -27,11 +28,11 @@ def plain_paths(world: HandWorld, goals: Sequence[Goal]) -> list[Path | None]:
     return demonstrate(world, goals, np.zeros(len(goals), dtype=np.uint64), noise=0.0, spread=0.0)
 
 
-def task_blind(world: HandWorld, end: Array) -> Scripted:
-    """Takes hold of the object, where the class has a grip, and goes to ``end`` [3]."""
+def guessing(world: HandWorld, end: Guessing) -> Scripted:
+    """Takes hold of the object, where the class has a grip, and goes where ``end`` guesses from the object's place."""
 
     def rule(obs: Array, step: Array, noise: Array | None) -> Array:
-        return _towards(world, obs, np.broadcast_to(end, (*obs.shape[:2], 3)))
+        return _towards(world, obs, end(obs[..., OBJECT]))
 
     return Scripted(rule)
 

@@ -42,7 +42,7 @@ _SMALL_FAMILY = {
     "states": 3,
     "observe_dynamics": True,
     "side": 4,
-    "obstacles": 2,
+    "copies": 2,
     "demonstrations": 4,
     "train_tasks": 4,
 }

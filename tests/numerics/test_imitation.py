@@ -41,7 +41,7 @@ def test_cloning_reproduces_what_an_expert_did() -> None:
 
 
 def test_before_any_demonstration_both_are_uniform_over_what_can_be_done() -> None:
-    family = spritegrid.build(spritegrid.Settings(side=4, obstacles=2, horizon=4))
+    family = spritegrid.build(spritegrid.Settings(side=4, copies=2, horizon=4))
     tasks = family.tasks("train", 3, 0)
     legal = spritegrid.successors(4) >= 0
     for module in (behaviour_cloning, replay):
@@ -69,7 +69,7 @@ def test_cloning_on_a_bandit_learns_the_frequencies_of_arms() -> None:
 
 @pytest.mark.parametrize("arrangements", [1, 2])
 def test_the_loss_is_the_mean_of_what_each_layout_says(arrangements: int) -> None:
-    family = spritegrid.build(spritegrid.Settings(side=4, obstacles=2, horizon=4))
+    family = spritegrid.build(spritegrid.Settings(side=4, copies=2, horizon=4))
     tasks = family.tasks("train", 3, 0)
     learner = behaviour_cloning.build(family.spec, behaviour_cloning.Settings(hidden=(6,)), 0, "cpu")
     parts = [family.demonstrations(tasks, 2, KEYS, i) for i in range(arrangements)]
@@ -115,14 +115,14 @@ def test_replay_does_the_demonstration_again_and_keeps_to_the_first() -> None:
 
 
 def test_replay_stays_where_an_action_cannot_be_taken() -> None:
-    family = spritegrid.build(spritegrid.Settings(side=4, obstacles=2, horizon=4))
+    family = spritegrid.build(spritegrid.Settings(side=4, copies=2, horizon=4))
     assert family.spec.world is not None
-    up = 1  # (-1, 0)
+    up, stay = 1, 4  # (-1, 0), (0, 0)
     policy = replay.ReplayPolicy(family.spec.world, 9, np.full((1, 4), up))
     obs = family.demonstrations(family.tasks("train", 1, 0), 2, KEYS[:1]).obs[:, :, 0].copy()
     obs[0, 0, :2], obs[0, 1, :2] = (0, 2), (1, 2)
     action, _, _ = policy.act(obs, policy.start(1, 2), None)
-    np.testing.assert_array_equal(action, [[spritegrid.STAY, up]])
+    np.testing.assert_array_equal(action, [[stay, up]])
     with pytest.raises(ValueError, match="policy adapted to 1 tasks cannot act on 2"):
         policy.start(2, 1)
 

@@ -171,7 +171,7 @@ def test_a_contextual_reward_learns_to_read_demonstrations() -> None:
 
 
 def test_a_diverging_rate_is_never_chosen() -> None:
-    family = spritegrid.build(spritegrid.Settings(side=4, obstacles=2, horizon=6))
+    family = spritegrid.build(spritegrid.Settings(side=4, copies=2, horizon=6))
     settings = maxent_irl.Settings(
         gd_rates=(1e9, 0.1, 1e200), adam_rates=(1e300,), test_steps=(1, 5), calibration_tasks=3, shots=(1, 2)
     )

@@ -45,10 +45,10 @@ def test_splits_share_no_combination_and_unseen_sprites_are_unseen() -> None:
 
 
 def test_arrangements_hold_what_the_task_says() -> None:
-    family = spritegrid.build(spritegrid.Settings(side=6, obstacles=3))
+    family = spritegrid.build(spritegrid.Settings(side=6, copies=3))
     sprites = np.array([[4, 9, 77]] * 3)
     scene = family.arranged(sprites, np.arange(3, dtype=np.uint64))
-    for sprite, count in ((4, 1), (9, 3), (77, 3)):
+    for sprite, count in ((4, 3), (9, 3), (77, 3)):
         assert ((scene.cells == 1 + sprite).sum(axis=1) == count).all()
     assert (scene.cells[0] != scene.cells[1]).any() and 0 < scene.ground.mean() < 1
     back = spritegrid.Arrangement.of(scene.layout)
@@ -60,7 +60,7 @@ def test_arrangements_hold_what_the_task_says() -> None:
 
 
 def test_experts_and_oracles_are_those_of_the_planner() -> None:
-    family = spritegrid.build(spritegrid.Settings(side=4, obstacles=2, horizon=5))
+    family = spritegrid.build(spritegrid.Settings(side=4, copies=2, horizon=5))
     sprites = np.array([[4, 9, 77], [1, 2, 3]])
     reward = family.reward(sprites, family.arranged(sprites, np.arange(2, dtype=np.uint64)))
     table, grid, tensor = spritegrid.successors(4), planner.Grid((4, 4)), torch.tensor(reward)
@@ -79,7 +79,7 @@ def test_experts_and_oracles_are_those_of_the_planner() -> None:
 
 
 def test_the_oracle_earns_the_optimal_value_from_where_it_begins() -> None:
-    family = spritegrid.build(spritegrid.Settings(side=5, obstacles=3, horizon=6))
+    family = spritegrid.build(spritegrid.Settings(side=5, copies=3, horizon=6))
     tasks = family.tasks("train", 4, 0)
     played = rollout(
         family, family.references["oracle"](tasks), tasks, seeding.split(seeding.key("o"), np.arange(4)), 5
@@ -96,7 +96,7 @@ def test_the_oracle_earns_the_optimal_value_from_where_it_begins() -> None:
 
 
 def test_demonstrations_show_one_arrangement_and_other_numbers_show_others() -> None:
-    family = spritegrid.build(spritegrid.Settings(side=6, obstacles=3, horizon=7))
+    family = spritegrid.build(spritegrid.Settings(side=6, copies=3, horizon=7))
     tasks, keys = family.tasks("train", 2, 0), np.array([1, 2], dtype=np.uint64)
     world = family.spec.world
     assert world is not None
@@ -110,7 +110,7 @@ def test_demonstrations_show_one_arrangement_and_other_numbers_show_others() -> 
 
 
 def test_a_place_off_the_grid_is_named() -> None:
-    family = spritegrid.build(spritegrid.Settings(side=4, obstacles=2))
+    family = spritegrid.build(spritegrid.Settings(side=4, copies=2))
     episodes = family.demonstrations(family.tasks("train", 2, 0), 2, seeding.split(seeding.key("off"), np.arange(2)))
     obs = episodes.obs.copy()
     obs[0, 1, 2, 0] = 4

@@ -15,7 +15,7 @@ from kshot.running.rollout import rollout
 from kshot.types import Array, TaskFamily
 
 DETERMINISTIC = {
-    "spritegrid": lambda: spritegrid.build(spritegrid.Settings(side=5, obstacles=3, horizon=7)),
+    "spritegrid": lambda: spritegrid.build(spritegrid.Settings(side=5, copies=3, horizon=7)),
     "gridnavi": lambda: gridnavi.build(gridnavi.Settings(horizon=9)),
 }
 STOCHASTIC = {
@@ -54,7 +54,7 @@ def test_where_chance_decides_the_same_holds_on_average(name: str) -> None:
 
 def test_the_best_of_all_plans_on_a_tiny_grid() -> None:
     """All 9^3 sequences of moves, played from the same start in the same arrangement."""
-    family = spritegrid.build(spritegrid.Settings(side=3, obstacles=2, horizon=3))
+    family = spritegrid.build(spritegrid.Settings(side=3, copies=2, horizon=3))
     plans = np.array(list(product(range(9), repeat=3)))
     task = family.tasks("test", 1, 0)
     for seed in range(4):

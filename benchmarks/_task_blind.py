@@ -1,0 +1,346 @@
+"""The candidates of ``benchmarks.task_blind``: for every family, scripted policies that see observations alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from envs import _half_circle as arc
+from envs import _sprites as pictures
+from envs import spritegrid
+from envs._grid_search import GOALS, REST, SWEEP, towards
+from envs._guessing import _linear
+from envs._point import STEP_SIZE
+from envs._scripted import Scripted, constant_arm
+from envs.spritegrid import Arrangement
+from kshot import seeding
+from kshot.types import Array, Memory, ReferencePolicy, Task
+
+Candidates = Mapping[str, ReferencePolicy]
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is searched.
+
+    Attributes:
+        family: module in ``envs``.
+        candidates: (family, training tasks) -> policies by name.
+        settings: of the family.
+        shipped: scripted policies of the family that are candidates, besides its "task_blind".
+        train: number of training tasks to choose on.
+        test: number of test tasks to report on.
+        copies: trials per task.
+    """
+
+    family: str
+    candidates: Callable[[Any, Sequence[Task]], Candidates]
+    settings: dict[str, Any] = field(default_factory=dict)
+    shipped: tuple[str, ...] = ()
+    train: int = 128
+    test: int = 128
+    copies: int = 8
+
+
+@dataclass(frozen=True)
+class Timetable:
+    """``rule`` (obs [T, C, D], episode of the trial [T, C], step of the episode [T, C]) -> action."""
+
+    rule: Callable[[Array, Array, Array], Array]
+
+    @property
+    def trial_memory(self) -> bool:
+        return True
+
+    def start(self, n_tasks: int, n_copies: int, keys: Array | None = None) -> Memory:
+        return {name: np.zeros((n_tasks, n_copies), dtype=np.int64) for name in ("episode", "step")}
+
+    def act(self, obs: Array, memory: Memory, noise: Array | None) -> tuple[Array, Array, Memory]:
+        return self.rule(obs, memory["episode"], memory["step"]), np.zeros(obs.shape[:2]), memory
+
+    def observe(self, memory: Memory, action: Array, reward: Array, done: Array) -> Memory:
+        return {"episode": memory["episode"] + done, "step": np.where(done, 0, memory["step"] + 1)}
+
+
+def scripted(rule: Callable[[Array, Array, Array], Array]) -> ReferencePolicy:
+    return lambda tasks: Timetable(rule)
+
+
+def constants(family: Any) -> dict[str, ReferencePolicy]:
+    """Every action of a discrete family, always."""
+
+    def always(action: int) -> ReferencePolicy:
+        return lambda tasks: constant_arm(np.full(len(tasks), action))
+
+    return {f"always action {a}": always(a) for a in range(family.spec.action_space.n)}
+
+
+def bandit(family: Any, train: Sequence[Task]) -> Candidates:
+    arms = family.settings.arms
+    return constants(family) | {"each arm in turn": scripted(lambda obs, episode, step: episode % arms)}
+
+
+def tabular(family: Any, train: Sequence[Task]) -> Candidates:
+    """Where dynamics are observed, also actions with the most and least certain outcome, and back to the start."""
+    states, actions = family.settings.states, family.settings.actions
+    found = constants(family) | {
+        "each action in turn": scripted(lambda obs, episode, step: (episode + step) % actions),
+        "action by state": scripted(lambda obs, episode, step: obs[..., :states].argmax(axis=-1) % actions),
+    }
+    if not family.settings.observe_dynamics:
+        return found
+
+    def by(value: Callable[[Array], Array]) -> ReferencePolicy:
+        """The action with the largest ``value`` of the probabilities [..., A, S] in this state."""
+
+        def rule(obs: Array, episode: Array, step: Array) -> Array:
+            chance = obs[..., states:].reshape(*obs.shape[:2], states, actions, states)
+            here = obs[..., :states].argmax(axis=-1)[..., None, None, None]
+            return np.asarray(value(np.take_along_axis(chance, here, axis=2)[:, :, 0]).argmax(axis=-1))
+
+        return scripted(rule)
+
+    return found | {
+        "most certain": by(lambda chance: chance.max(axis=-1)),
+        "least certain": by(lambda chance: -chance.max(axis=-1)),
+        "towards state 0": by(lambda chance: chance[..., 0]),
+    }
+
+
+def gridnavi(family: Any, train: Sequence[Task]) -> Candidates:
+    def wait(cell: tuple[int, int]) -> ReferencePolicy:
+        return scripted(lambda obs, episode, step: towards(np.array(cell), obs))
+
+    def follow(obs: Array, path: Array, step: Array) -> Array:
+        return towards(path[np.minimum(step, len(path) - 1)], obs)
+
+    def both(obs: Array, episode: Array, step: Array) -> Array:
+        return np.where(episode % 2 == 0, follow(obs, SWEEP, step), follow(obs, REST, step))
+
+    return {
+        **constants(family),
+        **{f"wait at {goal}": wait(goal) for goal in GOALS},
+        "sweep": scripted(lambda obs, episode, step: follow(obs, SWEEP, step)),
+        "sweep, then the rest": scripted(both),
+    }
+
+
+def place(position: Array) -> ReferencePolicy:
+    """Go to ``position`` [2] of the plane and wait."""
+    return scripted(lambda obs, episode, step: np.clip((position - obs) / STEP_SIZE, -1.0, 1.0))
+
+
+def path(positions: Array) -> ReferencePolicy:
+    """Be at ``positions`` [H, 2] after each step, as far as possible."""
+
+    def rule(obs: Array, episode: Array, step: Array) -> Array:
+        return np.clip((positions[np.minimum(step, len(positions) - 1)] - obs) / STEP_SIZE, -1.0, 1.0)
+
+    return scripted(rule)
+
+
+def nav2d(family: Any, train: Sequence[Task]) -> Candidates:
+    """Waiting, and three ways to pass through the small box that ends an episode."""
+    goals = np.array([task["goal"] for task in train])
+    angle = np.arange(family.settings.horizon) * 0.9
+    lines = np.array([(x, y if i % 2 == 0 else -y) for i, x in enumerate(np.linspace(-0.45, 0.45, 10)) for y in ROW])
+    return {
+        **{
+            f"wait at ({x:g}, {y:g})": place(np.array([x, y]))
+            for x, y in product((-0.2, -0.05, 0.0, 0.05, 0.2), repeat=2)
+        },
+        "wait at the mean goal": place(goals.mean(axis=0)),
+        "wait at the median goal": place(np.median(goals, axis=0)),
+        "raster": path(lines),
+        **{
+            f"spiral out to {radius:g}": path(
+                radius * np.sqrt(np.linspace(0, 1, len(angle)))[:, None] * arc.point(angle * 5**0.5)
+            )
+            for radius in (0.05, 0.1, 0.3)
+        },
+    }
+
+
+ROW = np.linspace(-0.45, 0.45, 10)
+
+
+def nav2d_sparse_candidates(family: Any, train: Sequence[Task]) -> Candidates:
+    """Waiting along the arc, at the radius with the largest reach; where most training goals are in reach; sweeping."""
+    angles = np.array([task["angle"] for task in train])
+    radius = np.sqrt(1.0 - arc.GOAL_RADIUS**2)
+    grid = np.linspace(0.0, np.pi, 361)
+    within = (np.abs(grid[:, None] - angles) <= arc.HALF_WIDTH).sum(axis=1)
+    return {
+        **{f"wait at {degrees}°": place(radius * arc.point(np.radians(degrees))) for degrees in range(10, 180, 5)},
+        "wait where most training goals are": place(radius * arc.point(grid[within.argmax()])),
+        "wait at the mean goal": place(arc.point(angles).mean(axis=0)),
+        **{f"sweep {i + 1} of search": path(way) for i, way in enumerate(arc.sweeps())},
+    }
+
+
+Choice = Callable[[Array, Array, Array], float]
+"""(places [n, 2] of a sprite's copies, places [m, 2] of all objects, ground [S]) -> how much it looks like the goal."""
+
+
+def spritegrid_candidates(family: Any, train: Sequence[Task]) -> Candidates:
+    """Seeking one of the sprites and avoiding the others, by whatever could give the goal away; and constants."""
+    side = family.settings.side
+    many = family.tasks("train", 4096, seeding.key("task-blind benchmark", "sprites"))
+    shown = np.array([task["sprites"] for task in many])
+    seen = np.bincount(shown.ravel(), minlength=pictures.SEEN + 2 * pictures.UNSEEN)
+    wanted = np.bincount(shown[:, 0], minlength=len(seen))
+    chance = (wanted + 1) / (seen + 3)
+    covered = pictures.sprites()[0].sum(axis=(1, 2))
+
+    def seek(value: Callable[[int, Array, Arrangement, int], float]) -> ReferencePolicy:
+        """The sprite with the largest ``value`` (sprite, its cells, the scenes, row) as the goal."""
+
+        def believed(scene: Arrangement) -> Array:
+            reward = spritegrid.OBSTACLE_REWARD * (scene.cells > 0) + spritegrid.GRASS_REWARD * scene.ground
+            for row, cells in enumerate(scene.cells):
+                sprites = np.unique(cells[cells > 0])
+                values = [value(int(s) - 1, np.flatnonzero(cells == s), scene, row) for s in sprites]
+                reward[row, cells == sprites[int(np.argmax(values))]] += (
+                    spritegrid.GOAL_REWARD - spritegrid.OBSTACLE_REWARD
+                )
+            return np.asarray(reward)
+
+        return lambda tasks: family.planned(believed)
+
+    def apart(places: Array, others: Array) -> float:
+        """Mean distance, in moves, of ``places`` [n] to the nearest of ``others`` [m] elsewhere."""
+        first, second = (np.stack(np.divmod(cells, side), axis=-1) for cells in (places, others))
+        moves = np.abs(first[:, None] - second).max(axis=-1)
+        return float(np.where(moves == 0, side, moves).min(axis=1).mean())
+
+    def central(places: Array) -> float:
+        return -float(np.abs(np.stack(np.divmod(places, side)) - (side - 1) / 2).max(axis=0).mean())
+
+    def expected(scene: Arrangement) -> Array:
+        gain = spritegrid.OBSTACLE_REWARD + (spritegrid.GOAL_REWARD - spritegrid.OBSTACLE_REWARD) * chance
+        return np.where(scene.cells > 0, gain[scene.cells - 1], 0.0) + spritegrid.GRASS_REWARD * scene.ground
+
+    def objects(scene: Arrangement, row: int) -> Array:
+        return np.flatnonzero(scene.cells[row])
+
+    return constants(family) | {
+        "avoids grass alone": lambda tasks: family.planned(lambda scene: spritegrid.GRASS_REWARD * scene.ground),
+        "seeks the sprite on most cells": seek(lambda s, at, scene, row: len(at)),
+        "seeks the sprite on fewest cells": seek(lambda s, at, scene, row: -len(at)),
+        "seeks the smallest number": seek(lambda s, at, scene, row: -s),
+        "seeks the largest number": seek(lambda s, at, scene, row: s),
+        "seeks the most frequent goal in training": seek(lambda s, at, scene, row: chance[s]),
+        "plans for each sprite's mean in training": lambda tasks: family.planned(expected),
+        "seeks the largest picture": seek(lambda s, at, scene, row: covered[s]),
+        "seeks the smallest picture": seek(lambda s, at, scene, row: -covered[s]),
+        "seeks the most isolated": seek(lambda s, at, scene, row: apart(at, objects(scene, row))),
+        "seeks the least isolated": seek(lambda s, at, scene, row: -apart(at, objects(scene, row))),
+        "seeks the most clustered": seek(lambda s, at, scene, row: -apart(at, at)),
+        "seeks the most scattered": seek(lambda s, at, scene, row: apart(at, at)),
+        "seeks the most central": seek(lambda s, at, scene, row: central(at)),
+        "seeks the outermost": seek(lambda s, at, scene, row: -central(at)),
+        "seeks what stands on grass": seek(lambda s, at, scene, row: scene.ground[row, at].mean()),
+        "seeks what stands on dirt": seek(lambda s, at, scene, row: -scene.ground[row, at].mean()),
+    }
+
+
+def guesses(seen: Array, places: Array, close: float = 0.05) -> dict[str, Callable[[Array], Array]]:
+    """Ways to guess a place [3] from what is seen, out of training tasks' ``seen`` [n, D] and ``places`` [n, 3]."""
+    spread = np.where(seen.std(axis=0) > 1e-6, seen.std(axis=0), np.inf)
+    crowded = (np.linalg.norm(places[:, None] - places, axis=-1) < close).sum(axis=1).argmax()
+
+    def nearest(new: Array) -> Array:
+        gap = (((new[..., None, :] - seen) / spread) ** 2).sum(axis=-1)
+        return np.asarray(places[gap.argmin(axis=-1)])
+
+    def always(at: Array) -> Callable[[Array], Array]:
+        return lambda new: np.broadcast_to(at, (*new.shape[:-1], 3))
+
+    return {
+        "the mean": always(places.mean(axis=0)),
+        "the median": always(np.median(places, axis=0)),
+        "where most training goals are": always(places[crowded]),
+        "the nearest training task's": nearest,
+        "linear in what is seen": _linear(seen, places),
+    }
+
+
+def metaworld(family: Any, train: Sequence[Task]) -> Candidates:
+    names = sorted({task.group for split in ("train", "test") for task in family.tasks(split, 50, 0)})
+    by_class = {name: guesses(*family.seen_targets(name)) for name in names}
+
+    def told(way: str) -> ReferencePolicy:
+        return lambda tasks: family.guessing(tasks, [by_class[task.group][way] for task in tasks])
+
+    still = np.array([0.0, 0.0, 0.0, -1.0])
+    return {
+        "stays": lambda tasks: Scripted(lambda obs, step, noise: np.broadcast_to(still, (*obs.shape[:2], 4)).copy()),
+        **{f"expert told {way}": told(way) for way in by_class[names[0]]},
+    }
+
+
+def metaworld_hand(family: Any, train: Sequence[Task]) -> Candidates:
+    def going(guess: Callable[[Array], Array]) -> ReferencePolicy:
+        return lambda tasks: family.guessing(guess)
+
+    def beside(seen: Array, places: Array) -> Callable[[Array], Array]:
+        offset = (places - seen).mean(axis=0)
+        return lambda new: new + offset
+
+    ways = guesses(*family.seen_ends) | {"the mean offset from the object": beside(*family.seen_ends)}
+    return {
+        "stays": lambda tasks: constant_arm(np.full(len(tasks), 13)),
+        "goes to the object": going(lambda new: new),
+        **{f"goes to {way}": going(guess) for way, guess in ways.items()},
+    }
+
+
+ML1 = ("reach-v3", "push-v3", "pick-place-v3", "button-press-v3", "drawer-open-v3", "window-open-v3", "door-open-v3")
+HAND = (
+    "push-v3",
+    "pick-place-v3",
+    "button-press-v3",
+    "drawer-open-v3",
+    "drawer-close-v3",
+    "window-open-v3",
+    "door-close-v3",
+)
+_SPRITES: dict[str, Any] = {
+    "family": "spritegrid",
+    "candidates": spritegrid_candidates,
+    "shipped": ("nearest", "rarest"),
+}
+_LARGE = {"side": 16, "horizon": 24, "copies": 14}
+_ARM: dict[str, Any] = {"family": "metaworld", "candidates": metaworld, "train": 50, "test": 50, "copies": 1}
+_CELLS: dict[str, Any] = {
+    "family": "metaworld_hand",
+    "candidates": metaworld_hand,
+    "train": 50,
+    "test": 50,
+    "copies": 1,
+}
+CASES: dict[str, Case] = {
+    "bandit": Case("bandit", bandit, train=5000, test=5000, copies=1),
+    "tabular_mdp": Case("tabular_mdp", tabular, train=500, test=500, copies=4),
+    "tabular_mdp-observed": Case("tabular_mdp", tabular, {"observe_dynamics": True}, train=500, test=500, copies=4),
+    "gridnavi": Case("gridnavi", gridnavi, train=21, test=21, copies=1),
+    "gridnavi-held-out": Case("gridnavi", gridnavi, {"held_out": 5}, train=11, test=5, copies=1),
+    "nav2d": Case("nav2d", nav2d, train=1000, test=1000, copies=1),
+    "nav2d_sparse": Case("nav2d_sparse", nav2d_sparse_candidates, train=80, test=20, copies=1),
+    "spritegrid": Case(**_SPRITES),
+    "spritegrid-unseen": Case(settings={"test_sprites": "unseen"}, **_SPRITES),
+    "spritegrid-16": Case(settings=_LARGE, **_SPRITES),
+    "spritegrid-16-unseen": Case(settings={**_LARGE, "test_sprites": "unseen"}, **_SPRITES),
+    **{
+        f"ml1-{task[:-3]}": Case(settings={"task": task}, shipped=("sweep",) if task == "reach-v3" else (), **_ARM)
+        for task in ML1
+    },
+    "ml10": Case(settings={"benchmark": "ML10"}, **_ARM),
+    "reach-relative": Case(**_CELLS),
+    **{f"hand-{task[:-3]}": Case(settings={"task": task}, **_CELLS) for task in HAND},
+}
+"""By the name that the command takes."""

@@ -1,0 +1,108 @@
+"""The best policy that only looks: scripted candidates for every family's floor, none of which gets any evidence.
+
+    python -m benchmarks.task_blind [NAME ...]
+
+plays the candidates of ``benchmarks._task_blind`` on training tasks, chooses the best by the family's headline (of
+equally good ones by the return), and reports it on test tasks beside "random", the family's own "task_blind" and
+"oracle". A candidate sees observations and counts steps; it sees no reward, no task, and nothing of learners. The
+last column is where the row lies between random (0) and the oracle (1): a family whose best candidate comes near 1
+gives its tasks away. Without names, all families are searched; ``--all`` prints every candidate on test tasks, too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks._task_blind import CASES
+from kshot import registry, seeding
+from kshot.running.rollout import rollout
+from kshot.types import Array, ReferencePolicy, Split, Task, TaskFamily
+
+SHOWN = ("random", "task_blind", "oracle")
+
+
+@dataclass(frozen=True)
+class Score:
+    """Headline and return of an episode (of a trial where that is the headline), and the headline's standard error."""
+
+    headline: float
+    error: float
+    episode_return: float
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        return self.headline, self.episode_return
+
+
+def score(family: TaskFamily, headline: str, make: ReferencePolicy, tasks: Sequence[Task], copies: int) -> Score:
+    """What ``make`` scores on ``tasks`` with sampled actions; the standard error is that over tasks."""
+    episodes = family.spec.episodes_per_trial if headline == "trial_return" else 1
+    keys = seeding.split(seeding.key("task-blind benchmark"), np.arange(len(tasks)))
+    played = rollout(family, make(tasks), tasks, keys, copies, episodes)
+    # [T, copies, episodes of a trial]
+    returns = played.returns.reshape(len(tasks), copies, episodes).sum(axis=2)
+    success = played.success_last.reshape(len(tasks), copies, episodes)[:, :, 0]
+    values: Array = (success if headline == "success_last" else returns).mean(axis=1)
+    return Score(float(values.mean()), float(values.std() / len(tasks) ** 0.5), float(returns.mean()))
+
+
+def drawn(family: TaskFamily, split: Split, n: int) -> list[Task]:
+    """``n`` tasks of a split, by a seed of the benchmark's own."""
+    return family.tasks(split, n, seeding.key("task-blind benchmark", split))
+
+
+def searched(name: str, everything: bool = False) -> list[str]:
+    """Lines of the table for one case."""
+    case = CASES[name]
+    module = registry.load("envs", case.family)
+    settings = module.Settings(**case.settings)
+    family, headline = module.build(settings), module.headline(settings)
+    train, test = drawn(family, "train", case.train), drawn(family, "test", case.test)
+    candidates = {name: make for name, make in family.references.items() if name in ("task_blind", *case.shipped)}
+    candidates |= case.candidates(family, train)
+    found = {name: score(family, headline, make, train, case.copies) for name, make in candidates.items()}
+    best = max(found, key=lambda name: found[name].rank)
+    shown = {**{row: family.references[row] for row in SHOWN}, best: candidates[best]}
+    tested = {row: score(family, headline, make, test, case.copies) for row, make in shown.items()}
+    if everything:
+        rest = {row: make for row, make in candidates.items() if row not in tested}
+        tested |= {row: score(family, headline, make, test, case.copies) for row, make in rest.items()}
+    low, high = tested["random"].headline, tested["oracle"].headline
+    lines = []
+    for row in ["random", *sorted(candidates, key=lambda row: found[row].rank), "oracle"]:
+        cells = [name, f"**{row}**" if row == best else row, headline]
+        cells += two(found[row]) if row in found else ["", ""]
+        cells += two(tested[row]) if row in tested else ["", ""]
+        cells += [f"{(tested[row].headline - low) / (high - low):.2f}" if row in tested and high != low else ""]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def two(score: Score) -> list[str]:
+    """Cells of headline and return."""
+    return [f"{score.headline:.2f} ± {score.error:.2f}", f"{score.episode_return:.2f}"]
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(CASES)}")
+    parser.add_argument("--all", action="store_true", help="every candidate on test tasks")
+    arguments = parser.parse_args()
+    for name in arguments.names:
+        if name not in CASES:
+            parser.error(f"unknown family {name!r}{registry.suggest(name, CASES)}")
+    warnings.simplefilter("ignore", UserWarning)  # metaworld's experts warn at nearly every step
+    print("| family | policy | headline | training tasks | return | test tasks | return | share |", flush=True)
+    print("|---|---|---|---|---|---|---|---|")
+    for name in arguments.names or CASES:
+        print("\n".join(searched(name, arguments.all)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

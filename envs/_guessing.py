@@ -1,0 +1,75 @@
+"""Guessing a hidden place from what is seen: the floor of families whose scenes differ from task to task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from kshot.types import Array
+
+_VARIES = 1e-6
+"""Standard deviation above which an entry counts as varying, and relative size of singular values that count."""
+
+
+Guessing = Callable[[Array], Array]
+"""Seen [..., D] -> a place [..., 3]."""
+
+
+@dataclass(frozen=True)
+class Guess:
+    """``place`` + (seen - ``center``) @ ``weights``; ``weights`` [D, 3] are 0 where only the mean is known."""
+
+    place: Array
+    center: Array
+    weights: Array
+
+    def __call__(self, seen: Array) -> Array:
+        """[..., 3] for what is seen [..., D]."""
+        return np.asarray(self.place + (seen - self.center) @ self.weights)
+
+    @property
+    def looks(self) -> bool:
+        """Whether what is seen makes a difference."""
+        return bool(self.weights.any())
+
+    @property
+    def average(self) -> Guess:
+        """The same without looking: the mean place always."""
+        return replace(self, weights=np.zeros_like(self.weights))
+
+
+def fitted(seen: Array, places: Array) -> Guess:
+    """The mean of ``places`` [n, 3], or a linear function of ``seen`` [n, D] where that is far better.
+
+    The linear function is fitted by least squares (of those that fit equally well, the smallest). It is taken where its
+    mean error on points that are left out one at a time is at most half of the mean's: where what is seen tells most of
+    the place, as that of an object whose target is a part of it.
+    """
+    mean = _mean(seen, places)
+    if len(seen) < 3:
+        return mean
+    linear = _linear(seen, places)
+    return linear if _left_out(_linear, seen, places) <= 0.5 * _left_out(_mean, seen, places) else mean
+
+
+def _mean(seen: Array, places: Array) -> Guess:
+    return Guess(places.mean(axis=0), seen.mean(axis=0), np.zeros((seen.shape[1], places.shape[1])))
+
+
+def _linear(seen: Array, places: Array) -> Guess:
+    guess = _mean(seen, places)
+    spread = seen.std(axis=0)
+    varies = spread > _VARIES
+    scaled = (seen - guess.center)[:, varies] / spread[varies]
+    weights = guess.weights.copy()
+    weights[varies] = np.linalg.lstsq(scaled, places - guess.place, rcond=_VARIES)[0] / spread[varies, None]
+    return Guess(guess.place, guess.center, weights)
+
+
+def _left_out(fit: Callable[[Array, Array], Guess], seen: Array, places: Array) -> float:
+    """Mean distance from a place to what ``fit`` makes of all the others."""
+    others = [np.arange(len(seen)) != i for i in range(len(seen))]
+    guesses = [fit(seen[kept], places[kept])(seen[i]) for i, kept in enumerate(others)]
+    return float(np.linalg.norm(np.array(guesses) - places, axis=1).mean())

@@ -62,6 +62,7 @@ def official(run: RunConfig, root: Path) -> None:
     with checkpoint.exclusive(directory):
         begun = time.monotonic()
         model = checkpoint.load_model(directory / checkpoint.MODEL, run)
+        model_digest = checkpoint.digest(directory / checkpoint.MODEL)
         status, reason, found, env_steps = model["status"], model["reason"], None, 0
         if status == "ok" and build.evidence(run) != "rollouts":
             status, reason = "not applicable", "the official protocol has no demonstrations"
@@ -71,7 +72,13 @@ def official(run: RunConfig, root: Path) -> None:
             found, env_steps = measure(learner, family, family.spec, run.seed, directory)
         seconds = time.monotonic() - begun
         entry = provenance.collect(
-            run, status=status, reason=reason, env_steps=env_steps, wall_seconds=seconds, official=found
+            run,
+            status=status,
+            reason=reason,
+            env_steps=env_steps,
+            wall_seconds=seconds,
+            official=found,
+            model_digest=model_digest,
         )
         records.write_json(directory / RECORD, entry)
         # The last word on the run is still that of its evaluation.
@@ -281,7 +288,7 @@ class _Evidence:
         if not self.complete:
             raise RuntimeError(f"asked to adapt after {self.episode} of {self._reward.shape[1]} episodes of a block")
         last = np.maximum(self._flags["mask"].sum(axis=2) - 1, 0)[:, :, None, None]
-        return Episodes(
+        block = Episodes(
             obs=self._obs,
             action=self._action,
             reward=self._reward,
@@ -289,3 +296,4 @@ class _Evidence:
             final_obs=np.take_along_axis(self._obs, last, axis=2)[:, :, 0],
             **self._flags,
         )
+        return block.as_evidence()

@@ -21,7 +21,7 @@ from gymnasium import spaces
 from kshot import records, seeding
 from kshot.run_config import RunConfig
 from kshot.running import build, checkpoint, provenance
-from kshot.running.heartbeat import Heartbeat
+from kshot.running.heartbeat import Heartbeat, State
 from kshot.running.rollout import choose
 from kshot.types import Array, Episodes, FamilySpec, Memory, MetaLearner, OfficialFamily, Policy
 
@@ -81,10 +81,11 @@ def official(run: RunConfig, root: Path) -> None:
             model_digest=model_digest,
         )
         records.write_json(directory / RECORD, entry)
-        # The last word on the run is still that of its evaluation.
+        # The last word on the run is still that of its evaluation, if that has taken place.
         diverged = status == "diverged"
+        state: State = "done" if (directory / "evaluate.json").is_file() else "trained"
         Heartbeat(directory, "official", 1, "episodes").beat(
-            "diverged" if diverged else "done", 1, reason if diverged else "", force=True
+            "diverged" if diverged else state, 1, reason if diverged else "", force=True
         )
 
 

@@ -6,6 +6,7 @@ loaded. They round differently, so the same settings give other bits where anoth
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import re
@@ -17,6 +18,8 @@ from typing import Any
 import numpy as np
 import psutil
 import threadpoolctl
+
+from kshot.types import Array
 
 _SELECTS = re.compile(r"(sse|ssse|avx|fma|f16c|amx|asimd|sve|sme(?!p)|bf16|i8mm|vsx|neon)")
 """Features of processors that libraries choose kernels by."""
@@ -51,12 +54,13 @@ def kernels() -> dict[str, Any]:
     Returns:
         ``libraries``: for each BLAS and OpenMP library its name, the folder it comes from (which tells NumPy's from
         SciPy's), version, architecture (the kernel that was chosen) and threading layer; ``numpy``: the extensions that
-        NumPy's own loops use; ``torch``: the processor capability that PyTorch dispatches on, and its libraries'
-        versions; ``llvm``: the processor that Numba compiles for; ``environment``: the variables that changed a choice.
+        NumPy's own loops use, and a digest of what a few operations give; ``torch``: the processor capability that
+        PyTorch dispatches on, its libraries' versions, and such a digest, since MKL does not tell its kernel; ``llvm``:
+        the processor that Numba compiles for; ``environment``: the variables that changed a choice.
     """
     found: dict[str, Any] = {
         "libraries": sorted((_library(info) for info in threadpoolctl.threadpool_info()), key=lambda one: str(one)),
-        "numpy": _numpy_extensions(),
+        "numpy": {"extensions": _numpy_extensions(), "digest": _digest(*_numpy_results())},
         "environment": {name: value for name, value in sorted(os.environ.items()) if _VARIABLES.fullmatch(name)},
     }
     torch = sys.modules.get("torch")  # scripted policies do without it: it is none of what made their numbers
@@ -64,6 +68,7 @@ def kernels() -> dict[str, Any]:
         found["torch"] = {
             "cpu_capability": str(torch.backends.cpu.get_cpu_capability()),
             "libraries": _torch_libraries(torch.__config__.show()),
+            "digest": _digest(*_torch_results(torch)),
         }
     llvm = sys.modules.get("llvmlite.binding")
     if llvm is not None:
@@ -87,6 +92,33 @@ def _torch_libraries(text: str) -> list[str]:
     lines = [line.strip(" -") for line in text.splitlines() if line.startswith("  - ")]
     named = [line for line in lines if not line.startswith(("Build settings", "CPU capability"))]
     return named + re.findall(r"(?:BLAS|LAPACK)_INFO=\w+", text)
+
+
+def _numbers(*shape: int) -> Array:
+    """Fixed numbers in [-1, 1) that no library computes differently."""
+    whole = np.arange(int(np.prod(shape)), dtype=np.int64) * 7919 % 4096
+    return whole.reshape(shape) / 2048.0 - 1.0
+
+
+def _numpy_results() -> list[Array]:
+    """A regression, as learners' baselines are, and elementary functions, in both precisions."""
+    a, b = _numbers(401, 9), _numbers(401, 1)
+    gram = a.T @ a + np.eye(9)
+    single = _numbers(97, 97).astype(np.float32)
+    return [gram, np.linalg.solve(gram, a.T @ b), single @ single, np.exp(a), np.tanh(single), np.sin(a), a.sum(axis=0)]
+
+
+def _torch_results(torch: Any) -> list[Array]:
+    """Layers of a network for a batch of tasks and their gradient, in single precision."""
+    x, w = (torch.tensor(_numbers(*shape), dtype=torch.float32) for shape in ((3, 200, 65), (3, 65, 64)))
+    w.requires_grad_()
+    out = torch.tanh(torch.bmm(x, w)).log_softmax(dim=-1)
+    (gradient,) = torch.autograd.grad((out * out).mean(), w)
+    return [out.detach().numpy(), gradient.numpy(), torch.exp(x[0]).numpy()]
+
+
+def _digest(*results: Array) -> str:
+    return hashlib.sha256(b"".join(np.ascontiguousarray(x).tobytes() for x in results)).hexdigest()[:12]
 
 
 @cache

@@ -23,7 +23,7 @@ PACKAGES = (
 )
 _SHARED = ("kshot/types.py", "kshot/worlds.py", "kshot/seeding.py", "kshot/records.py", "kshot/run_config.py")
 _SHARED_FOLDERS = ("kshot/learning", "kshot/running")
-_NO_INFLUENCE = tuple(f"kshot/running/{name}.py" for name in ("status", "audit", "heartbeat", "machine", "finished"))
+_NO_INFLUENCE = tuple(f"kshot/running/{name}.py" for name in ("status", "audit", "heartbeat", "machine", "jobs"))
 """These watch and describe runs and have no part in what these compute: changing them makes no result outdated."""
 
 

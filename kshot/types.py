@@ -128,6 +128,8 @@ class Episodes:
         final_obs: [T, E, D] observation after the last step taken.
         training_reward: [T, E, H] float, what a learner may optimise in meta-training where a family offers a denser
             signal than the reward; the reward itself everywhere else, and by default. Evidence is always ``reward``.
+            What a learner is given of training, validation and test tasks: ``for_training``, ``for_validation``,
+            ``as_evidence``.
         optimal_return: [T, E] float, the largest expected return of the episode, by a policy that knows the task; NaN
             where nobody knows it, and by default. For judging alone, as ``stage`` is: learners receive neither.
         stage: [T, E] int, the furthest of ``FamilySpec.stages`` that the episode got to; -1 where a family has none,
@@ -228,9 +230,30 @@ class Episodes:
         """Episodes of the same tasks in one batch, in the order of the parts."""
         return cls(**{f.name: np.concatenate([getattr(part, f.name) for part in parts], axis=1) for f in fields(cls)})
 
-    def as_evidence(self) -> Episodes:
-        """The same batch without what is for judging alone: all that a learner may see of it."""
+    def for_training(self) -> Episodes:
+        """What a learner may see of episodes of training tasks: all but what is for judging alone."""
         return replace(self, optimal_return=np.zeros(0), stage=np.zeros(0, dtype=np.int64))
+
+    def for_validation(self) -> Episodes:
+        """What it may see of validation tasks when it chooses: of the signals the task's own, with success to judge by.
+
+        ``training_reward`` is then the reward: what is chosen for test tasks must not rest on what these do not offer.
+        """
+        return replace(self.for_training(), training_reward=np.zeros(0))
+
+    def as_evidence(self) -> Episodes:
+        """What it may see of a test task: what one who plays it sees, and nothing else.
+
+        That is observations, actions, rewards, and how each episode ended. ``training_reward`` is the reward, no
+        success flag is up, and what stands behind the last step of an episode is 0.
+        """
+        steps = {"success": np.zeros_like(self.success), "training_reward": np.zeros(0)}
+        if not self.mask.all():
+            for name in ("obs", "action", "reward", "terminated", "truncated", "log_prob"):
+                value = getattr(self, name)
+                mask = self.mask.reshape(*self.mask.shape, *(1,) * (value.ndim - 3))
+                steps[name] = np.where(mask, value, np.zeros((), dtype=value.dtype))
+        return replace(self.for_training(), **steps)
 
 
 @runtime_checkable
@@ -343,6 +366,7 @@ class MetaLearner(Protocol):
     def adapt(self, policy: Policy, evidence: Episodes) -> Policy:
         """A new policy that has taken in more evidence; neither argument changes.
 
+        At test the evidence holds what ``Episodes.as_evidence`` leaves of it.
         Of its own episodes a learner is given one block per task at a time. Demonstrations come one or several blocks
         at a time, and in which parts they came makes no difference.
         ``policy`` is this learner's own ``policy()`` or an earlier result of ``adapt`` for the same tasks.
@@ -370,6 +394,9 @@ class Calibrated(Protocol):
 
     def calibrate(self, tasks: Sequence[Task], collect: Collect) -> Metrics:
         """Choose; what was chosen is part of ``state_dict`` and returned.
+
+        ``collect`` shows demonstrations as at test (``Episodes.as_evidence``), and gives of played episodes what is
+        needed to judge them as well (``Episodes.for_validation``).
 
         Raises:
             FloatingPointError: every choice gives numbers that are not finite; the run counts as diverged.

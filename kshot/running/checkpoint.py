@@ -7,7 +7,9 @@ run.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import io
+import os
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -40,7 +42,10 @@ def exclusive(directory: Path) -> Iterator[None]:
 
 
 class StopRequest:
-    """Turns SIGTERM and SIGINT into a flag, so that a run ends between two iterations with everything saved."""
+    """Turns SIGTERM and SIGINT into a flag, so that a run ends between two iterations with everything saved.
+
+    A second SIGINT raises KeyboardInterrupt at once, for those who cannot wait for the end of the iteration.
+    """
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -54,7 +59,11 @@ class StopRequest:
             signal.signal(number, handler)
 
     def _note(self, number: int, _: FrameType | None) -> None:
+        if self.signal == number == signal.SIGINT:
+            raise KeyboardInterrupt
         self.signal = number
+        if number == signal.SIGINT:  # by the system's own call: print may be what the signal interrupts
+            os.write(2, b"kshot: stopping after this iteration, once it is saved; Ctrl-C again stops at once\n")
 
 
 def save(path: Path, value: Mapping[str, Any]) -> None:
@@ -80,6 +89,12 @@ def load(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         raise RecordError(f"{path}: not a model file of this version; delete it and train again")
     return value
+
+
+def digest(path: Path) -> str:
+    """SHA-256 (16 hex digits) of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def load_model(path: Path, run: RunConfig) -> dict[str, Any]:

@@ -82,10 +82,11 @@ def evaluate(run: RunConfig, root: Path) -> None:
             "stages": list(spec.stages),
         }
         if run.kind == "reference":
-            status, reason = "ok", ""
+            status, reason, model_digest = "ok", "", ""
             information["trial_memory"] = _evaluate_reference(run, family, tasks, recorder, directory)
         else:
             model = checkpoint.load_model(directory / checkpoint.MODEL, run)
+            model_digest = checkpoint.digest(directory / checkpoint.MODEL)
             status, reason = model["status"], model["reason"]
             if status == "ok":
                 learner = build.learner(run, family.spec)
@@ -101,6 +102,7 @@ def evaluate(run: RunConfig, root: Path) -> None:
             env_steps=recorder.env_steps,
             wall_seconds=time.monotonic() - begun,
             family=information,
+            model_digest=model_digest,
         )
         records.write_json(directory / "evaluate.json", provenance_record)
         episodes = recorder.episodes
@@ -204,7 +206,8 @@ def _explainer(
     if shows is None or family.spec.world is None or not isinstance(learner, Explains):
         return lambda policy: None
     keys = _demonstration_keys(run, len(tasks), first, "held out")
-    held_out, explain = shows.demonstrations(tasks, HELD_OUT, keys, HELD_OUT_ARRANGEMENT), learner.explain
+    held_out = shows.demonstrations(tasks, HELD_OUT, keys, HELD_OUT_ARRANGEMENT).as_evidence()
+    explain = learner.explain
     return lambda policy: explain(policy, held_out)
 
 

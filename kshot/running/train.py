@@ -148,6 +148,7 @@ def _train(run: RunConfig, directory: Path, stop: checkpoint.StopRequest) -> Non
             wall_seconds=earlier_seconds + time.monotonic() - begun,
             iterations=iteration,
             evidence=build.evidence(run),
+            test_actions=build.test_actions(run),
         ),
     )
     checkpoint.save(

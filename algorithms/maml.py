@@ -23,10 +23,13 @@ from kshot.learning.distributions import Distribution
 from kshot.learning.networks import Params
 from kshot.learning.policy_gradient import Batch, MLPPolicy, Surrogate
 from kshot.learning.returns import AdvantageScale
-from kshot.types import ActionKind, Collect, Episodes, Evidence, FamilySpec, Metrics, Policy, Task
+from kshot.types import ActionKind, Collect, Episodes, Evidence, FamilySpec, Metrics, Mode, Policy, Task
 
 EVIDENCE: Evidence = "rollouts"
 ACTIONS: frozenset[ActionKind] = frozenset({"continuous", "discrete"})
+# The authors' arrays for point navigation are returns of `agent.get_action`, which samples
+# (cbfinn/maml_rl, maml_examples/test_maml_point.py with rllab/sampler/utils.py).
+TEST_ACTIONS: Mode = "sampled"
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,13 @@ from kshot.learning.latent import Posterior, infer, thinned
 from kshot.learning.networks import Params
 from kshot.learning.replay import Replay, Transitions, buffer_bytes, require_memory, transitions
 from kshot.seeding import generator, key, noise
-from kshot.types import ActionKind, Array, Collect, Episodes, Evidence, FamilySpec, Memory, Metrics, Policy, Task
+from kshot.types import ActionKind, Array, Collect, Episodes, Evidence, FamilySpec, Memory, Metrics, Mode, Policy, Task
 
 EVIDENCE: Evidence = "rollouts"
 ACTIONS: frozenset[ActionKind] = frozenset({"continuous"})
+# The authors evaluate with deterministic actions of a sampled z (katerakelly/oyster, `eval_deterministic=True` in
+# rlkit/core/rl_algorithm.py).
+TEST_ACTIONS: Mode = "mean"
 Latent = Literal["sampled", "mean"]
 
 

@@ -17,10 +17,12 @@ from kshot.learning import networks, policy_gradient
 from kshot.learning.checks import check_finite, require_at_least_one, require_positive
 from kshot.learning.policy_gradient import MLPPolicy
 from kshot.learning.returns import AdvantageScale
-from kshot.types import ActionKind, Collect, Episodes, Evidence, FamilySpec, Metrics, Policy, Task
+from kshot.types import ActionKind, Collect, Episodes, Evidence, FamilySpec, Metrics, Mode, Policy, Task
 
 EVIDENCE: Evidence = "rollouts"
 ACTIONS: frozenset[ActionKind] = frozenset({"continuous", "discrete"})
+# The paper has no reinforcement learning; its inner loop here is MAML's, and so is its test.
+TEST_ACTIONS: Mode = "sampled"
 
 
 @dataclass(frozen=True)

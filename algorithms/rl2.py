@@ -30,10 +30,13 @@ from kshot.learning.distributions import Distribution
 from kshot.learning.memory import GRU, LSTM, Transformer
 from kshot.learning.sequences import Sequences, cut
 from kshot.seeding import generator, key
-from kshot.types import ActionKind, Array, Collect, Episodes, Evidence, FamilySpec, Memory, Metrics, Policy, Task
+from kshot.types import ActionKind, Array, Collect, Episodes, Evidence, FamilySpec, Memory, Metrics, Mode, Policy, Task
 
 EVIDENCE: Evidence = "rollouts"
 ACTIONS: frozenset[ActionKind] = frozenset({"continuous", "discrete"})
+# Duan et al. 2016 run the policy as it was trained, by sampling: its mean action does not explore, and exploring is
+# what the first episodes of a trial are for.
+TEST_ACTIONS: Mode = "sampled"
 
 
 @dataclass(frozen=True)

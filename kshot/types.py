@@ -317,6 +317,8 @@ class MetaLearner(Protocol):
     A module ``algorithms/<name>.py`` provides
 
     - ``EVIDENCE: Evidence`` and ``ACTIONS: frozenset[ActionKind]``, what it needs and can handle;
+    - ``TEST_ACTIONS: Mode``, how it is meant to choose actions when it is tested, as in its paper or its authors' code:
+      reports compare learners by these actions, whatever else was recorded;
     - ``Settings``, a frozen dataclass with every hyper-parameter and its default;
     - ``build(spec: FamilySpec, settings: Settings, seed: int, device: str) -> MetaLearner``.
     """

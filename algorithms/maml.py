@@ -40,7 +40,6 @@ class Settings:
         hidden: widths of the policy's tanh layers.
         init_std: initial standard deviation of continuous actions.
         final_scale: factor on the last layer's initial weights.
-        observation_clip: bound on normalised observations.
         meta_batch: tasks per meta-step.
         episodes: episodes per task before and after each inner step, in training.
         inner_steps: gradient steps per task in training, each on fresh episodes.
@@ -74,7 +73,6 @@ class Settings:
     hidden: tuple[int, ...] = (64, 64)
     init_std: float = 1.0
     final_scale: float = 1.0
-    observation_clip: float = 5.0
     meta_batch: int = 20
     episodes: int = 10
     inner_steps: int = 1

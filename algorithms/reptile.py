@@ -33,7 +33,6 @@ class Settings:
         hidden: widths of the policy's tanh layers.
         init_std: initial standard deviation of continuous actions.
         final_scale: factor on the last layer's initial weights.
-        observation_clip: bound on normalised observations.
         meta_batch: tasks per meta-step.
         episodes: episodes per task and inner step, in training.
         inner_steps: k, gradient steps per task and meta-step.
@@ -53,7 +52,6 @@ class Settings:
     hidden: tuple[int, ...] = (64, 64)
     init_std: float = 1.0
     final_scale: float = 1.0
-    observation_clip: float = 5.0
     meta_batch: int = 20
     episodes: int = 10
     inner_steps: int = 3

@@ -48,7 +48,6 @@ class Settings:
         hidden: its width.
         encoder: widths of the tanh layers before it.
         init_std: initial standard deviation of continuous actions (of the head's: while its weights are small).
-        observation_clip: bound on normalised observations.
         reward_input_scale: factor on the reward as an input.
         reward_scale: factor on the reward as learning signal (sizes the value function's targets).
         border: what the policy sees of the last step at the first step of the next episode: its action, reward and
@@ -83,7 +82,6 @@ class Settings:
     hidden: int = 64
     encoder: tuple[int, ...] = ()
     init_std: float = 1.0
-    observation_clip: float = 5.0
     reward_input_scale: float = 1.0
     reward_scale: float = 1.0
     border: Literal["kept", "zeroed"] = "kept"
@@ -152,10 +150,8 @@ class RecurrentPolicy:
 
     def inputs(self, obs: Array, action: Array, reward: Array, done: Array) -> Tensor:
         """[..., D + action_dim + 2] network inputs of steps whose *previous* step gave action, reward and done."""
-        scaled = (obs - self.spec.observation_center) / self.spec.observation_scale
-        clip = self.settings.observation_clip
         parts = [
-            np.clip(scaled, -clip, clip),
+            self.spec.normalise(obs),
             action,
             reward[..., None] * self.settings.reward_input_scale,
             done[..., None],

@@ -70,7 +70,7 @@ def show(run: RunConfig, root: Path, k: int) -> None:
     """Print one Markdown row for each way of exchanging; distances are the hand's at the end of an episode."""
     family = build.family(run)
     learner = build.learner(run, family.spec)
-    model = checkpoint.load_model(run.directory(root) / checkpoint.MODEL, run)
+    model = checkpoint.load_model(run.directory(root) / checkpoint.MODEL, run, family.spec)
     learner.load_state_dict(model["learner"])
     tasks = family.tasks("train", 50, 0)
     snapshots = [prototype(task["env_name"], False).snapshot((task["env_name"], task["rand_vec"])) for task in tasks]

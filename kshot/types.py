@@ -68,7 +68,8 @@ class FamilySpec:
     """What a learner may know about a family before it sees a task.
 
     ``observation_center`` and ``observation_scale`` are fixed constants of the family (estimated on training tasks
-    or known by construction), shape [observation_dim]; learners feed (obs - center) / scale to their networks.
+    or known by construction), shape [observation_dim]; learners feed (obs - center) / scale, bounded by
+    ``observation_clip``, to their networks (``normalise``).
     ``episodes_per_trial`` is the length of a trial, in episodes, for learners that carry memory over episodes.
     ``max_sub_envs`` bounds how many sub-environments one vector environment should hold (memory).
     ``shared_tasks`` is True where there are so few tasks that all splits hold all of them: what is unknown to a learner
@@ -86,6 +87,7 @@ class FamilySpec:
     max_sub_envs: int = 100_000
     observation_center: Array = field(default_factory=lambda: np.zeros(0))
     observation_scale: Array = field(default_factory=lambda: np.ones(0))
+    observation_clip: float = 5.0
     shared_tasks: bool = False
     world: World | None = None
     stages: tuple[str, ...] = ()
@@ -99,6 +101,17 @@ class FamilySpec:
                 raise ValueError(f"{self.name}: {name} has shape {value.shape}, expected ({self.observation_dim},)")
             value.setflags(write=False)
             object.__setattr__(self, name, value)
+
+    def normalise(self, obs: Array) -> Array:
+        """(obs - center) / scale of observations [..., D], bounded: what every learner's networks see."""
+        scaled = (obs - self.observation_center) / self.observation_scale
+        return np.clip(scaled, -self.observation_clip, self.observation_clip)
+
+    @property
+    def normaliser(self) -> dict[str, list[float] | float]:
+        """The constants behind ``normalise`` as plain numbers: models are of use only with those they learnt with."""
+        center, scale = self.observation_center.tolist(), self.observation_scale.tolist()
+        return {"center": center, "scale": scale, "clip": self.observation_clip}
 
     @property
     def action_kind(self) -> ActionKind:

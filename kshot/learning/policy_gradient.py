@@ -31,8 +31,6 @@ class GradientSettings(Protocol):
     @property
     def final_scale(self) -> float: ...
     @property
-    def observation_clip(self) -> float: ...
-    @property
     def inner_lr(self) -> float: ...
     @property
     def test_lrs(self) -> tuple[float, ...]: ...
@@ -55,7 +53,6 @@ class MLPPolicy:
 
     params: Mapping[str, Tensor]
     spec: FamilySpec
-    clip: float
     updates: int = 0
 
     def distribution(self, obs: Tensor, params: Mapping[str, Tensor] | None = None) -> Distribution:
@@ -68,10 +65,9 @@ class MLPPolicy:
         return output, log_std.expand_as(output)
 
     def normalise(self, obs: Array) -> Tensor:
-        """(obs - center) / scale, clipped, as a tensor of the parameters' type and device."""
-        scaled = (obs - self.spec.observation_center) / self.spec.observation_scale
+        """The family's normalised observations as a tensor of the parameters' type and device."""
         anchor = self.params["weight_0"]
-        return torch.as_tensor(np.clip(scaled, -self.clip, self.clip), dtype=anchor.dtype, device=anchor.device)
+        return torch.as_tensor(self.spec.normalise(obs), dtype=anchor.dtype, device=anchor.device)
 
     def start(self, n_tasks: int, n_copies: int, keys: Array | None = None) -> Memory:
         stacked = self.params["weight_0"].ndim == 3
@@ -98,7 +94,7 @@ def init_policy(spec: FamilySpec, settings: GradientSettings, seed: int, device:
     params = networks.init_mlp(sizes, generator, settings.final_scale)
     if spec.action_kind == "continuous":
         params["log_std"] = torch.full((spec.action_dim,), float(np.log(settings.init_std)))
-    return MLPPolicy({name: value.to(device) for name, value in params.items()}, spec, settings.observation_clip)
+    return MLPPolicy({name: value.to(device) for name, value in params.items()}, spec)
 
 
 def load_policy(policy: MLPPolicy, params: Mapping[str, Tensor]) -> MLPPolicy:

@@ -17,8 +17,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
+
 from kshot.records import RecordError, write_bytes
 from kshot.run_config import RunConfig
+from kshot.types import FamilySpec
 
 CHECKPOINT = "checkpoint.pt"
 MODEL = "model.pt"
@@ -97,8 +100,13 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-def load_model(path: Path, run: RunConfig) -> dict[str, Any]:
-    """The trained model of a run. Raises RecordError when it belongs to another algorithm or other settings."""
+def load_model(path: Path, run: RunConfig, spec: FamilySpec) -> dict[str, Any]:
+    """The trained model of a run.
+
+    Raises:
+        RecordError: it belongs to another algorithm or other settings, or has learnt from observations that were
+            normalised by other numbers than the family's.
+    """
     model = load(path)
     if model["algorithm"] != run.algorithm_module:
         raise RecordError(f"{path}: a model of {model['algorithm']!r}, but {run.algorithm_module!r} is to be evaluated")
@@ -106,4 +114,8 @@ def load_model(path: Path, run: RunConfig) -> dict[str, Any]:
         raise RecordError(
             f"{path}: trained with settings {model['train_hash']}, but the suite now says {run.train_hash}; train again"
         )
+    for name, value in spec.normaliser.items():
+        if not np.allclose(model["normaliser"][name], value, rtol=1e-6, atol=1e-9):
+            text = f"{path}: trained on observations of another {name} than family {run.family!r} has now; train again"
+            raise RecordError(text)
     return model

@@ -90,7 +90,7 @@ def evaluate(run: RunConfig, root: Path) -> None:
             status, reason, model_digest = "ok", "", ""
             information["trial_memory"] = _evaluate_reference(run, family, tasks, recorder, directory)
         else:
-            model = checkpoint.load_model(directory / checkpoint.MODEL, run)
+            model = checkpoint.load_model(directory / checkpoint.MODEL, run, family.spec)
             model_digest = checkpoint.digest(directory / checkpoint.MODEL)
             status, reason = model["status"], model["reason"]
             if status == "ok":

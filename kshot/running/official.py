@@ -61,7 +61,7 @@ def official(run: RunConfig, root: Path) -> None:
         )
     with checkpoint.exclusive(directory):
         begun = time.monotonic()
-        model = checkpoint.load_model(directory / checkpoint.MODEL, run)
+        model = checkpoint.load_model(directory / checkpoint.MODEL, run, family.spec)
         model_digest = checkpoint.digest(directory / checkpoint.MODEL)
         status, reason, found, env_steps = model["status"], model["reason"], None, 0
         if status == "ok" and build.evidence(run) != "rollouts":

@@ -169,6 +169,7 @@ def _train(run: RunConfig, directory: Path, stop: checkpoint.StopRequest) -> Non
             "train_hash": run.train_hash,
             "status": status,
             "reason": reason,
+            "normaliser": family.spec.normaliser,
             "learner": {name: value for name, value in learner.state_dict().items() if name != "replay"},
         },
     )

@@ -31,7 +31,7 @@ def test_a_meta_step_and_adaptation_agree_on_both_devices(tmp_path: Path, algori
         run = replace(tiny.run(algorithm, family), device=device, steps=1)
         train(run, tmp_path / device)
         evaluate(run, tmp_path / device)
-        model = checkpoint.load_model(run.directory(tmp_path / device) / checkpoint.MODEL, run)
+        model = checkpoint.load(run.directory(tmp_path / device) / checkpoint.MODEL)
         flat[device] = np.concatenate(
             [value.double().cpu().numpy().ravel() for value in _tensors(model["learner"])] or [np.zeros(0)]
         )

@@ -55,6 +55,17 @@ def test_a_missing_model_names_the_step_that_makes_it(tmp_path: Path) -> None:
         evaluate(tiny.run("maml", "bandit"), tmp_path)
 
 
+def test_a_model_that_learnt_from_other_numbers_is_refused(tmp_path: Path) -> None:
+    run, directory = trained(tmp_path)
+    model = checkpoint.load(directory / checkpoint.MODEL)
+    model["normaliser"]["scale"][0] *= 2
+    checkpoint.save(directory / checkpoint.MODEL, {name: value for name, value in model.items() if name != "format"})
+    with pytest.raises(
+        RecordError, match=r"model\.pt: trained on observations of another scale than family 'bandit' has"
+    ):
+        evaluate(run, tmp_path)
+
+
 def test_an_unknown_reference_policy_is_one_clear_line(tmp_path: Path) -> None:
     run = replace(tiny.run("maml", "bandit"), algorithm="orakle", algorithm_module=None)
     with pytest.raises(RecordError, match=r"no reference policy 'orakle' \(did you mean 'oracle'\?\)"):

@@ -49,8 +49,8 @@ class Settings:
         goal_seed: seed of the benchmark object, which decides all goals.
         goal_observable: show the target, which makes it a multi-task problem without anything to find out.
         mask_irrelevant_objects: hide the objects where all they do is name the task (reach-v3, reach-wall-v3).
-        observations: what learners' networks see: "recorded", every entry centred and divided by what was recorded of the
-            training classes, or "raw", as in Meta-World+ (no normalisation).
+        observations: what learners' networks see: "recorded", every entry centred and divided by what was recorded of
+            the training classes, or "raw", as in Meta-World+ (``normalize_observations`` is off there).
         backend: engine, or official to step metaworld's own objects one by one; the numbers are the same.
 
     Raises:

@@ -260,7 +260,7 @@ def _left(episodes: Episodes, trial_episodes: int) -> Array:
     """[T, E, H] share of the trial that is left before each step."""
     episode = np.arange(episodes.n_episodes)[:, None] % trial_episodes
     begun = episode + np.arange(episodes.mask.shape[2]) / episodes.mask.shape[2]
-    return np.broadcast_to(1 - begun / trial_episodes, episodes.mask.shape)
+    return np.broadcast_to(1 - begun / trial_episodes, episodes.mask.shape).copy()
 
 
 class Reading(NamedTuple):

@@ -55,6 +55,17 @@ def test_a_missing_model_names_the_step_that_makes_it(tmp_path: Path) -> None:
         evaluate(tiny.run("maml", "bandit"), tmp_path)
 
 
+def test_a_model_file_without_the_numbers_it_learnt_from_is_of_another_version(tmp_path: Path) -> None:
+    """Version 1 had none: learners whose settings stayed the same since would otherwise load it."""
+    run, directory = trained(tmp_path)
+    model = {
+        name: value for name, value in checkpoint.load(directory / checkpoint.MODEL).items() if name != "normaliser"
+    }
+    torch.save({**model, "format": 1}, directory / checkpoint.MODEL)
+    with pytest.raises(RecordError, match=r"model\.pt: not a model file of this version; delete it and train again$"):
+        evaluate(run, tmp_path)
+
+
 def test_a_model_that_learnt_from_other_numbers_is_refused(tmp_path: Path) -> None:
     run, directory = trained(tmp_path)
     model = checkpoint.load(directory / checkpoint.MODEL)

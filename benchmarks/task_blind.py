@@ -2,11 +2,12 @@
 
     python -m benchmarks.task_blind [NAME ...]
 
-plays the candidates of ``benchmarks._task_blind`` on training tasks, chooses the best by the family's headline (of
-equally good ones by the return), and reports it on test tasks beside "random", the family's own "task_blind" and
-"oracle". A candidate sees observations and counts steps; it sees no reward, no task, and nothing of learners. The
-last column is where the row lies between random (0) and the oracle (1): a family whose best candidate comes near 1
-gives its tasks away. Without names, all families are searched; ``--all`` prints every candidate on test tasks, too.
+plays the candidates of ``benchmarks._task_blind`` on training tasks (on validation tasks where some of them are fitted
+to the training tasks), chooses the best by the family's headline (of equally good ones by the return), and reports it
+on test tasks beside "random", the family's own "task_blind" and "oracle". A candidate sees observations and counts
+steps; it sees no reward, no task, and nothing of learners. The last column is where the row lies between random (0) and
+the oracle (1): a family whose best candidate comes near 1 gives its tasks away. Without names, all families are
+searched; ``--all`` plays every candidate on test tasks, too.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks._task_blind import CASES
+from benchmarks._task_blind import CASES, Case
 from kshot import registry, seeding
 from kshot.running.rollout import rollout
 from kshot.types import Array, ReferencePolicy, Split, Task, TaskFamily
@@ -56,22 +57,25 @@ def drawn(family: TaskFamily, split: Split, n: int) -> list[Task]:
     return family.tasks(split, n, seeding.key("task-blind benchmark", split))
 
 
+def opened(case: Case) -> tuple[TaskFamily, str, dict[str, ReferencePolicy]]:
+    """The family of a case, its headline, and all candidates: the family's own come first."""
+    module = registry.load("envs", case.family)
+    settings = module.Settings(**case.settings)
+    family = module.build(settings)
+    own = {name: family.references[name] for name in ("task_blind", *case.shipped)}
+    return family, module.headline(settings), own | dict(case.candidates(family))
+
+
 def searched(name: str, everything: bool = False) -> list[str]:
     """Lines of the table for one case."""
     case = CASES[name]
-    module = registry.load("envs", case.family)
-    settings = module.Settings(**case.settings)
-    family, headline = module.build(settings), module.headline(settings)
-    train, test = drawn(family, "train", case.train), drawn(family, "test", case.test)
-    candidates = {name: make for name, make in family.references.items() if name in ("task_blind", *case.shipped)}
-    candidates |= case.candidates(family, train)
-    found = {name: score(family, headline, make, train, case.copies) for name, make in candidates.items()}
-    best = max(found, key=lambda name: found[name].rank)
-    shown = {**{row: family.references[row] for row in SHOWN}, best: candidates[best]}
+    family, headline, candidates = opened(case)
+    known, test = drawn(family, case.split, case.chosen_on), drawn(family, "test", case.test)
+    found = {row: score(family, headline, make, known, case.copies) for row, make in candidates.items()}
+    best = max(found, key=lambda row: found[row].rank)
+    shown = candidates if everything else {best: candidates[best]}
+    shown = shown | {row: family.references[row] for row in SHOWN}
     tested = {row: score(family, headline, make, test, case.copies) for row, make in shown.items()}
-    if everything:
-        rest = {row: make for row, make in candidates.items() if row not in tested}
-        tested |= {row: score(family, headline, make, test, case.copies) for row, make in rest.items()}
     low, high = tested["random"].headline, tested["oracle"].headline
     lines = []
     for row in ["random", *sorted(candidates, key=lambda row: found[row].rank), "oracle"]:
@@ -98,7 +102,7 @@ def main() -> None:
         if name not in CASES:
             parser.error(f"unknown family {name!r}{registry.suggest(name, CASES)}")
     warnings.simplefilter("ignore", UserWarning)  # metaworld's experts warn at nearly every step
-    print("| family | policy | headline | training tasks | return | test tasks | return | share |", flush=True)
+    print("| family | policy | headline | chosen on | return | test tasks | return | share |", flush=True)
     print("|---|---|---|---|---|---|---|---|")
     for name in arguments.names or CASES:
         print("\n".join(searched(name, arguments.all)), flush=True)

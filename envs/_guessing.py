@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -29,16 +29,6 @@ class Guess:
         """[..., 3] for what is seen [..., D]."""
         return np.asarray(self.place + (seen - self.center) @ self.weights)
 
-    @property
-    def looks(self) -> bool:
-        """Whether what is seen makes a difference."""
-        return bool(self.weights.any())
-
-    @property
-    def average(self) -> Guess:
-        """The same without looking: the mean place always."""
-        return replace(self, weights=np.zeros_like(self.weights))
-
 
 def fitted(seen: Array, places: Array) -> Guess:
     """The mean of ``places`` [n, 3], or a linear function of ``seen`` [n, D] where that is far better.
@@ -47,19 +37,19 @@ def fitted(seen: Array, places: Array) -> Guess:
     mean error on points that are left out one at a time is at most half of the mean's: where what is seen tells most of
     the place, as that of an object whose target is a part of it.
     """
-    mean = _mean(seen, places)
-    if len(seen) < 3:
-        return mean
-    linear = _linear(seen, places)
-    return linear if _left_out(_linear, seen, places) <= 0.5 * _left_out(_mean, seen, places) else mean
+    if len(seen) < 3 or _left_out(linear, seen, places) > 0.5 * _left_out(average, seen, places):
+        return average(seen, places)
+    return linear(seen, places)
 
 
-def _mean(seen: Array, places: Array) -> Guess:
+def average(seen: Array, places: Array) -> Guess:
+    """The mean place, whatever is seen."""
     return Guess(places.mean(axis=0), seen.mean(axis=0), np.zeros((seen.shape[1], places.shape[1])))
 
 
-def _linear(seen: Array, places: Array) -> Guess:
-    guess = _mean(seen, places)
+def linear(seen: Array, places: Array) -> Guess:
+    """The linear function of what varies that fits best."""
+    guess = average(seen, places)
     spread = seen.std(axis=0)
     varies = spread > _VARIES
     scaled = (seen - guess.center)[:, varies] / spread[varies]

@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from envs._guessing import Guess, Guessing, fitted
+from envs._guessing import Guess, Guessing, average, fitted
 from envs._scripted import uniform_random
 from envs.metaworld import _protocol
 from envs.metaworld import _references as scripts
@@ -140,7 +140,9 @@ class MetaWorldFamily:
         return {
             "random": lambda tasks: uniform_random(ACTION_SPACE),
             "task_blind": lambda tasks: self.guessing(tasks, [self._guess(task.group) for task in tasks]),
-            "mean_goal": lambda tasks: self.guessing(tasks, [self._guess(task.group).average for task in tasks]),
+            "mean_goal": lambda tasks: self.guessing(
+                tasks, [average(*self.seen_targets(task.group)) for task in tasks]
+            ),
             "sweep": self._sweep,
             "oracle": lambda tasks: scripts.per_task(
                 [scripts.expert(task.group, _at_reset(_goal(task)).target) for task in tasks]

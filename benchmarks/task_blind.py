@@ -43,7 +43,7 @@ class Score:
 def score(family: TaskFamily, headline: str, make: ReferencePolicy, tasks: Sequence[Task], copies: int) -> Score:
     """What ``make`` scores on ``tasks`` with sampled actions; the standard error is that over tasks."""
     episodes = family.spec.episodes_per_trial if headline == "trial_return" else 1
-    keys = seeding.split(seeding.key("task-blind benchmark"), np.arange(len(tasks)))
+    keys = seeding.split(seeding.key("task-blind benchmark", tasks[0].split), np.arange(len(tasks)))
     played = rollout(family, make(tasks), tasks, keys, copies, episodes)
     # [T, copies, episodes of a trial]
     returns = played.returns.reshape(len(tasks), copies, episodes).sum(axis=2)

@@ -22,11 +22,13 @@ from kshot.learning.fine_tuning import FineTuning
 from kshot.learning.irl import Demonstrations
 from kshot.learning.networks import Params
 from kshot.seeding import key
-from kshot.types import ActionKind, Array, Collect, Episodes, Evidence, FamilySpec, Memory, Metrics, Policy, Task
+from kshot.types import ActionKind, Array, Collect, Episodes, Evidence, FamilySpec, Memory, Metrics, Mode, Policy, Task
 from kshot.worlds import World
 
 EVIDENCE: Evidence = "demonstrations"
 ACTIONS: frozenset[ActionKind] = frozenset({"discrete"})
+# ALVINN steers by the peak of its output units (Pomerleau 1989); it does not draw from them.
+TEST_ACTIONS: Mode = "mean"
 
 
 @dataclass(frozen=True)

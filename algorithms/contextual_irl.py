@@ -26,10 +26,12 @@ from kshot.learning.descent import descend, falling
 from kshot.learning.irl import Demonstrations, PlanningPolicy
 from kshot.learning.networks import Params
 from kshot.seeding import generator, key
-from kshot.types import ActionKind, Array, Collect, Episodes, Evidence, FamilySpec, Metrics, Policy, Task
+from kshot.types import ActionKind, Array, Collect, Episodes, Evidence, FamilySpec, Metrics, Mode, Policy, Task
 
 EVIDENCE: Evidence = "demonstrations"
 ACTIONS: frozenset[ActionKind] = frozenset({"discrete"})
+# Judged as MandRIL is: by the policy that is optimal for the conditioned reward.
+TEST_ACTIONS: Mode = "mean"
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from kshot.types import FamilySpec
 
 EVIDENCE = maml.EVIDENCE
 ACTIONS = maml.ACTIONS
+TEST_ACTIONS = maml.TEST_ACTIONS
 
 
 @dataclass(frozen=True)

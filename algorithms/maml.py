@@ -22,10 +22,14 @@ from kshot.learning.checks import check_finite, require_at_least_one, require_po
 from kshot.learning.distributions import Distribution
 from kshot.learning.networks import Params
 from kshot.learning.policy_gradient import Batch, MLPPolicy, Surrogate
-from kshot.types import ActionKind, Collect, Episodes, Evidence, FamilySpec, Metrics, Policy, Task
+from kshot.learning.returns import AdvantageScale
+from kshot.types import ActionKind, Collect, Episodes, Evidence, FamilySpec, Metrics, Mode, Policy, Task
 
 EVIDENCE: Evidence = "rollouts"
 ACTIONS: frozenset[ActionKind] = frozenset({"continuous", "discrete"})
+# The authors' arrays for point navigation are returns of `agent.get_action`, which samples
+# (cbfinn/maml_rl, maml_examples/test_maml_point.py with rllab/sampler/utils.py).
+TEST_ACTIONS: Mode = "sampled"
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,6 @@ class Settings:
         hidden: widths of the policy's tanh layers.
         init_std: initial standard deviation of continuous actions.
         final_scale: factor on the last layer's initial weights.
-        observation_clip: bound on normalised observations.
         meta_batch: tasks per meta-step.
         episodes: episodes per task before and after each inner step, in training.
         inner_steps: gradient steps per task in training, each on fresh episodes.
@@ -49,6 +52,9 @@ class Settings:
         surrogate: inner objective, "ratio" or plain "log_prob"; equal gradients, different second derivatives.
         discount: gamma.
         gae_lambda: lambda of generalised advantage estimation.
+        advantage_scale: centred advantages are divided by their standard "deviation" on the task, or by their
+            "variance" as in Meta-World+ (``normalize_advantages``, metaworld_algorithms/rl/algorithms/utils.py), where
+            inner steps are the smaller the larger the rewards are.
         freeze_features: share of the budget after which the outer step trains the last layer and the standard
             deviation alone; 1 for never.
         outer: "trpo", or "ppo": Adam steps on the clipped surrogate, through the adaptation.
@@ -67,7 +73,6 @@ class Settings:
     hidden: tuple[int, ...] = (64, 64)
     init_std: float = 1.0
     final_scale: float = 1.0
-    observation_clip: float = 5.0
     meta_batch: int = 20
     episodes: int = 10
     inner_steps: int = 1
@@ -79,6 +84,7 @@ class Settings:
     surrogate: Surrogate = "ratio"
     discount: float = 0.99
     gae_lambda: float = 1.0
+    advantage_scale: AdvantageScale = "deviation"
     freeze_features: float = 1.0
     outer: Literal["trpo", "ppo"] = "trpo"
     max_kl: float = 0.01
@@ -295,7 +301,7 @@ class MAML:
             adam.step()
         check_finite("the parameters", *self._theta.values())
         self._policy = replace(self._policy, params={n: v.detach().clone() for n, v in self._theta.items()})
-        return metrics
+        return {"updates": s.outer_epochs, **metrics}
 
     @staticmethod
     def _surrogate(outputs: Distribution, batch: Batch) -> Tensor:

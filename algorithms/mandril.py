@@ -27,10 +27,12 @@ from kshot.learning.fine_tuning import validation_loss, validation_losses
 from kshot.learning.irl import Demonstrations, PlanningPolicy, reward_map
 from kshot.learning.networks import Params
 from kshot.seeding import generator, key
-from kshot.types import ActionKind, Array, Collect, Episodes, Evidence, FamilySpec, Metrics, Policy, Task
+from kshot.types import ActionKind, Array, Collect, Episodes, Evidence, FamilySpec, Metrics, Mode, Policy, Task
 
 EVIDENCE: Evidence = "demonstrations"
 ACTIONS: frozenset[ActionKind] = frozenset({"discrete"})
+# The paper judges the policy that is optimal for the adapted reward (expected value difference).
+TEST_ACTIONS: Mode = "mean"
 Order = Literal["full", "detached_planner", "first"]
 RISE = 1.0
 """By how much the inner loss (nats per step) may rise over the inner steps of a meta-step before it has diverged."""

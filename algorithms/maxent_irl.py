@@ -22,10 +22,12 @@ from kshot.learning import fine_tuning, irl
 from kshot.learning.fine_tuning import FineTuning
 from kshot.learning.irl import Demonstrations, PlanningPolicy
 from kshot.seeding import key
-from kshot.types import ActionKind, Array, Collect, Episodes, Evidence, FamilySpec, Metrics, Policy, Task
+from kshot.types import ActionKind, Array, Collect, Episodes, Evidence, FamilySpec, Metrics, Mode, Policy, Task
 
 EVIDENCE: Evidence = "demonstrations"
 ACTIONS: frozenset[ActionKind] = frozenset({"discrete"})
+# Judged as MandRIL is: by the policy that is optimal for the fitted reward.
+TEST_ACTIONS: Mode = "mean"
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,13 @@ from kshot.learning.latent import Posterior, infer, thinned
 from kshot.learning.networks import Params
 from kshot.learning.replay import Replay, Transitions, buffer_bytes, require_memory, transitions
 from kshot.seeding import generator, key, noise
-from kshot.types import ActionKind, Array, Collect, Episodes, Evidence, FamilySpec, Memory, Metrics, Policy, Task
+from kshot.types import ActionKind, Array, Collect, Episodes, Evidence, FamilySpec, Memory, Metrics, Mode, Policy, Task
 
 EVIDENCE: Evidence = "rollouts"
 ACTIONS: frozenset[ActionKind] = frozenset({"continuous"})
+# The authors evaluate with deterministic actions of a sampled z (katerakelly/oyster, `eval_deterministic=True` in
+# rlkit/core/rl_algorithm.py).
+TEST_ACTIONS: Mode = "mean"
 Latent = Literal["sampled", "mean"]
 
 
@@ -43,7 +46,6 @@ class Settings:
         hidden: widths of the ReLU layers of policy, value and critics.
         encoder_hidden: widths of the ReLU layers of the context encoder.
         final_scale: factor on the policy's initial last layer; when large, the first episodes already go where z says.
-        observation_clip: bound on normalised observations.
         next_obs_in_context: whether a transition's next observation is part of the context (dynamics that differ).
         training_tasks: how many tasks there are to train on; experience of each is kept.
         initial_episodes: episodes per task before the first update.
@@ -75,7 +77,6 @@ class Settings:
     hidden: tuple[int, ...] = (300, 300, 300)
     encoder_hidden: tuple[int, ...] = (200, 200, 200)
     final_scale: float = 0.01
-    observation_clip: float = 5.0
     next_obs_in_context: bool = False
     training_tasks: int = 100
     initial_episodes: int = 10
@@ -169,10 +170,8 @@ class Inputs:
         return torch.tensor(np.asarray(array, np.float32), device=self.device)
 
     def obs(self, obs: Array) -> Tensor:
-        """[..., D] normalised and clipped."""
-        clip = self.settings.observation_clip
-        scaled = (obs - self.spec.observation_center) / self.spec.observation_scale
-        return self.tensor(np.clip(scaled, -clip, clip))
+        """[..., D] as the family normalises them."""
+        return self.tensor(self.spec.normalise(obs))
 
     def context(self, steps: Transitions) -> Tensor:
         """[..., context_dim] what the encoder sees of each transition: the reward is the evidence, unscaled."""
@@ -333,7 +332,8 @@ class PEARL:
         for item in fields(self._nets):
             check_finite(f"a parameter of the {item.name}", *getattr(self._nets, item.name).values())
         self._iteration += 1
-        return metrics | {name: float(np.mean([update[name] for update in updates])) for name in updates[0]}
+        means = {name: float(np.mean([update[name] for update in updates])) for name in updates[0]}
+        return {"updates": len(updates), **metrics, **means}
 
     def _collect(self, replay: Replay, recent: Replay, tasks: Sequence[Task], collect: Collect) -> Metrics:
         """New data of a few tasks: contexts are drawn from the newest alone, off-policy learning from all."""

@@ -21,6 +21,7 @@ from kshot.types import Collect, FamilySpec, Metrics, Task
 
 EVIDENCE = maxent_irl.EVIDENCE
 ACTIONS = maxent_irl.ACTIONS
+TEST_ACTIONS = maxent_irl.TEST_ACTIONS
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 
 from kshot.learning import irl
-from kshot.types import ActionKind, Array, Collect, Episodes, Evidence, FamilySpec, Memory, Metrics, Policy, Task
+from kshot.types import ActionKind, Array, Collect, Episodes, Evidence, FamilySpec, Memory, Metrics, Mode, Policy, Task
 from kshot.worlds import World
 
 EVIDENCE: Evidence = "demonstrations"
 ACTIONS: frozenset[ActionKind] = frozenset({"discrete"})
+# A recording has one action per step; it is random only before the first demonstration.
+TEST_ACTIONS: Mode = "mean"
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,13 @@ from typing import Any
 from kshot.learning import networks, policy_gradient
 from kshot.learning.checks import check_finite, require_at_least_one, require_positive
 from kshot.learning.policy_gradient import MLPPolicy
-from kshot.types import ActionKind, Collect, Episodes, Evidence, FamilySpec, Metrics, Policy, Task
+from kshot.learning.returns import AdvantageScale
+from kshot.types import ActionKind, Collect, Episodes, Evidence, FamilySpec, Metrics, Mode, Policy, Task
 
 EVIDENCE: Evidence = "rollouts"
 ACTIONS: frozenset[ActionKind] = frozenset({"continuous", "discrete"})
+# The paper has no reinforcement learning; its inner loop here is MAML's, and so is its test.
+TEST_ACTIONS: Mode = "sampled"
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,6 @@ class Settings:
         hidden: widths of the policy's tanh layers.
         init_std: initial standard deviation of continuous actions.
         final_scale: factor on the last layer's initial weights.
-        observation_clip: bound on normalised observations.
         meta_batch: tasks per meta-step.
         episodes: episodes per task and inner step, in training.
         inner_steps: k, gradient steps per task and meta-step.
@@ -41,13 +43,15 @@ class Settings:
         test_lrs: rates of the adaptation steps when evaluated, the last one repeating; empty means ``inner_lr``.
         discount: gamma.
         gae_lambda: lambda of generalised advantage estimation.
+        advantage_scale: centred advantages are divided by their standard "deviation" on the task, or by their
+            "variance" as in Meta-World+ (``normalize_advantages``, metaworld_algorithms/rl/algorithms/utils.py), where
+            inner steps are the smaller the larger the rewards are.
         samples_at_once: samples that are differentiated through together, at least one task's; bounds memory.
     """
 
     hidden: tuple[int, ...] = (64, 64)
     init_std: float = 1.0
     final_scale: float = 1.0
-    observation_clip: float = 5.0
     meta_batch: int = 20
     episodes: int = 10
     inner_steps: int = 3
@@ -58,6 +62,7 @@ class Settings:
     test_lrs: tuple[float, ...] = ()
     discount: float = 0.99
     gae_lambda: float = 1.0
+    advantage_scale: AdvantageScale = "deviation"
     samples_at_once: int = 10_000
 
     def __post_init__(self) -> None:

@@ -5,32 +5,38 @@ hidden state over the episodes of a trial; the return of the whole trial is maxi
 2017, arXiv 1707.06347). Adapting to a task is playing it: no parameter changes.
 
 Advantages are estimated over the concatenated trial, across episode borders: what is learnt in one episode pays off in
-the next. Updates are made on sequences, never on shuffled steps: a trial is cut into chunks, and each chunk's hidden
-state is first brought up to date by reading the steps before it (the "burn-in" of Kapturowski et al. 2019, R2D2).
+the next. Nothing in the inputs says when the trial ends, so that a critic which reads them alone cannot know it; what
+that means for the last steps is the setting ``trial_end``. Updates are made on sequences, never on shuffled steps: a
+trial is cut into chunks, and each chunk's hidden state is first brought up to date by reading the steps before it (the
+"burn-in" of Kapturowski et al. 2019, R2D2).
 """
 
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
-from kshot.learning import distributions, networks, returns
+from kshot.learning import distributions, returns
+from kshot.learning.actor_critic import ActorCritic
 from kshot.learning.checks import check_finite, require_at_least_one, require_positive
 from kshot.learning.distributions import Distribution
 from kshot.learning.memory import GRU, LSTM, Transformer
 from kshot.learning.sequences import Sequences, cut
 from kshot.seeding import generator, key
-from kshot.types import ActionKind, Array, Collect, Episodes, Evidence, FamilySpec, Memory, Metrics, Policy, Task
+from kshot.types import ActionKind, Array, Collect, Episodes, Evidence, FamilySpec, Memory, Metrics, Mode, Policy, Task
 
 EVIDENCE: Evidence = "rollouts"
 ACTIONS: frozenset[ActionKind] = frozenset({"continuous", "discrete"})
+# Duan et al. 2016 run the policy as it was trained, by sampling: its mean action does not explore, and exploring is
+# what the first episodes of a trial are for.
+TEST_ACTIONS: Mode = "sampled"
 
 
 @dataclass(frozen=True)
@@ -41,14 +47,19 @@ class Settings:
         memory: the recurrent layer, "gru" or "lstm" ("transformer": see ``rl2_transformer``).
         hidden: its width.
         encoder: widths of the tanh layers before it.
-        init_std: initial standard deviation of continuous actions.
-        observation_clip: bound on normalised observations.
+        init_std: initial standard deviation of continuous actions (of the head's: while its weights are small).
         reward_input_scale: factor on the reward as an input.
         reward_scale: factor on the reward as learning signal (sizes the value function's targets).
         border: what the policy sees of the last step at the first step of the next episode: its action, reward and
             done ("kept"), or zeros ("zeroed"), as with ``RNNBasedMetaRLWrapper`` of Meta-World 3.1.1, under whose
             autoreset the last reward and done never arrive.
         trial_episodes: episodes per trial in training; 0 means the family's own number.
+        trial_end: what is worth what comes after a trial. "bootstrapped": the critic's value of another episode on the
+            same task, as if the trial were cut off there (the objective is then discounted and has no horizon).
+            "timed": nothing, and the critic, not the policy, sees the share of the trial that is left. "terminated":
+            nothing, and the critic cannot know it, as in published code with a recurrent critic.
+        std: standard deviation of continuous actions: one "free" parameter per coordinate, or a "head" beside that of
+            the mean, so that it depends on what was seen (Meta-World+: ``std_type=StdType.MLP_HEAD``).
         meta_batch: tasks per update.
         trials: trials per task and update.
         epochs: passes over a batch.
@@ -71,11 +82,12 @@ class Settings:
     hidden: int = 64
     encoder: tuple[int, ...] = ()
     init_std: float = 1.0
-    observation_clip: float = 5.0
     reward_input_scale: float = 1.0
     reward_scale: float = 1.0
     border: Literal["kept", "zeroed"] = "kept"
     trial_episodes: int = 0
+    trial_end: Literal["bootstrapped", "timed", "terminated"] = "bootstrapped"
+    std: Literal["free", "head"] = "free"
     meta_batch: int = 1000
     trials: int = 1
     epochs: int = 4
@@ -108,34 +120,6 @@ class Settings:
         return GRU(width_in, self.hidden) if self.memory == "gru" else LSTM(width_in, self.hidden)
 
 
-class ActorCritic(nn.Module):
-    """Encoder -> memory -> policy and value heads, over sequences of step inputs."""
-
-    def __init__(self, input_dim: int, action_dim: int, continuous: bool, settings: Settings, seed: int) -> None:
-        super().__init__()
-        widths = [input_dim, *settings.encoder]
-        with torch.device("meta"):  # no values yet: torch would draw them from its global generator
-            layers = [nn.Sequential(nn.Linear(a, b), nn.Tanh()) for a, b in itertools.pairwise(widths)]
-            self.encoder = nn.Sequential(*layers)
-            self.memory = settings.make_memory(widths[-1])
-            self.policy_head = nn.Linear(self.memory.width, action_dim)
-            self.value_head = nn.Linear(self.memory.width, 1)
-        networks.initialise(self, networks.torch_generator(seed))
-        with torch.no_grad():
-            self.policy_head.weight.mul_(0.1)  # a nearly uniform first policy explores every action
-        self.log_std = nn.Parameter(torch.full((action_dim,), math.log(settings.init_std))) if continuous else None
-
-    def forward(self, inputs: Tensor, state: Tensor) -> tuple[Distribution, Tensor, Tensor]:
-        """Inputs [B, L, I], state [B, state_size] -> distribution over [B, L], value [B, L], the state after them."""
-        output, state = self.memory(self.encoder(inputs), state)
-        head = self.policy_head(output)
-        value = self.value_head(output).squeeze(-1)
-        if self.log_std is None:
-            return (head,), value, state
-        log_std = self.log_std.clamp(min=distributions.MIN_LOG_STD).expand_as(head)
-        return (head, log_std), value, state
-
-
 @dataclass(frozen=True)
 class RecurrentPolicy:
     """The network with the memory it starts from: zeros, or, once adapted, one memory per task.
@@ -166,10 +150,8 @@ class RecurrentPolicy:
 
     def inputs(self, obs: Array, action: Array, reward: Array, done: Array) -> Tensor:
         """[..., D + action_dim + 2] network inputs of steps whose *previous* step gave action, reward and done."""
-        scaled = (obs - self.spec.observation_center) / self.spec.observation_scale
-        clip = self.settings.observation_clip
         parts = [
-            np.clip(scaled, -clip, clip),
+            self.spec.normalise(obs),
             action,
             reward[..., None] * self.settings.reward_input_scale,
             done[..., None],
@@ -214,12 +196,15 @@ class RecurrentPolicy:
 
 @dataclass(frozen=True)
 class Trials:
-    """B trials as sequences of L steps, real steps first: inputs [B, L, I]; all others [B, L]; action as played.
+    """B trials as sequences of L steps, real steps first: all [B, L] but inputs [B, L + 1, I]; action as played.
 
-    ``reward`` is the learning signal; ``last`` [B] the action, reward and done that the step after the trial sees.
+    ``reward`` is the learning signal; ``left`` the share of the trial that is left before a step, all episodes counting
+    alike; ``last`` [B] the action, reward and done that the step after the trial sees. That step's input follows the
+    trial's last one: another episode on the task, which begins as the last one began.
     """
 
     inputs: Tensor
+    left: Tensor
     action: Tensor
     reward: Array
     mask: Array
@@ -256,30 +241,58 @@ def to_trials(policy: RecurrentPolicy, episodes: Episodes, trial_episodes: int, 
     rows, lengths = np.arange(n), mask.sum(axis=1)
     first = {name: start[name].reshape(n, 1, *start[name].shape[2:]) for name in following}
     seen = {name: np.concatenate([first[name], value[:, :-1]], axis=1) for name, value in following.items()}
-    inputs = policy.inputs(compact(episodes.obs), **seen)
+    last = {name: value[rows, lengths - 1] for name, value in following.items()}
+    inputs = pad(policy.inputs(compact(episodes.obs), **seen), (0, 0, 0, 1))
+    restart = episodes.obs[:, trial_episodes - 1 :: trial_episodes, 0].reshape(n, -1)
+    inputs[rows, lengths] = policy.inputs(restart, **last)
     return Trials(
         inputs=inputs,
+        left=torch.as_tensor(compact(_left(episodes, trial_episodes))).to(inputs),
         action=torch.tensor(action, device=inputs.device),
         reward=compact(episodes.training_reward),
         mask=mask,
         lengths=lengths,
-        last={name: value[rows, lengths - 1] for name, value in following.items()},
+        last=last,
     )
 
 
+def _left(episodes: Episodes, trial_episodes: int) -> Array:
+    """[T, E, H] share of the trial that is left before each step."""
+    episode = np.arange(episodes.n_episodes)[:, None] % trial_episodes
+    begun = episode + np.arange(episodes.mask.shape[2]) / episodes.mask.shape[2]
+    return np.broadcast_to(1 - begun / trial_episodes, episodes.mask.shape)
+
+
+class Reading(NamedTuple):
+    """What a network says of trials: log_prob and value of every step [B, L], the value [B] of what comes after them.
+
+    ``states`` [B, n_chunks, S] are those where the chunks' burn-ins begin.
+    """
+
+    log_prob: Tensor
+    value: Tensor
+    value_after: Tensor
+    states: Tensor
+
+
 @torch.no_grad()
-def read(network: ActorCritic, trials: Trials, chunk: int, burn_in: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Log-probability and value of every step [B, L], and the states [B, n_chunks, S] where the burn-ins begin."""
-    length = trials.inputs.shape[1]
+def read(network: ActorCritic, trials: Trials, chunk: int, burn_in: int) -> Reading:
+    """Run trials through a network, chunk by chunk."""
+    length = trials.mask.shape[1]
     begins = [max(0, at - burn_in) for at in range(0, length, chunk)]
     state = trials.inputs.new_zeros(trials.inputs.shape[0], network.memory.state_size)
+    left = pad(trials.left, (0, 1))
     log_probs, values, states = [], [], []
-    for begin, end in itertools.pairwise([*begins, length]):
+    for begin, end in itertools.pairwise([*begins, length + 1]):
         states.append(state)
-        distribution, value, state = network(trials.inputs[:, begin:end], state)
-        log_probs.append(distributions.log_prob(distribution, trials.action[:, begin:end]))
-        values.append(value)
-    return torch.cat(log_probs, dim=1), torch.cat(values, dim=1), torch.stack(states, dim=1)
+        distribution, features, state = network(trials.inputs[:, begin:end], state)
+        values.append(network.value(features, left[:, begin:end]))
+        played = trials.action[:, begin:end]
+        taken = tuple(parameter[:, : played.shape[1]] for parameter in distribution)
+        log_probs.append(distributions.log_prob(taken, played))
+    value = torch.cat(values, dim=1)
+    after = value[np.arange(len(value)), trials.lengths]
+    return Reading(torch.cat(log_probs, dim=1), value[:, :-1], after, torch.stack(states, dim=1))
 
 
 class RL2:
@@ -290,11 +303,18 @@ class RL2:
     adaptation_episodes = 1
 
     def __init__(self, spec: FamilySpec, settings: Settings, seed: int, device: str) -> None:
+        if settings.std == "head" and spec.action_kind == "discrete":
+            raise ValueError(f"std 'head' is of continuous actions, {spec.name!r} has discrete ones; use 'free'")
         self.settings, self._spec, self._seed = settings, spec, seed
-        input_dim = spec.observation_dim + spec.action_dim + 2
-        continuous = spec.action_kind == "continuous"
-        initial = key(seed, "initial parameters")
-        self._network = ActorCritic(input_dim, spec.action_dim, continuous, settings, initial).to(device)
+        self._network = ActorCritic(
+            (spec.observation_dim + spec.action_dim + 2, *settings.encoder),
+            settings.make_memory,
+            spec.action_dim,
+            std=None if spec.action_kind == "discrete" else settings.std,
+            init_std=settings.init_std,
+            timed=settings.trial_end == "timed",
+            seed=key(seed, "initial parameters"),
+        ).to(device)
         self._optimizer = torch.optim.Adam(self._network.parameters(), lr=settings.lr, eps=1e-5, fused=True)
         self._iteration = 0
 
@@ -319,28 +339,34 @@ class RL2:
         policy = self.policy()
         episodes = collect(policy, tasks, s.trials, self.trial_episodes)
         trials = to_trials(policy, episodes, self.trial_episodes, policy.start(len(tasks), s.trials))
-        chunk = s.chunk or trials.inputs.shape[1]
+        chunk = s.chunk or trials.mask.shape[1]
 
-        log_prob, value, states = read(self._network, trials, chunk, s.burn_in)
-        value_array = value.double().cpu().numpy()
-        # A trial is over when its last episode is: nothing is bootstrapped at its end, nor cut at episode borders.
-        advantage = returns.gae(trials.reward * s.reward_scale, value_array, trials.mask, s.discount, s.gae_lambda)
+        reading = read(self._network, trials, chunk, s.burn_in)
+        advantage = self.advantage(trials, reading)
         normalised = returns.normalise(advantage, trials.mask, axes=(0, 1))
-        target, weight, mask = (torch.tensor(x).to(value) for x in (advantage + value_array, normalised, trials.mask))
-        sequences = cut(trials.inputs, states, (trials.action, log_prob, weight, target, mask), chunk, s.burn_in)
+        arrays = (normalised, advantage + reading.value.numpy(force=True), trials.mask)
+        weight, target, mask = (torch.tensor(array).to(reading.value) for array in arrays)
+        steps = (trials.action, reading.log_prob, weight, target, trials.left, mask)
+        sequences = cut(trials.inputs[:, :-1], reading.states, steps, chunk, s.burn_in)
 
         metrics = self._optimise(sequences, 1 - (1 - s.lr_end) * progress)
         self._iteration += 1
         by_episode = episodes.returns.reshape(len(tasks), s.trials, self.trial_episodes).mean(axis=(0, 1))
         metrics |= {
+            "updates": s.epochs * s.minibatches,
             "return": float(by_episode[0]),
             "return_adapted": float(by_episode[-1]),
             "trial_return": float(by_episode.sum()),
             "success_adapted": float(episodes.success_last[:, self.trial_episodes - 1 :: self.trial_episodes].mean()),
         }
-        if self._network.log_std is not None:
-            metrics["policy_std"] = float(self._network.log_std.detach().exp().mean())
         return metrics
+
+    def advantage(self, trials: Trials, reading: Reading) -> Array:
+        """[B, L] generalised advantage estimates over whole trials, across episode borders."""
+        s = self.settings
+        value, after = (x.double().cpu().numpy() for x in (reading.value, reading.value_after))
+        bootstrap = after if s.trial_end == "bootstrapped" else None
+        return returns.gae(trials.reward * s.reward_scale, value, trials.mask, s.discount, s.gae_lambda, bootstrap)
 
     def _optimise(self, sequences: Sequences, remaining: float) -> Metrics:
         """Epochs of PPO updates; ``remaining`` is the share of learning rate and entropy bonus that is left."""
@@ -362,8 +388,8 @@ class RL2:
             with torch.no_grad():
                 _, _, warm = self._network(batch.inputs[:, :burn_in], state)
             state = torch.where(batch.first.unsqueeze(1), state, warm)
-        distribution, value, _ = self._network(batch.inputs[:, burn_in:], state)
-        return distribution, value
+        distribution, features, _ = self._network(batch.inputs[:, burn_in:], state)
+        return distribution, self._network.value(features, batch.left)
 
     def _update(self, batch: Sequences, entropy_weight: float) -> Metrics:
         """One PPO update on a minibatch of chunks (Schulman et al. 2017, eq. 9)."""
@@ -386,12 +412,15 @@ class RL2:
         norm = nn.utils.clip_grad_norm_(self._network.parameters(), s.max_gradient_norm)
         check_finite("the PPO gradient", norm)
         self._optimizer.step()
-        return {
+        metrics = {
             "policy_loss": float(policy_loss.detach()),
             "value_loss": float(value_loss.detach()),
             "entropy": float(entropy.detach()),
             "clip_fraction": float(mean(((ratio - 1).abs() > s.clip).to(ratio)).detach()),
         }
+        if distributions.kind(distribution) == "continuous":
+            metrics["policy_std"] = float(mean(distribution[1].exp().mean(dim=-1)).detach())
+        return metrics
 
     @torch.no_grad()
     def adapt(self, policy: Policy, evidence: Episodes) -> RecurrentPolicy:

@@ -16,6 +16,7 @@ from kshot.types import FamilySpec
 
 EVIDENCE = rl2.EVIDENCE
 ACTIONS = rl2.ACTIONS
+TEST_ACTIONS = rl2.TEST_ACTIONS
 
 
 @dataclass(frozen=True)

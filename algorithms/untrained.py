@@ -13,6 +13,7 @@ from kshot.types import Collect, FamilySpec, Metrics, Task
 
 EVIDENCE = maml.EVIDENCE
 ACTIONS = maml.ACTIONS
+TEST_ACTIONS = maml.TEST_ACTIONS
 
 
 @dataclass(frozen=True)

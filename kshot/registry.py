@@ -27,9 +27,11 @@ from typing import Any, Literal
 
 Kind = Literal["algorithms", "envs"]
 _REQUIRED = {
-    "algorithms": ("EVIDENCE", "ACTIONS", "Settings", "build"),
+    "algorithms": ("EVIDENCE", "ACTIONS", "TEST_ACTIONS", "Settings", "build"),
     "envs": ("EVIDENCE", "ACTIONS", "Settings", "build"),
 }
+MODES = ("sampled", "mean")
+"""What ``TEST_ACTIONS`` can be: ``kshot.types.Mode``."""
 _NOUN = {"algorithms": "algorithm", "envs": "task family"}
 
 
@@ -78,6 +80,11 @@ def load(kind: Kind, name: str) -> ModuleType:
     if missing:
         raise RegistryError(
             f"{_NOUN[kind]} {name!r} ({module.__file__}) lacks {', '.join(missing)}; see CONTRIBUTING.md"
+        )
+    if kind == "algorithms" and module.TEST_ACTIONS not in MODES:
+        raise RegistryError(
+            f"{_NOUN[kind]} {name!r} ({module.__file__}): TEST_ACTIONS, how it acts when it is tested, must be "
+            f"'sampled' or 'mean', not {module.TEST_ACTIONS!r}"
         )
     if not is_dataclass(module.Settings):
         raise RegistryError(f"{_NOUN[kind]} {name!r} ({module.__file__}): Settings must be a frozen dataclass")

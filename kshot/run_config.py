@@ -18,9 +18,10 @@ class Evaluation:
 
     Attributes:
         tasks: number of test tasks.
-        k: evidence points at which the adapted policy is scored with its mean action, increasing, from 0.
-            Learners that adapt on blocks of episodes are scored at the multiples of their block that are listed.
-        mean_episodes: mean-action episodes per task at each point.
+        k: evidence points at which the adapted policy is scored, increasing, from 0. Learners that adapt on blocks of
+            episodes act, within a block, by what they learnt from the complete ones.
+        mean_episodes: mean-action episodes per task at each point; of learners that are meant to be tested with sampled
+            actions, at least as many of these.
         sampled_episodes: sampled-action episodes per task for policies that do not adapt (references, k=0 learners).
         split: "test", or "validation" when settings are being chosen.
         official: whether learners are also put through Metaworld's own evaluation.

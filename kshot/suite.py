@@ -30,9 +30,9 @@ class EvaluationSpec(_Model):
     tasks: Count
     """Number of unseen tasks, the same for every algorithm and seed."""
     k: Annotated[tuple[Index, ...], Field(min_length=1)]
-    """Evidence points at which mean actions are scored: episodes of the task consumed so far, increasing, from 0."""
+    """Evidence points at which policies are scored: episodes of the task consumed so far, increasing, from 0."""
     mean_episodes: Count = 1
-    """Mean-action episodes per task at each point."""
+    """Episodes per task at each point by which learners are compared."""
     sampled_episodes: Count = 1
     """Sampled-action episodes per task for policies that do not adapt."""
     split: Literal["test", "validation"] = "test"

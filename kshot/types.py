@@ -68,7 +68,8 @@ class FamilySpec:
     """What a learner may know about a family before it sees a task.
 
     ``observation_center`` and ``observation_scale`` are fixed constants of the family (estimated on training tasks
-    or known by construction), shape [observation_dim]; learners feed (obs - center) / scale to their networks.
+    or known by construction), shape [observation_dim]; learners feed (obs - center) / scale, bounded by
+    ``observation_clip``, to their networks (``normalise``).
     ``episodes_per_trial`` is the length of a trial, in episodes, for learners that carry memory over episodes.
     ``max_sub_envs`` bounds how many sub-environments one vector environment should hold (memory).
     ``shared_tasks`` is True where there are so few tasks that all splits hold all of them: what is unknown to a learner
@@ -86,6 +87,7 @@ class FamilySpec:
     max_sub_envs: int = 100_000
     observation_center: Array = field(default_factory=lambda: np.zeros(0))
     observation_scale: Array = field(default_factory=lambda: np.ones(0))
+    observation_clip: float = 5.0
     shared_tasks: bool = False
     world: World | None = None
     stages: tuple[str, ...] = ()
@@ -99,6 +101,17 @@ class FamilySpec:
                 raise ValueError(f"{self.name}: {name} has shape {value.shape}, expected ({self.observation_dim},)")
             value.setflags(write=False)
             object.__setattr__(self, name, value)
+
+    def normalise(self, obs: Array) -> Array:
+        """(obs - center) / scale of observations [..., D], bounded: what every learner's networks see."""
+        scaled = (obs - self.observation_center) / self.observation_scale
+        return np.clip(scaled, -self.observation_clip, self.observation_clip)
+
+    @property
+    def normaliser(self) -> dict[str, list[float] | float]:
+        """The constants behind ``normalise`` as plain numbers: models are of use only with those they learnt with."""
+        center, scale = self.observation_center.tolist(), self.observation_scale.tolist()
+        return {"center": center, "scale": scale, "clip": self.observation_clip}
 
     @property
     def action_kind(self) -> ActionKind:
@@ -128,6 +141,8 @@ class Episodes:
         final_obs: [T, E, D] observation after the last step taken.
         training_reward: [T, E, H] float, what a learner may optimise in meta-training where a family offers a denser
             signal than the reward; the reward itself everywhere else, and by default. Evidence is always ``reward``.
+            What a learner is given of training, validation and test tasks: ``for_training``, ``for_validation``,
+            ``as_evidence``.
         optimal_return: [T, E] float, the largest expected return of the episode, by a policy that knows the task; NaN
             where nobody knows it, and by default. For judging alone, as ``stage`` is: learners receive neither.
         stage: [T, E] int, the furthest of ``FamilySpec.stages`` that the episode got to; -1 where a family has none,
@@ -228,9 +243,30 @@ class Episodes:
         """Episodes of the same tasks in one batch, in the order of the parts."""
         return cls(**{f.name: np.concatenate([getattr(part, f.name) for part in parts], axis=1) for f in fields(cls)})
 
-    def as_evidence(self) -> Episodes:
-        """The same batch without what is for judging alone: all that a learner may see of it."""
+    def for_training(self) -> Episodes:
+        """What a learner may see of episodes of training tasks: all but what is for judging alone."""
         return replace(self, optimal_return=np.zeros(0), stage=np.zeros(0, dtype=np.int64))
+
+    def for_validation(self) -> Episodes:
+        """What it may see of validation tasks when it chooses: of the signals the task's own, with success to judge by.
+
+        ``training_reward`` is then the reward: what is chosen for test tasks must not rest on what these do not offer.
+        """
+        return replace(self.for_training(), training_reward=np.zeros(0))
+
+    def as_evidence(self) -> Episodes:
+        """What it may see of a test task: what one who plays it sees, and nothing else.
+
+        That is observations, actions, rewards, and how each episode ended. ``training_reward`` is the reward, no
+        success flag is up, and what stands behind the last step of an episode is 0.
+        """
+        steps = {"success": np.zeros_like(self.success), "training_reward": np.zeros(0)}
+        if not self.mask.all():
+            for name in ("obs", "action", "reward", "terminated", "truncated", "log_prob"):
+                value = getattr(self, name)
+                mask = self.mask.reshape(*self.mask.shape, *(1,) * (value.ndim - 3))
+                steps[name] = np.where(mask, value, np.zeros((), dtype=value.dtype))
+        return replace(self.for_training(), **steps)
 
 
 @runtime_checkable
@@ -294,6 +330,8 @@ class MetaLearner(Protocol):
     A module ``algorithms/<name>.py`` provides
 
     - ``EVIDENCE: Evidence`` and ``ACTIONS: frozenset[ActionKind]``, what it needs and can handle;
+    - ``TEST_ACTIONS: Mode``, how it is meant to choose actions when it is tested, as in its paper or its authors' code:
+      reports compare learners by these actions, whatever else was recorded;
     - ``Settings``, a frozen dataclass with every hyper-parameter and its default;
     - ``build(spec: FamilySpec, settings: Settings, seed: int, device: str) -> MetaLearner``.
     """
@@ -331,7 +369,9 @@ class MetaLearner(Protocol):
         ...
 
     def meta_step(self, tasks: Sequence[Task], collect: Collect, progress: float) -> Metrics:
-        """One update of the meta-parameters; ``progress`` in [0, 1) is the share of the budget already used.
+        """Improve the meta-parameters; ``progress`` in [0, 1) is the share of the budget already used.
+
+        The metric "updates" is the number of gradient updates that took, 1 where it is left out.
 
         Raises:
             FloatingPointError: a loss, gradient or parameter is not finite; the run counts as diverged.
@@ -341,6 +381,7 @@ class MetaLearner(Protocol):
     def adapt(self, policy: Policy, evidence: Episodes) -> Policy:
         """A new policy that has taken in more evidence; neither argument changes.
 
+        At test the evidence holds what ``Episodes.as_evidence`` leaves of it.
         Of its own episodes a learner is given one block per task at a time. Demonstrations come one or several blocks
         at a time, and in which parts they came makes no difference.
         ``policy`` is this learner's own ``policy()`` or an earlier result of ``adapt`` for the same tasks.
@@ -368,6 +409,9 @@ class Calibrated(Protocol):
 
     def calibrate(self, tasks: Sequence[Task], collect: Collect) -> Metrics:
         """Choose; what was chosen is part of ``state_dict`` and returned.
+
+        ``collect`` shows demonstrations as at test (``Episodes.as_evidence``), and gives of played episodes what is
+        needed to judge them as well (``Episodes.for_validation``).
 
         Raises:
             FloatingPointError: every choice gives numbers that are not finite; the run counts as diverged.

@@ -19,6 +19,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 from envs._guessing import Guess, Guessing, average, fitted
 from envs._scripted import uniform_random
+from envs.metaworld import _observations as observations
 from envs.metaworld import _protocol
 from envs.metaworld import _references as scripts
 from envs.metaworld._goals import Source, goals
@@ -30,7 +31,6 @@ from kshot.types import ActionKind, Array, Evidence, FamilySpec, Policy, Referen
 
 ACTIONS: ActionKind = "continuous"
 EVIDENCE: frozenset[Evidence] = frozenset({"rollouts"})
-_CENTER_GOALS = 10  # training goals per class behind the observation centre: placements vary by centimetres
 _SPLIT_NOUN = {"train": "training", "validation": "validation", "test": "test"}
 
 
@@ -49,6 +49,8 @@ class Settings:
         goal_seed: seed of the benchmark object, which decides all goals.
         goal_observable: show the target, which makes it a multi-task problem without anything to find out.
         mask_irrelevant_objects: hide the objects where all they do is name the task (reach-v3, reach-wall-v3).
+        observations: what learners' networks see: "recorded", every entry centred and divided by what was recorded of
+            the training classes, or "raw", as in Meta-World+ (``normalize_observations`` is off there).
         backend: engine, or official to step metaworld's own objects one by one; the numbers are the same.
 
     Raises:
@@ -64,6 +66,7 @@ class Settings:
     goal_seed: int = 0
     goal_observable: bool = False
     mask_irrelevant_objects: bool = False
+    observations: Literal["recorded", "raw"] = "recorded"
     backend: Literal["engine", "official"] = "engine"
 
     def __post_init__(self) -> None:
@@ -108,14 +111,15 @@ class MetaWorldFamily:
 
     @cached_property
     def spec(self) -> FamilySpec:
-        """Observations are centred on their mean at reset over training tasks and divided by 0.1.
-
-        The scale is kshot's choice, not Meta-World's: positions vary by about a decimetre within an episode.
-        """
-        by_class: defaultdict[str, list[Array]] = defaultdict(list)
-        for goal in self._goals("train"):
-            if len(by_class[goal[0]]) < _CENTER_GOALS:
-                by_class[goal[0]].append(_at_reset(goal).obs)
+        """Observations are normalised entry by entry; see ``envs/metaworld/_observations.py``."""
+        settings, goals = self.settings, self._goals("train")
+        center, scale = np.zeros(OBSERVATION_DIM), np.ones(OBSERVATION_DIM)
+        if settings.observations == "recorded":
+            center, scale = observations.normaliser(
+                list(dict.fromkeys(name for name, _ in goals)),
+                settings.mask_irrelevant_objects,
+                np.array([_at_reset(goal).target for goal in goals]) if settings.goal_observable else None,
+            )
         return FamilySpec(
             name="metaworld",
             observation_dim=OBSERVATION_DIM,
@@ -124,8 +128,9 @@ class MetaWorldFamily:
             episodes_per_trial=self.settings.episodes_per_trial,
             # The engine needs about 20 kB for one and has enough of them to fill its threads long before that.
             max_sub_envs=1000 if self.settings.backend == "engine" else 100,
-            observation_center=np.mean([np.mean(rows, axis=0) for rows in by_class.values()], axis=0),
-            observation_scale=np.full(OBSERVATION_DIM, 0.1),
+            observation_center=center,
+            observation_scale=scale,
+            observation_clip=observations.CLIP,
         )
 
     @property

@@ -27,7 +27,7 @@ MAX_HORIZON: int = SawyerXYZEnv.max_path_length
 """Official environments refuse a step after this many (500) without a reset."""
 BACKENDS = ("engine", "official")
 _RECURRENT_DIM = 6  # previous action, reward and end of episode
-_OBJECT_ENTRIES = [*range(4, 18), *range(22, 36)]
+OBJECT_ENTRIES = [*range(4, 18), *range(22, 36)]
 OBJECT_IRRELEVANT = frozenset({"reach-v3", "reach-wall-v3"})
 """Classes whose reward and success depend on the hand and the target alone (their ``compute_reward``)."""
 
@@ -257,7 +257,7 @@ class MetaWorldVectorEnv(VectorEnv[Array, Array, Array]):
         obs = self._raw
         if self._masked.any():
             obs = obs.copy()
-            obs[np.ix_(self._masked, _OBJECT_ENTRIES)] = 0.0
+            obs[np.ix_(self._masked, OBJECT_ENTRIES)] = 0.0
         if not self._recurrent_info:
             return obs
         extended: Array = np.concatenate([obs, self._last], axis=1)

@@ -14,6 +14,7 @@ from kshot.learning import distributions, networks, returns
 from kshot.learning.baseline import fit_predict
 from kshot.learning.distributions import Distribution
 from kshot.learning.networks import Params
+from kshot.learning.returns import AdvantageScale
 from kshot.seeding import key
 from kshot.types import Array, Episodes, FamilySpec, Memory, Policy
 
@@ -30,8 +31,6 @@ class GradientSettings(Protocol):
     @property
     def final_scale(self) -> float: ...
     @property
-    def observation_clip(self) -> float: ...
-    @property
     def inner_lr(self) -> float: ...
     @property
     def test_lrs(self) -> tuple[float, ...]: ...
@@ -39,6 +38,8 @@ class GradientSettings(Protocol):
     def discount(self) -> float: ...
     @property
     def gae_lambda(self) -> float: ...
+    @property
+    def advantage_scale(self) -> AdvantageScale: ...
     @property
     def samples_at_once(self) -> int: ...
 
@@ -52,7 +53,6 @@ class MLPPolicy:
 
     params: Mapping[str, Tensor]
     spec: FamilySpec
-    clip: float
     updates: int = 0
 
     def distribution(self, obs: Tensor, params: Mapping[str, Tensor] | None = None) -> Distribution:
@@ -65,10 +65,9 @@ class MLPPolicy:
         return output, log_std.expand_as(output)
 
     def normalise(self, obs: Array) -> Tensor:
-        """(obs - center) / scale, clipped, as a tensor of the parameters' type and device."""
-        scaled = (obs - self.spec.observation_center) / self.spec.observation_scale
+        """The family's normalised observations as a tensor of the parameters' type and device."""
         anchor = self.params["weight_0"]
-        return torch.as_tensor(np.clip(scaled, -self.clip, self.clip), dtype=anchor.dtype, device=anchor.device)
+        return torch.as_tensor(self.spec.normalise(obs), dtype=anchor.dtype, device=anchor.device)
 
     def start(self, n_tasks: int, n_copies: int, keys: Array | None = None) -> Memory:
         stacked = self.params["weight_0"].ndim == 3
@@ -95,7 +94,7 @@ def init_policy(spec: FamilySpec, settings: GradientSettings, seed: int, device:
     params = networks.init_mlp(sizes, generator, settings.final_scale)
     if spec.action_kind == "continuous":
         params["log_std"] = torch.full((spec.action_dim,), float(np.log(settings.init_std)))
-    return MLPPolicy({name: value.to(device) for name, value in params.items()}, spec, settings.observation_clip)
+    return MLPPolicy({name: value.to(device) for name, value in params.items()}, spec)
 
 
 def load_policy(policy: MLPPolicy, params: Mapping[str, Tensor]) -> MLPPolicy:
@@ -138,7 +137,7 @@ class Batch:
 
 
 def make_batch(policy: MLPPolicy, episodes: Episodes, reward: Array, settings: GradientSettings) -> Batch:
-    """Advantages from the per-task linear baseline and GAE, normalised per task, and everything as tensors.
+    """Advantages from the per-task linear baseline and GAE, centred and scaled per task, and everything as tensors.
 
     ``reward`` is the episodes' ``reward`` or ``training_reward``.
 
@@ -149,7 +148,7 @@ def make_batch(policy: MLPPolicy, episodes: Episodes, reward: Array, settings: G
     value_targets = returns.discounted_returns(reward, episodes.mask, settings.discount)
     value = fit_predict(obs.cpu().numpy(), value_targets, episodes.mask)
     advantage = returns.gae(reward, value, episodes.mask, settings.discount, settings.gae_lambda)
-    advantage = returns.normalise(advantage, episodes.mask, axes=(1, 2))
+    advantage = returns.normalise(advantage, episodes.mask, (1, 2), settings.advantage_scale)
     weight = episodes.mask / np.maximum(episodes.mask.sum(axis=(1, 2), keepdims=True), 1)
 
     def flat(array: Array) -> Tensor:

@@ -7,9 +7,14 @@ it is worth what the critic says of the observation that followed.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from kshot.types import Array
+
+AdvantageScale = Literal["deviation", "variance"]
+"""What centred advantages are divided by."""
 
 
 def discounted_returns(reward: Array, mask: Array, discount: float) -> Array:
@@ -53,10 +58,10 @@ def gae(
     return result
 
 
-def normalise(advantage: Array, mask: Array, axes: tuple[int, ...]) -> Array:
-    """Zero mean and unit standard deviation over the taken steps along ``axes``; 0 on padding."""
+def normalise(advantage: Array, mask: Array, axes: tuple[int, ...], scale: AdvantageScale = "deviation") -> Array:
+    """Zero mean over the taken steps along ``axes``, divided by their standard deviation or variance; 0 on padding."""
     count = np.maximum(mask.sum(axis=axes, keepdims=True), 1)
     mean = (advantage * mask).sum(axis=axes, keepdims=True) / count
     centred = (advantage - mean) * mask
-    deviation = np.sqrt((centred**2).sum(axis=axes, keepdims=True) / count)
-    return np.asarray(centred / (deviation + 1e-8))
+    variance = (centred**2).sum(axis=axes, keepdims=True) / count
+    return np.asarray(centred / ((np.sqrt(variance) if scale == "deviation" else variance) + 1e-8))

@@ -24,6 +24,7 @@ class Sequences(NamedTuple):
     old_log_prob: Tensor
     advantage: Tensor
     target: Tensor
+    left: Tensor
     mask: Tensor
 
 
@@ -33,7 +34,7 @@ def cut(inputs: Tensor, states: Tensor, steps: Sequence[Tensor], chunk: int, bur
     Args:
         inputs: [B, L, I].
         states: [B, n_chunks, S] memory where each chunk's burn-in begins.
-        steps: action, old log_prob, advantage, target and mask, [B, L, ...] each.
+        steps: action, old log_prob, advantage, target, share of the trial left and mask, [B, L, ...] each.
         chunk: C; the last chunk is padded.
         burn_in: steps of input put before each chunk; zeros before the first, which has none.
     """

@@ -6,7 +6,7 @@ from typing import Literal, cast
 
 from kshot import registry, seeding
 from kshot.run_config import RunConfig
-from kshot.types import Evidence, FamilySpec, MetaLearner, TaskFamily
+from kshot.types import Evidence, FamilySpec, MetaLearner, Mode, TaskFamily
 
 Headline = Literal["return", "success_last", "trial_return"]
 
@@ -27,6 +27,13 @@ def headline(run: RunConfig) -> Headline:
 def evidence(run: RunConfig) -> Evidence:
     """What the run's algorithm adapts on."""
     return cast(Evidence, registry.load("algorithms", str(run.algorithm_module)).EVIDENCE)
+
+
+def test_actions(run: RunConfig) -> Mode:
+    """How the run's algorithm is meant to act when it is tested; a reference policy acts as it is, which is sampled."""
+    if run.algorithm_module is None:
+        return "sampled"
+    return cast(Mode, registry.load("algorithms", run.algorithm_module).TEST_ACTIONS)
 
 
 def learner(run: RunConfig, spec: FamilySpec) -> MetaLearner:

@@ -7,7 +7,9 @@ run.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import io
+import os
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,8 +17,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
+
 from kshot.records import RecordError, write_bytes
 from kshot.run_config import RunConfig
+from kshot.types import FamilySpec
 
 CHECKPOINT = "checkpoint.pt"
 MODEL = "model.pt"
@@ -40,7 +45,10 @@ def exclusive(directory: Path) -> Iterator[None]:
 
 
 class StopRequest:
-    """Turns SIGTERM and SIGINT into a flag, so that a run ends between two iterations with everything saved."""
+    """Turns SIGTERM and SIGINT into a flag, so that a run ends between two iterations with everything saved.
+
+    A second SIGINT raises KeyboardInterrupt at once, for those who cannot wait for the end of the iteration.
+    """
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -54,7 +62,11 @@ class StopRequest:
             signal.signal(number, handler)
 
     def _note(self, number: int, _: FrameType | None) -> None:
+        if self.signal == number == signal.SIGINT:
+            raise KeyboardInterrupt
         self.signal = number
+        if number == signal.SIGINT:  # by the system's own call: print may be what the signal interrupts
+            os.write(2, b"kshot: stopping after this iteration, once it is saved; Ctrl-C again stops at once\n")
 
 
 def save(path: Path, value: Mapping[str, Any]) -> None:
@@ -82,8 +94,19 @@ def load(path: Path) -> dict[str, Any]:
     return value
 
 
-def load_model(path: Path, run: RunConfig) -> dict[str, Any]:
-    """The trained model of a run. Raises RecordError when it belongs to another algorithm or other settings."""
+def digest(path: Path) -> str:
+    """SHA-256 (16 hex digits) of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def load_model(path: Path, run: RunConfig, spec: FamilySpec) -> dict[str, Any]:
+    """The trained model of a run.
+
+    Raises:
+        RecordError: it belongs to another algorithm or other settings, or has learnt from observations that were
+            normalised by other numbers than the family's.
+    """
     model = load(path)
     if model["algorithm"] != run.algorithm_module:
         raise RecordError(f"{path}: a model of {model['algorithm']!r}, but {run.algorithm_module!r} is to be evaluated")
@@ -91,4 +114,8 @@ def load_model(path: Path, run: RunConfig) -> dict[str, Any]:
         raise RecordError(
             f"{path}: trained with settings {model['train_hash']}, but the suite now says {run.train_hash}; train again"
         )
+    for name, value in spec.normaliser.items():
+        if not np.allclose(model["normaliser"][name], value, rtol=1e-6, atol=1e-9):
+            text = f"{path}: trained on observations of another {name} than family {run.family!r} has now; train again"
+            raise RecordError(text)
     return model

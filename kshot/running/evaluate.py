@@ -44,17 +44,21 @@ HELD_OUT_ARRANGEMENT = 1
 
 
 def evidence_points(learner: MetaLearner, points: Sequence[int]) -> list[int]:
-    """The evidence points of a suite that a learner can be scored at: multiples of its block, up to its limit.
+    """How much evidence the policies have that answer for a suite's evidence points, up to the learner's limit.
+
+    A learner that adapts on blocks of episodes acts, within a block, by what it learnt from the complete ones: at each
+    point that is its policy at the largest multiple of its block.
 
     Raises:
         RecordError: none but 0 is left, so the run could not show any adaptation.
     """
     block = learner.adaptation_episodes
     limit = float("inf") if learner.max_evidence is None else learner.max_evidence
-    chosen = [k for k in points if k % block == 0 and k <= limit]
+    chosen = sorted({k // block * block for k in points if k <= limit})
     if chosen == [0] and limit >= block:
         raise records.RecordError(
-            f"the learner adapts on {block} episodes at a time, but evaluation.k is {list(points)}; list a multiple"
+            f"the learner adapts on {block} episodes at a time, but evaluation.k is {list(points)}; "
+            f"list {block} or more"
         )
     return chosen
 
@@ -73,6 +77,7 @@ def evaluate(run: RunConfig, root: Path) -> None:
         tasks = _frozen_tasks(run, family)
         recorder = _Recorder(run, tasks)
         spec = family.spec
+        about: dict[str, Any] = {"test_actions": build.test_actions(run)}
         information: dict[str, Any] = {
             "horizon": spec.horizon,
             "episodes_per_trial": spec.episodes_per_trial,
@@ -82,14 +87,16 @@ def evaluate(run: RunConfig, root: Path) -> None:
             "stages": list(spec.stages),
         }
         if run.kind == "reference":
-            status, reason = "ok", ""
+            status, reason, model_digest = "ok", "", ""
             information["trial_memory"] = _evaluate_reference(run, family, tasks, recorder, directory)
         else:
-            model = checkpoint.load_model(directory / checkpoint.MODEL, run)
+            model = checkpoint.load_model(directory / checkpoint.MODEL, run, family.spec)
+            model_digest = checkpoint.digest(directory / checkpoint.MODEL)
             status, reason = model["status"], model["reason"]
             if status == "ok":
                 learner = build.learner(run, family.spec)
                 learner.load_state_dict(model["learner"])
+                about |= {"adaptation_episodes": learner.adaptation_episodes, "max_evidence": learner.max_evidence}
                 _evaluate_learner(run, family, learner, tasks, recorder, directory)
             else:
                 recorder.diverged()
@@ -101,6 +108,8 @@ def evaluate(run: RunConfig, root: Path) -> None:
             env_steps=recorder.env_steps,
             wall_seconds=time.monotonic() - begun,
             family=information,
+            model_digest=model_digest,
+            **about,
         )
         records.write_json(directory / "evaluate.json", provenance_record)
         episodes = recorder.episodes
@@ -129,10 +138,14 @@ def _evaluate_learner(
     shows = _shows(run, family)
     # Demonstrations need not be played for, so nothing is played between the points that are asked for.
     stops = points if shows is not None else list(range(0, points[-1] + 1, block))
-    sampled = run.evaluation.sampled_episodes if shows is not None else block
-    total = len(tasks) * (len(stops) * sampled + len(points) * run.evaluation.mean_episodes)
+    # What the learner is compared by is as sure with sampled actions as with mean ones.
+    least = run.evaluation.mean_episodes if build.test_actions(run) == "sampled" else 1
+    played = {k: block if k not in points else max(block, least) for k in stops}
+    if shows is not None:
+        played = dict.fromkeys(stops, max(run.evaluation.sampled_episodes, least))
+    total = len(tasks) * (sum(played.values()) + len(points) * run.evaluation.mean_episodes)
     heartbeat = Heartbeat(directory, "evaluate", total, "episodes")
-    for first, chunk in _chunks(tasks, family, max(block, run.evaluation.mean_episodes)):
+    for first, chunk in _chunks(tasks, family, max(*played.values(), run.evaluation.mean_episodes)):
         policy: Policy = learner.policy()
         consumed = np.zeros(len(chunk), dtype=np.int64)
         explain = _explainer(run, family, learner, chunk, first)
@@ -142,10 +155,11 @@ def _evaluate_learner(
             if k in points:
                 scored = play(policy, run.evaluation.mean_episodes, "mean")
                 recorder.add(scored, first, k, update, consumed, "mean", explain(policy))
-            evidence = play(policy, sampled, "sampled")
-            recorder.add(evidence, first, k, update, consumed, "sampled")
+            scored = play(policy, played[k], "sampled")
+            recorder.add(scored, first, k, update, consumed, "sampled")
             if k == stops[-1]:
                 break
+            evidence = scored.select(slice(None), slice(block))
             if shows is not None:
                 keys = [_demonstration_keys(run, len(chunk), first, i) for i in range(k, stops[update + 1], block)]
                 evidence = Episodes.joined([shows.demonstrations(chunk, block, one) for one in keys])
@@ -204,7 +218,8 @@ def _explainer(
     if shows is None or family.spec.world is None or not isinstance(learner, Explains):
         return lambda policy: None
     keys = _demonstration_keys(run, len(tasks), first, "held out")
-    held_out, explain = shows.demonstrations(tasks, HELD_OUT, keys, HELD_OUT_ARRANGEMENT), learner.explain
+    held_out = shows.demonstrations(tasks, HELD_OUT, keys, HELD_OUT_ARRANGEMENT).as_evidence()
+    explain = learner.explain
     return lambda policy: explain(policy, held_out)
 
 

@@ -21,7 +21,7 @@ from gymnasium import spaces
 from kshot import records, seeding
 from kshot.run_config import RunConfig
 from kshot.running import build, checkpoint, provenance
-from kshot.running.heartbeat import Heartbeat
+from kshot.running.heartbeat import Heartbeat, State
 from kshot.running.rollout import choose
 from kshot.types import Array, Episodes, FamilySpec, Memory, MetaLearner, OfficialFamily, Policy
 
@@ -61,7 +61,8 @@ def official(run: RunConfig, root: Path) -> None:
         )
     with checkpoint.exclusive(directory):
         begun = time.monotonic()
-        model = checkpoint.load_model(directory / checkpoint.MODEL, run)
+        model = checkpoint.load_model(directory / checkpoint.MODEL, run, family.spec)
+        model_digest = checkpoint.digest(directory / checkpoint.MODEL)
         status, reason, found, env_steps = model["status"], model["reason"], None, 0
         if status == "ok" and build.evidence(run) != "rollouts":
             status, reason = "not applicable", "the official protocol has no demonstrations"
@@ -71,13 +72,20 @@ def official(run: RunConfig, root: Path) -> None:
             found, env_steps = measure(learner, family, family.spec, run.seed, directory)
         seconds = time.monotonic() - begun
         entry = provenance.collect(
-            run, status=status, reason=reason, env_steps=env_steps, wall_seconds=seconds, official=found
+            run,
+            status=status,
+            reason=reason,
+            env_steps=env_steps,
+            wall_seconds=seconds,
+            official=found,
+            model_digest=model_digest,
         )
         records.write_json(directory / RECORD, entry)
-        # The last word on the run is still that of its evaluation.
+        # The last word on the run is still that of its evaluation, if that has taken place.
         diverged = status == "diverged"
+        state: State = "done" if (directory / "evaluate.json").is_file() else "trained"
         Heartbeat(directory, "official", 1, "episodes").beat(
-            "diverged" if diverged else "done", 1, reason if diverged else "", force=True
+            "diverged" if diverged else state, 1, reason if diverged else "", force=True
         )
 
 
@@ -281,7 +289,7 @@ class _Evidence:
         if not self.complete:
             raise RuntimeError(f"asked to adapt after {self.episode} of {self._reward.shape[1]} episodes of a block")
         last = np.maximum(self._flags["mask"].sum(axis=2) - 1, 0)[:, :, None, None]
-        return Episodes(
+        block = Episodes(
             obs=self._obs,
             action=self._action,
             reward=self._reward,
@@ -289,3 +297,4 @@ class _Evidence:
             final_obs=np.take_along_axis(self._obs, last, axis=2)[:, :, 0],
             **self._flags,
         )
+        return block.as_evidence()

@@ -5,26 +5,26 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.metadata
-import os
 import platform
 import subprocess
-import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from kshot import __version__, registry
 from kshot.run_config import RunConfig
+from kshot.running import machine
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("numpy", "scipy", "torch", "gymnasium", "metaworld", "mujoco", "pandas", "pyarrow", "snakemake")
+PACKAGES = (
+    *("numpy", "scipy", "torch", "numba", "llvmlite", "gymnasium", "metaworld", "mujoco"),
+    *("pandas", "pyarrow", "snakemake"),
+)
 _SHARED = ("kshot/types.py", "kshot/worlds.py", "kshot/seeding.py", "kshot/records.py", "kshot/run_config.py")
 _SHARED_FOLDERS = ("kshot/learning", "kshot/running")
-_NO_INFLUENCE = ("kshot/running/status.py", "kshot/running/audit.py", "kshot/running/heartbeat.py")
-"""These watch runs and have no part in what runs compute: changing them makes no result outdated."""
+_NO_INFLUENCE = tuple(f"kshot/running/{name}.py" for name in ("status", "audit", "heartbeat", "machine", "jobs"))
+"""These watch and describe runs and have no part in what these compute: changing them makes no result outdated."""
 
 
 def collect(
@@ -52,8 +52,9 @@ def collect(
         "git_commit": commit,
         "git_dirty": dirty,
         "source_digest": source_digest(run),
-        "versions": dict(_versions()),
-        "hardware": _hardware(),
+        "versions": dict(versions()),
+        "hardware": machine.hardware(),
+        "kernels": machine.kernels(),
         **more,
     }
 
@@ -142,7 +143,7 @@ def _git() -> tuple[str, bool]:
 
 
 @cache
-def _versions() -> tuple[tuple[str, str], ...]:
+def versions() -> tuple[tuple[str, str], ...]:
     found = {"python": platform.python_version(), "kshot": __version__}
     for name in PACKAGES:
         try:
@@ -150,28 +151,3 @@ def _versions() -> tuple[tuple[str, str], ...]:
         except importlib.metadata.PackageNotFoundError:
             found[name] = "not installed"
     return tuple(found.items())
-
-
-def _hardware() -> dict[str, Any]:
-    torch = sys.modules.get("torch")  # where it was not imported, no thread of it took part
-    threads = torch.get_num_threads() if torch is not None else int(os.environ.get("OMP_NUM_THREADS", "1"))
-    gpu = torch is not None and torch.cuda.is_available()
-    return {
-        "cpu": _cpu_name(),
-        "cores": os.cpu_count() or 0,
-        "threads": threads,
-        "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
-        "gpu": torch.cuda.get_device_name(0) if torch is not None and gpu else "",
-        "platform": platform.platform(),
-    }
-
-
-@cache
-def _cpu_name() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass  # no /proc: not Linux
-    return platform.processor() or platform.machine()

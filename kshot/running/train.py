@@ -20,24 +20,32 @@ from kshot.types import Calibrated, DemonstrationFamily, Episodes, Metrics, Poli
 
 CHECKPOINT_SECONDS = 30.0
 CHECKPOINT_SHARE = 0.05  # at most this part of the time goes into checkpoints
-INTERRUPTED = 143  # 128 + SIGTERM, what a shell reports for a terminated process
 
 
 class Collector:
-    """The ``Collect`` of one meta-step: obtains episodes, counts their steps (also an expert's), keys their noise."""
+    """The ``Collect`` of one meta-step: obtains episodes, counts their steps (also an expert's), keys their noise.
 
-    def __init__(self, family: TaskFamily, seed: int, iteration: int) -> None:
-        self._family, self._seed, self._iteration = family, seed, iteration
+    Args:
+        family: of the tasks.
+        seed: of the run.
+        iteration: number of the meta-step.
+        validating: the tasks are validation tasks, of which a learner sees no more than of test tasks.
+    """
+
+    def __init__(self, family: TaskFamily, seed: int, iteration: int, validating: bool = False) -> None:
+        self._family, self._seed, self._iteration, self._validating = family, seed, iteration, validating
         self._calls = 0
         self.steps = 0
 
     def __call__(self, policy: Policy, tasks: Sequence[Task], copies: int, episodes: int = 1) -> Episodes:
-        return self._counted(rollout(self._family, policy, tasks, self._keys(len(tasks)), copies, episodes))
+        played = self._counted(rollout(self._family, policy, tasks, self._keys(len(tasks)), copies, episodes))
+        return played.for_validation() if self._validating else played.for_training()
 
     def demonstrations(self, tasks: Sequence[Task], n: int, arrangement: int = 0) -> Episodes:
         if not isinstance(self._family, DemonstrationFamily):
             raise ValueError(f"family {self._family.spec.name!r} offers no demonstrations")
-        return self._counted(self._family.demonstrations(tasks, n, self._keys(len(tasks)), arrangement))
+        shown = self._counted(self._family.demonstrations(tasks, n, self._keys(len(tasks)), arrangement))
+        return shown.as_evidence() if self._validating else shown.for_training()
 
     def _keys(self, n_tasks: int) -> seeding.Keys:
         base = seeding.key(self._seed, "training episodes", self._iteration, self._calls)
@@ -48,7 +56,7 @@ class Collector:
         self.steps += episodes.steps
         if not (np.isfinite(episodes.reward).all() and np.isfinite(episodes.training_reward).all()):
             raise FloatingPointError("a reward is not finite")
-        return episodes.as_evidence()
+        return episodes
 
 
 def train(run: RunConfig, root: Path) -> None:
@@ -59,7 +67,8 @@ def train(run: RunConfig, root: Path) -> None:
 
     Raises:
         checkpoint.Busy: another process trains this run.
-        SystemExit: with status 143 after SIGTERM or SIGINT, once the checkpoint is safe.
+        SystemExit: with status 143 after SIGTERM and 130 after SIGINT, once the checkpoint is safe.
+        KeyboardInterrupt: at once, after a second SIGINT.
     """
     directory = run.directory(root)
     with checkpoint.exclusive(directory), checkpoint.StopRequest() as stop:
@@ -115,19 +124,20 @@ def _train(run: RunConfig, directory: Path, stop: checkpoint.StopRequest) -> Non
         if collect.steps == 0:
             raise RuntimeError(f"{run.algorithm}: a meta-step took no environment step, so training would never end")
         steps += collect.steps
+        metrics.setdefault("updates", 1.0)
         rows += [(iteration, steps, name, float(value)) for name, value in metrics.items()]
         iteration += 1
         heartbeat.beat("training", steps)
         if stop.signal is not None:
             save_checkpoint()
             heartbeat.beat("interrupted", steps, f"stopped by signal {stop.signal}; starts again from here", force=True)
-            raise SystemExit(INTERRUPTED)
+            raise SystemExit(128 + stop.signal)  # what a shell reports for a process that a signal has ended
         if time.monotonic() > next_save:
             next_save = save_checkpoint()
 
     if status == "ok" and isinstance(learner, Calibrated):
         tasks = family.tasks("validation", learner.calibration_tasks, seeding.key(run.seed, "calibration"))
-        collect = Collector(family, run.seed, iteration)
+        collect = Collector(family, run.seed, iteration, validating=True)
         chosen: Metrics = {}
         try:
             chosen = learner.calibrate(tasks, collect)
@@ -147,7 +157,9 @@ def _train(run: RunConfig, directory: Path, stop: checkpoint.StopRequest) -> Non
             env_steps=steps,
             wall_seconds=earlier_seconds + time.monotonic() - begun,
             iterations=iteration,
+            updates=int(sum(value for _, _, name, value in rows if name == "updates")),
             evidence=build.evidence(run),
+            test_actions=build.test_actions(run),
         ),
     )
     checkpoint.save(
@@ -157,6 +169,7 @@ def _train(run: RunConfig, directory: Path, stop: checkpoint.StopRequest) -> Non
             "train_hash": run.train_hash,
             "status": status,
             "reason": reason,
+            "normaliser": family.spec.normaliser,
             "learner": {name: value for name, value in learner.state_dict().items() if name != "replay"},
         },
     )

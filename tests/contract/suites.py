@@ -33,8 +33,8 @@ exclude:
 """
 
 PLUGINS = {
-    "continuous_only": 'EVIDENCE = "rollouts"\nACTIONS = frozenset({"continuous"})\n',
-    "imitator": 'EVIDENCE = "demonstrations"\nACTIONS = frozenset({"continuous", "discrete"})\n',
+    "continuous_only": 'EVIDENCE = "rollouts"\nACTIONS = frozenset({"continuous"})\nTEST_ACTIONS = "mean"\n',
+    "imitator": 'EVIDENCE = "demonstrations"\nACTIONS = frozenset({"continuous", "discrete"})\nTEST_ACTIONS = "mean"\n',
     "broken": "import a_package_that_is_not_there\n",
     "contractless": "ACTIONS = frozenset()\n",
 }

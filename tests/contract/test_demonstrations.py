@@ -47,6 +47,7 @@ import numpy as np
 
 EVIDENCE = "demonstrations"
 ACTIONS = frozenset({"continuous"})
+TEST_ACTIONS = "mean"
 
 
 @dataclass(frozen=True)

@@ -152,7 +152,7 @@ def test_stopped_and_resumed_equals_never_stopped(
     _, learner = setup(run)
     if not learner.trains:
         train(run, tmp_path / "a")
-        assert training.checkpoint.load_model(run.directory(tmp_path / "a") / "model.pt", run)["status"] == "ok"
+        assert training.checkpoint.load(run.directory(tmp_path / "a") / "model.pt")["status"] == "ok"
         return
     train(run, tmp_path / "straight")
 

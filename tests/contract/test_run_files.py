@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from kshot.records import RecordError
+from kshot.records import RecordError, read_json
 from kshot.running import checkpoint
 from kshot.running.evaluate import evaluate
 from kshot.running.train import train
@@ -54,6 +55,17 @@ def test_a_missing_model_names_the_step_that_makes_it(tmp_path: Path) -> None:
         evaluate(tiny.run("maml", "bandit"), tmp_path)
 
 
+def test_a_model_that_learnt_from_other_numbers_is_refused(tmp_path: Path) -> None:
+    run, directory = trained(tmp_path)
+    model = checkpoint.load(directory / checkpoint.MODEL)
+    model["normaliser"]["scale"][0] *= 2
+    checkpoint.save(directory / checkpoint.MODEL, {name: value for name, value in model.items() if name != "format"})
+    with pytest.raises(
+        RecordError, match=r"model\.pt: trained on observations of another scale than family 'bandit' has"
+    ):
+        evaluate(run, tmp_path)
+
+
 def test_an_unknown_reference_policy_is_one_clear_line(tmp_path: Path) -> None:
     run = replace(tiny.run("maml", "bandit"), algorithm="orakle", algorithm_module=None)
     with pytest.raises(RecordError, match=r"no reference policy 'orakle' \(did you mean 'oracle'\?\)"):
@@ -91,3 +103,15 @@ def test_a_block_of_evidence_that_the_suite_never_reaches_is_refused_before_trai
     with pytest.raises(RecordError, match=r"adapts on 30 episodes at a time, but evaluation.k is \[0, 1, 2\]"):
         train(run, tmp_path)
     assert not (run.directory(tmp_path) / checkpoint.MODEL).exists()
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "per_step"),
+    [("maml", lambda s: 1), ("reptile", lambda s: 1), ("rl2", lambda s: s["epochs"] * s["minibatches"])],
+)
+def test_a_run_counts_its_gradient_updates(tmp_path: Path, algorithm: str, per_step: Callable[[Any], int]) -> None:
+    run = tiny.run(algorithm, "bandit")
+    train(run, tmp_path)
+    record = read_json(run.directory(tmp_path) / "run.json")
+    assert record["iterations"] > 1
+    assert record["updates"] == record["iterations"] * per_step(run.algorithm_settings)

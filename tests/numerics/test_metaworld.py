@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from dataclasses import replace
 from itertools import product
@@ -13,14 +14,18 @@ import pytest
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS, ML25_V3
 
 from envs import metaworld as family_module
-from envs.metaworld import MetaWorldFamily, Settings, _goals, _references
+from envs.metaworld import MetaWorldFamily, Settings, _goals, _observations, _references
 from envs.metaworld._goals import Source
 from envs.metaworld._tasks import Goal, official_task
+from envs.metaworld._vector import OBJECT_ENTRIES
 from envs.metaworld.engine import prototype
+from kshot import seeding
+from kshot.running.rollout import rollout
 from kshot.types import Array, Split, Task
 from tests.parity import replay
 
 ML1: Any = metaworld.ML1  # untyped upstream
+TWO = ("door-close-v3", "reach-v3")
 FAKE_SEED = 1_000_003
 """Goals are cached by seed: a seed of their own keeps the stand-ins below away from the other tests."""
 
@@ -200,15 +205,61 @@ def test_classes_trained_on_leave_the_test_split(monkeypatch: pytest.MonkeyPatch
     assert {task.group for task in family.tasks("validation", 25, 0)} == set(ML25_V3["train"])
 
 
-def test_the_observation_centre_is_the_mean_at_reset(reach: MetaWorldFamily) -> None:
-    every = sorted(reach.tasks("train", 50, 0), key=lambda task: task.index)
-    env = reach.vector_env(every[:10], 1)
-    obs, _ = env.reset()
+@pytest.mark.parametrize("name", ["reach-v3", "door-close-v3"])
+def test_recorded_observations_are_those_of_the_training_goals(name: str) -> None:
+    """The command that wrote the file writes the same again; other processors differ in the last digits."""
+    recorded = json.loads(_observations.FILE.read_text())
+    assert sorted(recorded) == sorted(ALL_V3_ENVIRONMENTS)
+    np.testing.assert_allclose(_observations.record(name), recorded[name], rtol=1e-3, atol=1e-4)
+
+
+def test_a_family_pools_its_training_classes_and_no_other() -> None:
+    """Mean and standard deviation of the mixture of classes, by its definition: within and between them."""
+    family = family_module.build(Settings(benchmark="custom", train_classes=TWO, test_classes=("push-v3",)))
+    (m0, s0), (m1, s1) = (np.array(json.loads(_observations.FILE.read_text())[name]) for name in TWO)
+    mean = (m0 + m1) / 2
+    variance = (s0 - m0**2 + s1 - m1**2) / 2 + ((m0 - mean) ** 2 + (m1 - mean) ** 2) / 2
+    np.testing.assert_allclose(family.spec.observation_center, mean, atol=1e-9)
+    expected = np.maximum(np.sqrt(np.maximum(variance, 0)), _observations.LEAST)
+    np.testing.assert_allclose(family.spec.observation_scale, expected, rtol=1e-5)
+    other = family_module.build(Settings(benchmark="custom", train_classes=TWO, test_classes=("drawer-open-v3",)))
+    assert np.array_equal(other.spec.observation_scale, family.spec.observation_scale)
+
+
+def test_raw_observations_are_not_touched() -> None:
+    raw = family_module.build(Settings(observations="raw")).spec
+    obs = np.random.default_rng(0).normal(size=(3, 39))
+    assert np.array_equal(raw.normalise(obs), obs)
+
+
+def test_what_is_masked_stays_zero_and_a_shown_target_has_a_scale_of_its_own() -> None:
+    masked = family_module.build(Settings(mask_irrelevant_objects=True))
+    tasks = masked.tasks("test", 2, 0)
+    env = masked.vector_env(tasks, 1)
+    seen = masked.spec.normalise(env.reset()[0])
     env.close()
-    np.testing.assert_allclose(reach.spec.observation_center, obs.mean(axis=0), atol=1e-12)
-    assert np.array_equal(
-        family_module.build(Settings(horizon=100)).spec.observation_center, reach.spec.observation_center
-    )
+    assert (seen[:, OBJECT_ENTRIES] == 0).all() and (np.abs(seen[:, :3]) > 0).all()
+    shown = family_module.build(Settings(goal_observable=True))
+    env = shown.vector_env(shown.tasks("train", 50, 0), 1)
+    targets = shown.spec.normalise(env.reset()[0])[:, -3:]
+    env.close()
+    np.testing.assert_allclose(targets.mean(axis=0), 0.0, atol=1e-9)
+    assert (targets.std(axis=0) > 0.3).all() and (targets.std(axis=0) < 1.001).all()
+
+
+def test_no_expert_meets_the_bound_of_normalised_observations() -> None:
+    """At most 1 % of the entries of an expert's episode, in all 50 classes, alone and in every benchmark."""
+    specs = {name: family_module.build(Settings(benchmark=name)).spec for name in ("ML10", "ML25", "ML45")}
+    members = {name: {*Source(name).classes("train"), *Source(name).classes("test")} for name in specs}
+    for name in ALL_V3_ENVIRONMENTS:
+        family = family_module.build(Settings(task=name))
+        tasks = family.tasks("test", 1, 0)
+        keys = seeding.split(seeding.key("bound"), np.arange(1))
+        obs = rollout(family, family.references["oracle"](tasks), tasks, keys, copies=1).obs
+        own = [family.spec, *(spec for benchmark, spec in specs.items() if name in members[benchmark])]
+        for spec in own:
+            met = np.abs(obs - spec.observation_center) >= spec.observation_clip * spec.observation_scale
+            assert met.mean() <= 0.01, name
 
 
 def test_the_sweep_covers_the_goal_box() -> None:

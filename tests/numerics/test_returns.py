@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kshot.learning.returns import discounted_returns, gae, normalise
+from kshot.learning.returns import AdvantageScale, discounted_returns, gae, normalise
 
 DISCOUNT, LAMBDA = 0.9, 0.7
 
@@ -67,10 +67,12 @@ def test_truncation_continues_the_geometric_series_and_termination_ends_it() -> 
     np.testing.assert_allclose(ended[0], -(DISCOUNT ** np.arange(steps, 0, -1)) / (1 - DISCOUNT), atol=1e-12)
 
 
-def test_normalise_looks_at_real_steps_only() -> None:
+@pytest.mark.parametrize("scale", ["deviation", "variance"])
+def test_normalise_looks_at_real_steps_only(scale: AdvantageScale) -> None:
     reward, _, mask, _ = ragged(2)
-    result = normalise(reward, mask, axes=(1, 2))
+    result = normalise(reward, mask, axes=(1, 2), scale=scale)
     for task in range(3):
         real = reward[task][mask[task]]
-        np.testing.assert_allclose(result[task][mask[task]], (real - real.mean()) / (real.std() + 1e-8), atol=1e-10)
+        divisor = real.std() if scale == "deviation" else real.var()
+        np.testing.assert_allclose(result[task][mask[task]], (real - real.mean()) / (divisor + 1e-8), atol=1e-10)
     assert (result[~mask] == 0).all()

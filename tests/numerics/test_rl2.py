@@ -17,6 +17,7 @@ T, TRIALS, EPISODES, H, D, A = 2, 3, 4, 5, 3, 2
 
 MEMORIES = [
     pytest.param({}, id="gru"),
+    pytest.param({"trial_end": "timed"}, id="timed"),
     pytest.param({"encoder": (6,)}, id="encoder"),
     pytest.param({"memory": "lstm"}, id="lstm"),
     pytest.param({"memory": "transformer", "hidden": 8, "heads": 2, "context": 5}, id="transformer"),
@@ -71,6 +72,14 @@ def play(
     return batch, memories
 
 
+def pieces(
+    trials: rl2.Trials, states: torch.Tensor, log_prob: torch.Tensor, value: torch.Tensor, chunk: int, burn_in: int
+) -> sequences.Sequences:
+    """The trials cut into chunks, with ``value`` for both advantage and target."""
+    steps = (trials.action, log_prob, value, value, trials.left, torch.as_tensor(trials.mask))
+    return sequences.cut(trials.inputs[:, :-1], states, steps, chunk, burn_in)
+
+
 @pytest.mark.parametrize("discrete", [False, True])
 @pytest.mark.parametrize("options", MEMORIES)
 @pytest.mark.parametrize("border", ["kept", "zeroed"])
@@ -82,7 +91,7 @@ def test_sequence_log_probs_equal_those_of_the_steps_played(
     policy = learner.policy()
     episodes, _ = play(learner, policy, EPISODES, seed=0)
     trials = rl2.to_trials(policy, episodes, EPISODES, policy.start(T, TRIALS))
-    log_prob = rl2.read(learner._network, trials, trials.inputs.shape[1], 0)[0].numpy()
+    log_prob = rl2.read(learner._network, trials, trials.mask.shape[1], 0).log_prob.numpy()
     sequence_mask = episodes.mask.reshape(T * TRIALS, -1)
     played = episodes.log_prob.reshape(T * TRIALS, -1)
     for row in range(T * TRIALS):
@@ -98,12 +107,15 @@ def test_chunks_with_burn_in_give_what_whole_trials_give(options: dict[str, Any]
     policy = learner.policy()
     episodes, _ = play(learner, policy, EPISODES, seed=1)
     trials = rl2.to_trials(policy, episodes, EPISODES, policy.start(T, TRIALS))
-    whole, whole_value, _ = rl2.read(learner._network, trials, trials.inputs.shape[1], 0)
-    log_prob, value, states = rl2.read(learner._network, trials, chunk, burn_in)
+    whole, whole_value, whole_after, _ = rl2.read(learner._network, trials, trials.mask.shape[1], 0)
+    log_prob, value, after, states = rl2.read(learner._network, trials, chunk, burn_in)
     torch.testing.assert_close(log_prob, whole, rtol=0, atol=1e-12)
     torch.testing.assert_close(value, whole_value, rtol=0, atol=1e-12)
+    torch.testing.assert_close(after, whole_after, rtol=0, atol=1e-12)
     mask = torch.as_tensor(trials.mask)
-    batch = sequences.cut(trials.inputs, states, (trials.action, whole, value, value, mask), chunk, burn_in)
+    batch = sequences.cut(
+        trials.inputs[:, :-1], states, (trials.action, whole, value, value, trials.left, mask), chunk, burn_in
+    )
     assert int(batch.mask.sum()) == mask.sum(), "a step was lost or counted twice"
     distribution, again = learner._chunk_outputs(batch)
     torch.testing.assert_close(
@@ -121,13 +133,15 @@ def test_burn_in_brings_stale_states_up_to_date() -> None:
         policy = learner.policy()
         episodes, _ = play(learner, policy, EPISODES, seed=6)
         trials = rl2.to_trials(policy, episodes, EPISODES, policy.start(T, TRIALS))
-        _, value, states = rl2.read(learner._network, trials, 8, burn_in)
+        _, value, _, states = rl2.read(learner._network, trials, 8, burn_in)
         with torch.no_grad():
             for parameter in learner._network.memory.parameters():
                 parameter.mul_(1.3)
-        fresh = rl2.read(learner._network, trials, 8, 0)[1]
+        fresh = rl2.read(learner._network, trials, 8, 0).value
         mask = torch.as_tensor(trials.mask)
-        batch = sequences.cut(trials.inputs, states, (trials.action, value, fresh, fresh, mask), 8, burn_in)
+        batch = sequences.cut(
+            trials.inputs[:, :-1], states, (trials.action, value, fresh, fresh, trials.left, mask), 8, burn_in
+        )
         with torch.no_grad():
             errors.append(float((learner._chunk_outputs(batch)[1] - batch.target)[batch.mask].abs().mean()))
     assert errors[2] < 0.5 * errors[1] < 0.5 * errors[0]
@@ -138,9 +152,11 @@ def test_gradients_reach_back_through_the_chunk_and_not_into_the_burn_in() -> No
     policy = learner.policy()
     episodes, _ = play(learner, policy, EPISODES, seed=7)
     trials = rl2.to_trials(policy, episodes, EPISODES, policy.start(T, TRIALS))
-    log_prob, value, states = rl2.read(learner._network, trials, 6, 3)
+    log_prob, value, _, states = rl2.read(learner._network, trials, 6, 3)
     mask = torch.as_tensor(trials.mask)
-    batch = sequences.cut(trials.inputs, states, (trials.action, log_prob, value, value, mask), 6, 3)
+    batch = sequences.cut(
+        trials.inputs[:, :-1], states, (trials.action, log_prob, value, value, trials.left, mask), 6, 3
+    )
     inputs = batch.inputs.clone().requires_grad_()
     _, values = learner._chunk_outputs(batch._replace(inputs=inputs))
     (gradient,) = torch.autograd.grad(values[:, 4].sum(), inputs)
@@ -149,17 +165,17 @@ def test_gradients_reach_back_through_the_chunk_and_not_into_the_burn_in() -> No
 
 
 def test_transformer_attends_to_the_past_only_and_no_further_than_its_context() -> None:
-    network = make_learner(discrete=True, **MEMORIES[3].values[0], layers=1)._network
+    network = make_learner(discrete=True, **MEMORIES[4].values[0], layers=1)._network
     inputs = torch.randn(2, 12, D + A + 2, generator=torch.Generator().manual_seed(0), requires_grad=True)
-    _, value, _ = network(inputs, torch.zeros(2, network.memory.state_size))
-    (gradient,) = torch.autograd.grad(value[0, 8], inputs)
+    _, features, _ = network(inputs, torch.zeros(2, network.memory.state_size))
+    (gradient,) = torch.autograd.grad(network.value(features, inputs[..., 0])[0, 8], inputs)
     reached = gradient.abs().sum(dim=2) > 0
     assert reached[0].tolist() == [False] * 3 + [True] * 6 + [False] * 3  # itself and the context of 5 before it
     assert not reached[1].any()
 
 
 def test_a_context_longer_than_the_trial_is_cut_to_it() -> None:
-    options = {**MEMORIES[3].values[0], "context": 500}
+    options = {**MEMORIES[4].values[0], "context": 500}
     network = make_learner(discrete=True, **options)._network
     steps = EPISODES * H
     assert network.memory.context == steps - 1
@@ -219,3 +235,89 @@ def test_adapted_policy_refuses_another_number_of_tasks() -> None:
     adapted = learner.adapt(learner.policy(), episodes.select(slice(None), slice(0, 1)))
     with pytest.raises(ValueError, match="adapted to 2 tasks cannot act on 5"):
         adapted.start(5, 1)
+
+
+@pytest.mark.parametrize("options", [m for m in MEMORIES if m.id != "timed"])
+def test_what_follows_a_trial_is_the_first_step_of_another_episode_on_the_task(options: dict[str, Any]) -> None:
+    """The value after three episodes is that of the fourth's first step, read by a network that played on."""
+    learner = make_learner(discrete=False, **options)
+    policy = learner.policy()
+    episodes, _ = play(learner, policy, EPISODES, seed=8)
+    start = episodes.obs.copy()
+    start[:, :, 0] = start[:, :1, 0]  # every episode of a task begins alike
+    episodes = replace(episodes, obs=start)
+    first = np.arange(EPISODES)  # one trial of every task
+    memory = policy.start(T, 1)
+    four = rl2.to_trials(policy, episodes.select(slice(None), first), EPISODES, memory)
+    three = rl2.to_trials(policy, episodes.select(slice(None), first[:-1]), EPISODES - 1, memory)
+    at = episodes.lengths[:, : EPISODES - 1].sum(axis=1)
+    played_on = rl2.read(learner._network, four, four.mask.shape[1], 0).value[np.arange(T), at]
+    after = rl2.read(learner._network, three, 4, 2).value_after
+    torch.testing.assert_close(after, played_on, rtol=0, atol=1e-6)
+
+
+class _Worth(torch.nn.Module):
+    """A critic that says the same of every step."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.full((1, 1), value))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return self.weight.expand(*features.shape[:-1], 1)
+
+
+def advantages(trial_end: str, lambda_: float) -> Array:
+    """[L] of a trial in which every step earns 1 and the critic says 1 / (1 - discount), before normalisation."""
+    learner = make_learner(discrete=True, trial_end=trial_end, discount=0.9, gae_lambda=lambda_)
+    learner._network.value_head = _Worth(1 / (1 - 0.9))
+    episodes, _ = play(learner, learner.policy(), EPISODES, seed=9)
+    episodes = replace(episodes, reward=episodes.mask.astype(np.float32), training_reward=np.zeros(0))
+    trials = rl2.to_trials(learner.policy(), episodes, EPISODES, learner.policy().start(T, TRIALS))
+    reading = rl2.read(learner._network, trials, trials.mask.shape[1], 0)
+    return learner.advantage(trials, reading)[0][trials.mask[0]]
+
+
+def test_a_critic_that_cannot_see_the_end_is_not_blamed_for_it() -> None:
+    """A reward of 1 for ever is worth 1 / (1 - discount): no step is better than another when the trial is cut off.
+
+    Taken as the end of everything, the last step is 9 below what the critic says, and the steps before it by
+    9 (discount lambda)^n: the critic's blindness, not the policy's doing.
+    """
+    np.testing.assert_allclose(advantages("bootstrapped", 0.8), 0.0, atol=1e-5)
+    ended = advantages("terminated", 0.8)[::-1]
+    np.testing.assert_allclose(ended, -9.0 * (0.9 * 0.8) ** np.arange(len(ended)), atol=1e-5)
+
+
+def test_only_a_timed_critic_sees_what_is_left_and_never_the_policy() -> None:
+    for trial_end in ("timed", "bootstrapped"):
+        learner = make_learner(discrete=False, trial_end=trial_end)
+        episodes, _ = play(learner, learner.policy(), EPISODES, seed=10)
+        trials = rl2.to_trials(learner.policy(), episodes, EPISODES, learner.policy().start(T, TRIALS))
+        reading = rl2.read(learner._network, trials, 7, 2)
+        other = rl2.read(learner._network, replace(trials, left=torch.zeros_like(trials.left)), 7, 2)
+        assert torch.equal(reading.log_prob, other.log_prob)
+        assert torch.equal(reading.value, other.value) == (trial_end == "bootstrapped")
+
+
+def test_the_share_that_is_left_counts_every_episode_alike_however_long_it_lasted() -> None:
+    learner = make_learner(discrete=True)
+    episodes, _ = play(learner, learner.policy(), EPISODES, seed=11)
+    trials = rl2.to_trials(learner.policy(), episodes, EPISODES, learner.policy().start(T, TRIALS))
+    at = 0
+    for episode, length in enumerate(episodes.lengths[0, :EPISODES]):
+        expected = 1 - (episode + np.arange(length) / H) / EPISODES
+        np.testing.assert_allclose(trials.left[0, at : at + length], expected, atol=1e-6)
+        at += int(length)
+
+
+def test_a_head_for_the_standard_deviation_begins_at_init_std_and_depends_on_what_was_seen() -> None:
+    learner = make_learner(discrete=False, std="head", init_std=0.5)
+    assert "log_std" not in dict(learner._network.named_parameters())
+    inputs = torch.randn(3, 6, D + A + 2, generator=torch.Generator().manual_seed(0))
+    (mean, log_std), _, _ = learner._network(inputs, torch.zeros(3, learner._network.memory.state_size))
+    assert mean.shape == log_std.shape == (3, 6, A)
+    torch.testing.assert_close(log_std.exp(), torch.full_like(log_std, 0.5), rtol=0.2, atol=0)
+    assert log_std.std() > 0
+    with pytest.raises(ValueError, match="std 'head' is of continuous actions, 'probe' has discrete ones"):
+        make_learner(discrete=True, std="head")

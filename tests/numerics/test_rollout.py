@@ -160,6 +160,6 @@ def test_stages_and_best_returns_are_taken_from_the_environment(monkeypatch: pyt
     assert (without.stage == -1).all() and np.isnan(without.optimal_return).all()
     chosen = episodes.select(slice(1, 2), np.array([1]))
     assert chosen.stage.tolist() == [[5]] and chosen.optimal_return.tolist() == [[8.5]]
-    seen = episodes.as_evidence()
+    seen = episodes.for_training()
     assert (seen.stage == -1).all() and np.isnan(seen.optimal_return).all()
     np.testing.assert_array_equal(seen.reward, episodes.reward)

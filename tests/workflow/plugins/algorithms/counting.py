@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from kshot.types import ActionKind, Array, Collect, Episodes, Evidence, FamilySpec, Memory, Metrics, Policy, Task
+from kshot.types import ActionKind, Array, Collect, Episodes, Evidence, FamilySpec, Memory, Metrics, Mode, Policy, Task
 
 EVIDENCE: Evidence = "rollouts"
 ACTIONS: frozenset[ActionKind] = frozenset({"discrete"})
+TEST_ACTIONS: Mode = "sampled"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,143 @@
+"""On what a step computed: the processor, the threads, and the kernels that numeric libraries chose for it.
+
+Libraries hold several versions of one operation, for several generations of processors, and take one when they are
+loaded. They round differently, so the same settings give other bits where another one is taken.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import threadpoolctl
+
+from kshot.types import Array
+
+_SELECTS = re.compile(r"(sse|ssse|avx|fma|f16c|amx|asimd|sve|sme(?!p)|bf16|i8mm|vsx|neon)")
+"""Features of processors that libraries choose kernels by."""
+_VARIABLES = re.compile(
+    r"(OPENBLAS_CORETYPE|ATEN_CPU_CAPABILITY|MKL_(CBWR|ENABLE_INSTRUCTIONS|DEBUG_CPU_TYPE)"
+    r"|(ONEDNN|DNNL)_MAX_CPU_ISA|NPY_(DISABLE|ENABLE)_CPU_FEATURES|NUMBA_CPU_(NAME|FEATURES)|CUBLAS_WORKSPACE_CONFIG)"
+)
+"""Environment variables that change the choice."""
+_CPUINFO = Path("/proc/cpuinfo")
+
+
+def hardware() -> dict[str, Any]:
+    """The machine and the threads that a step computes with, as plain data."""
+    torch = sys.modules.get("torch")  # where it was not imported, no thread of it took part
+    threads = torch.get_num_threads() if torch is not None else int(os.environ.get("OMP_NUM_THREADS", "1"))
+    gpu = torch is not None and torch.cuda.is_available()
+    facts = _processor()
+    return {
+        "cpu": facts["name"],
+        "processor": {name: value for name, value in facts.items() if name != "name"},
+        "cores": os.cpu_count() or 0,
+        "threads": threads,
+        "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
+        "gpu": torch.cuda.get_device_name(0) if torch is not None and gpu else "",
+        "platform": platform.platform(),
+    }
+
+
+def kernels() -> dict[str, Any]:
+    """What the numeric libraries of this process compute with, as plain data; of those alone that it has loaded.
+
+    Returns:
+        ``libraries``: for each BLAS and OpenMP library its name, the folder it comes from (which tells NumPy's from
+        SciPy's), version, architecture (the kernel that was chosen) and threading layer; ``numpy``: the extensions that
+        NumPy's own loops use, and a digest of what a few operations give; ``torch``: the processor capability that
+        PyTorch dispatches on, its libraries' versions, and such a digest, since MKL does not tell its kernel; ``llvm``:
+        the processor that Numba compiles for; ``environment``: the variables that changed a choice.
+    """
+    found: dict[str, Any] = {
+        "libraries": sorted((_library(info) for info in threadpoolctl.threadpool_info()), key=lambda one: str(one)),
+        "numpy": {"extensions": _numpy_extensions(), "digest": _digest(*_numpy_results())},
+        "environment": {name: value for name, value in sorted(os.environ.items()) if _VARIABLES.fullmatch(name)},
+    }
+    torch = sys.modules.get("torch")  # scripted policies do without it: it is none of what made their numbers
+    if torch is not None:
+        found["torch"] = {
+            "cpu_capability": str(torch.backends.cpu.get_cpu_capability()),
+            "libraries": _torch_libraries(torch.__config__.show()),
+            "digest": _digest(*_torch_results(torch)),
+        }
+    llvm = sys.modules.get("llvmlite.binding")
+    if llvm is not None:
+        found["llvm"] = str(llvm.get_host_cpu_name())
+    return found
+
+
+def _library(info: dict[str, Any]) -> dict[str, str]:
+    entry = {name: str(info[name]) for name in ("version", "architecture", "threading_layer") if info.get(name)}
+    return {"name": str(info["prefix"]), "folder": Path(info["filepath"]).parent.name, **entry}
+
+
+def _numpy_extensions() -> list[str]:
+    config: Any = np.show_config(mode="dicts")
+    extensions = config.get("SIMD Extensions", {})
+    return [*extensions.get("baseline", []), *extensions.get("found", [])]
+
+
+def _torch_libraries(text: str) -> list[str]:
+    """The lines of ``torch.__config__.show()`` that name libraries; of its build, who provides BLAS and LAPACK."""
+    lines = [line.strip(" -") for line in text.splitlines() if line.startswith("  - ")]
+    named = [line for line in lines if not line.startswith(("Build settings", "CPU capability"))]
+    return named + re.findall(r"(?:BLAS|LAPACK)_INFO=\w+", text)
+
+
+def _numbers(*shape: int) -> Array:
+    """Fixed numbers in [-1, 1) that no library computes differently."""
+    whole = np.arange(int(np.prod(shape)), dtype=np.int64) * 7919 % 4096
+    return whole.reshape(shape) / 2048.0 - 1.0
+
+
+def _numpy_results() -> list[Array]:
+    """A regression, as learners' baselines are, and elementary functions, in both precisions."""
+    a, b = _numbers(401, 9), _numbers(401, 1)
+    gram = a.T @ a + np.eye(9)
+    single = _numbers(97, 97).astype(np.float32)
+    return [gram, np.linalg.solve(gram, a.T @ b), single @ single, np.exp(a), np.tanh(single), np.sin(a), a.sum(axis=0)]
+
+
+def _torch_results(torch: Any) -> list[Array]:
+    """Layers of a network for a batch of tasks and their gradient, in single precision."""
+    x, w = (torch.tensor(_numbers(*shape), dtype=torch.float32) for shape in ((3, 200, 65), (3, 65, 64)))
+    w.requires_grad_()
+    out = torch.tanh(torch.bmm(x, w)).log_softmax(dim=-1)
+    (gradient,) = torch.autograd.grad((out * out).mean(), w)
+    return [out.detach().numpy(), gradient.numpy(), torch.exp(x[0]).numpy()]
+
+
+def _digest(*results: Array) -> str:
+    return hashlib.sha256(b"".join(np.ascontiguousarray(x).tobytes() for x in results)).hexdigest()[:12]
+
+
+@cache
+def _processor() -> dict[str, Any]:
+    """``name``, and what identifies its generation: vendor, family, model, stepping, features that select kernels."""
+    try:
+        text = _CPUINFO.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""  # no /proc: not Linux
+    first: dict[str, str] = {}
+    for line in text.splitlines():
+        name, _, value = line.partition(":")
+        first.setdefault(name.strip(), value.strip())
+    features = first.get("flags", first.get("Features", "")).split()  # x86, ARM
+    return {
+        "name": first.get("model name") or platform.processor() or platform.machine(),
+        "vendor": first.get("vendor_id", first.get("CPU implementer", "")),
+        "family": first.get("cpu family", first.get("CPU architecture", "")),
+        "model": first.get("model", first.get("CPU part", "")),
+        "stepping": first.get("stepping", first.get("CPU revision", "")),
+        "features": sorted(feature for feature in features if _SELECTS.match(feature)),
+    }

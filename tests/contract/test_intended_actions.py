@@ -1,0 +1,106 @@
+"""Every learner says how it is meant to act when it is tested, and at which evidence its policies answer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from kshot import records, registry
+from kshot.running import build
+from kshot.running.evaluate import evaluate, evidence_points
+from kshot.running.train import train
+from kshot.types import Mode
+from tests.contract import tiny
+
+
+@pytest.mark.parametrize("name", registry.names("algorithms"))
+def test_every_algorithm_declares_the_actions_of_its_test(name: str) -> None:
+    assert registry.load("algorithms", name).TEST_ACTIONS in get_args(Mode)
+    assert set(registry.MODES) == set(get_args(Mode))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("", r"algorithm 'silent' \(.*silent\.py\) lacks TEST_ACTIONS; see CONTRIBUTING\.md"),
+        (
+            'TEST_ACTIONS = "greedy"',
+            r"'silent' \(.*silent\.py\): TEST_ACTIONS, how it acts when it is tested, must be 'sampled' or 'mean', not "
+            "'greedy'",
+        ),
+    ],
+)
+def test_a_plugin_that_does_not_is_refused_in_one_line(
+    line: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "algorithms").mkdir()
+    text = f"from algorithms.maml import ACTIONS, EVIDENCE, Settings, build\n{line}\n"
+    (tmp_path / "algorithms" / "silent.py").write_text(text)
+    monkeypatch.setenv("KSHOT_PATH", str(tmp_path))
+    with pytest.raises(registry.RegistryError, match=message):
+        registry.load("algorithms", "silent")
+
+
+@pytest.mark.parametrize(("algorithm", "family"), [("maml", "bandit"), ("pearl", "nav2d"), ("rl2", "gridnavi")])
+def test_records_say_the_actions_and_the_evidence_a_learner_takes(algorithm: str, family: str, tmp_path: Path) -> None:
+    run = tiny.run(algorithm, family, iterations=1)
+    learner = build.learner(run, build.family(run).spec)
+    train(run, tmp_path)
+    evaluate(run, tmp_path)
+    trained, evaluated = (records.read_json(run.directory(tmp_path) / f"{step}.json") for step in ("run", "evaluate"))
+    intended = registry.load("algorithms", algorithm).TEST_ACTIONS
+    assert trained["test_actions"] == evaluated["test_actions"] == intended
+    assert evaluated["adaptation_episodes"] == learner.adaptation_episodes
+    assert evaluated["max_evidence"] == learner.max_evidence
+
+
+def test_a_reference_policy_acts_as_it_is(tmp_path: Path) -> None:
+    run = replace(tiny.run("maml", "bandit"), algorithm="random", algorithm_module=None)
+    evaluate(run, tmp_path)
+    assert records.read_json(run.directory(tmp_path) / "evaluate.json")["test_actions"] == "sampled"
+
+
+def test_a_learner_on_blocks_answers_within_a_block_by_the_complete_ones() -> None:
+    """Blocks of 2: at K = 1 it has adapted to nothing, at 5 to 4; RL2's trial of 3 ends what it can use at 2."""
+    run = tiny.run("maml", "bandit")
+    learner = build.learner(run, build.family(run).spec)
+    assert learner.adaptation_episodes == 2
+    assert evidence_points(learner, (0, 1, 2, 3, 5, 9)) == [0, 2, 4, 8]
+    run = tiny.run("rl2", "bandit")
+    memory = build.learner(run, build.family(run).spec)
+    assert memory.max_evidence == 2
+    assert evidence_points(memory, (0, 1, 2, 3, 5)) == [0, 1, 2]
+
+
+def test_a_policy_between_the_points_of_a_suite_is_scored_with_both_kinds_of_actions(tmp_path: Path) -> None:
+    """K = 3 of a learner on blocks of 2 is its policy after 2, which no point of the suite names."""
+    run = tiny.run("untrained", "bandit")
+    run = replace(run, evaluation=replace(run.evaluation, k=(0, 3)))
+    train(run, tmp_path)
+    evaluate(run, tmp_path)
+    curve = records.read_table(run.directory(tmp_path) / "curve.parquet", records.CURVE_SCHEMA)
+    assert set(zip(curve["mode"].astype(str), curve["k"], strict=True)) == {
+        (mode, k) for mode in ("mean", "sampled") for k in (0, 2)
+    }
+
+
+@pytest.mark.parametrize(("algorithm", "expected"), [("rl2", 5), ("pearl", 1)])
+def test_intended_actions_are_scored_by_as_many_episodes_as_mean_ones(
+    algorithm: str, expected: int, tmp_path: Path
+) -> None:
+    """More sampled episodes at a point change neither the evidence that follows nor the episodes that were there."""
+    curves = []
+    for episodes in (1, 5):
+        run = tiny.run(algorithm, "nav2d", iterations=1)
+        run = replace(run, evaluation=replace(run.evaluation, mean_episodes=episodes))
+        train(run, tmp_path / str(episodes))
+        evaluate(run, tmp_path / str(episodes))
+        path = run.directory(tmp_path / str(episodes)) / "curve.parquet"
+        curves.append(records.read_table(path, records.CURVE_SCHEMA))
+    few, many = (curve[curve["mode"] == "sampled"].set_index(["k", "task", "episode"]) for curve in curves)
+    assert (many.groupby(["k", "task"], observed=True).size() == expected).all()
+    same = ["return", "env_steps", "adaptation_steps"]
+    assert many.loc[few.index, same].equals(few[same])

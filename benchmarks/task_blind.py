@@ -8,6 +8,10 @@ on test tasks beside "random", the family's own "task_blind" and "oracle". A can
 steps; it sees no reward, no task, and nothing of learners. The last column is where the row lies between random (0) and
 the oracle (1): a family whose best candidate comes near 1 gives its tasks away. Without names, all families are
 searched; ``--all`` plays every candidate on test tasks, too.
+
+    python -m benchmarks.task_blind --targets
+
+prints how much the first observation says of the target in each of Meta-World's 50 classes.
 """
 
 from __future__ import annotations
@@ -18,8 +22,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from metaworld import env_dict
 
-from benchmarks._task_blind import CASES, Case
+from benchmarks._task_blind import CASES, Case, guesses
+from envs import metaworld
+from envs._guessing import fitted
 from kshot import registry, seeding
 from kshot.running.rollout import rollout
 from kshot.types import Array, ReferencePolicy, Split, Task, TaskFamily
@@ -87,6 +94,29 @@ def searched(name: str, everything: bool = False) -> list[str]:
     return lines
 
 
+def targets() -> list[str]:
+    """Lines of a table: how far off guesses of the target are in every class of Meta-World, in centimetres.
+
+    Fitted to the 50 training goals of ML1, mean over its 50 test goals; and what ``envs._guessing.fitted`` chooses.
+    """
+    lines = [
+        "| class | the mean | linear in what is seen | the nearest training task's | chosen |",
+        "|---|---|---|---|---|",
+    ]
+    for name in sorted(env_dict.ALL_V3_ENVIRONMENTS):
+        family = metaworld.build(metaworld.Settings(task=name))
+        seen, places = family.seen_targets(name, "train")
+        new, true = family.seen_targets(name, "test")
+        ways = guesses(seen, places)
+        off = [
+            100 * np.linalg.norm(ways[way](new) - true, axis=1).mean()
+            for way in ("the mean", "linear in what is seen", "the nearest training task's")
+        ]
+        chosen = "linear" if fitted(seen, places).weights.any() else "mean"
+        lines.append(f"| {name} | " + " | ".join(f"{value:.1f}" for value in off) + f" | {chosen} |")
+    return lines
+
+
 def two(score: Score) -> list[str]:
     """Cells of headline and return."""
     return [f"{score.headline:.2f} ± {score.error:.2f}", f"{score.episode_return:.2f}"]
@@ -97,11 +127,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(CASES)}")
     parser.add_argument("--all", action="store_true", help="every candidate on test tasks")
+    parser.add_argument("--targets", action="store_true", help="what Meta-World's objects say of targets, instead")
     arguments = parser.parse_args()
     for name in arguments.names:
         if name not in CASES:
             parser.error(f"unknown family {name!r}{registry.suggest(name, CASES)}")
     warnings.simplefilter("ignore", UserWarning)  # metaworld's experts warn at nearly every step
+    if arguments.targets:
+        print("\n".join(targets()))
+        return
     print("| family | policy | headline | chosen on | return | test tasks | return | share |", flush=True)
     print("|---|---|---|---|---|---|---|---|")
     for name in arguments.names or CASES:

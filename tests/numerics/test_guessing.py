@@ -30,5 +30,11 @@ def test_the_mean_is_kept_where_nothing_tells_the_place() -> None:
     assert errors[0] < errors[1]
 
 
+def test_where_it_pays_the_middle_is_the_median() -> None:
+    seen, places = numbers("seen", 50, 5), numbers("places", 50, 3)
+    np.testing.assert_array_equal(fitted(seen, places, "push-v3")(seen[0]), np.median(places, axis=0))
+    np.testing.assert_array_equal(fitted(seen, places, "reach-v3")(seen[0]), places.mean(axis=0))
+
+
 def test_one_task_is_enough_for_a_mean() -> None:
     np.testing.assert_array_equal(fitted(np.ones((1, 2)), np.full((1, 3), 5.0))(np.zeros(2)), np.full(3, 5.0))

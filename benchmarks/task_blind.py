@@ -4,7 +4,7 @@
 
 plays the candidates of ``benchmarks._task_blind`` on training tasks (on validation tasks where some of them are fitted
 to the training tasks), chooses the best by the family's headline (of equally good ones by the return), and reports it
-on test tasks beside "random", the family's own "task_blind" and "oracle". A candidate sees observations and counts
+on test tasks beside "random", "oracle" and the family's own candidates. A candidate sees observations and counts
 steps; it sees no reward, no task, and nothing of learners. The last column is where the row lies between random (0) and
 the oracle (1): a family whose best candidate comes near 1 gives its tasks away. Without names, all families are
 searched; ``--all`` plays every candidate on test tasks, too.
@@ -81,7 +81,7 @@ def searched(name: str, everything: bool = False) -> list[str]:
     found = {row: score(family, headline, make, known, case.copies) for row, make in candidates.items()}
     best = max(found, key=lambda row: found[row].rank)
     shown = candidates if everything else {best: candidates[best]}
-    shown = shown | {row: family.references[row] for row in SHOWN}
+    shown = shown | {row: family.references[row] for row in (*SHOWN, *case.shipped)}
     tested = {row: score(family, headline, make, test, case.copies) for row, make in shown.items()}
     low, high = tested["random"].headline, tested["oracle"].headline
     lines = []

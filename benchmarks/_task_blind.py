@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
@@ -13,12 +13,13 @@ from envs import _half_circle as arc
 from envs import _sprites as pictures
 from envs import spritegrid
 from envs._grid_search import GOALS, REST, SWEEP, towards
-from envs._guessing import _linear
+from envs._guessing import linear
 from envs._point import STEP_SIZE
 from envs._scripted import Scripted, constant_arm
+from envs.metaworld_hand._world import STAY
 from envs.spritegrid import Arrangement
 from kshot import seeding
-from kshot.types import Array, Memory, ReferencePolicy, Task
+from kshot.types import Array, Memory, ReferencePolicy, Split
 
 Candidates = Mapping[str, ReferencePolicy]
 
@@ -29,19 +30,21 @@ class Case:
 
     Attributes:
         family: module in ``envs``.
-        candidates: (family, training tasks) -> policies by name.
+        candidates: family -> policies by name.
         settings: of the family.
         shipped: scripted policies of the family that are candidates, besides its "task_blind".
-        train: number of training tasks to choose on.
+        split: whose tasks the choice is made on: "validation" where candidates are fitted to the training tasks.
+        chosen_on: number of those tasks.
         test: number of test tasks to report on.
         copies: trials per task.
     """
 
     family: str
-    candidates: Callable[[Any, Sequence[Task]], Candidates]
+    candidates: Callable[[Any], Candidates]
     settings: dict[str, Any] = field(default_factory=dict)
     shipped: tuple[str, ...] = ()
-    train: int = 128
+    split: Split = "train"
+    chosen_on: int = 128
     test: int = 128
     copies: int = 8
 
@@ -79,12 +82,12 @@ def constants(family: Any) -> dict[str, ReferencePolicy]:
     return {f"always action {a}": always(a) for a in range(family.spec.action_space.n)}
 
 
-def bandit(family: Any, train: Sequence[Task]) -> Candidates:
+def bandit(family: Any) -> Candidates:
     arms = family.settings.arms
     return constants(family) | {"each arm in turn": scripted(lambda obs, episode, step: episode % arms)}
 
 
-def tabular(family: Any, train: Sequence[Task]) -> Candidates:
+def tabular(family: Any) -> Candidates:
     """Where dynamics are observed, also actions with the most and least certain outcome, and back to the start."""
     states, actions = family.settings.states, family.settings.actions
     found = constants(family) | {
@@ -111,7 +114,7 @@ def tabular(family: Any, train: Sequence[Task]) -> Candidates:
     }
 
 
-def gridnavi(family: Any, train: Sequence[Task]) -> Candidates:
+def gridnavi(family: Any) -> Candidates:
     def wait(cell: tuple[int, int]) -> ReferencePolicy:
         return scripted(lambda obs, episode, step: towards(np.array(cell), obs))
 
@@ -143,9 +146,9 @@ def path(positions: Array) -> ReferencePolicy:
     return scripted(rule)
 
 
-def nav2d(family: Any, train: Sequence[Task]) -> Candidates:
+def nav2d(family: Any) -> Candidates:
     """Waiting, and three ways to pass through the small box that ends an episode."""
-    goals = np.array([task["goal"] for task in train])
+    goals = np.array([task["goal"] for task in family.tasks("train", 1000, 0)])
     angle = np.arange(family.settings.horizon) * 0.9
     lines = np.array([(x, y if i % 2 == 0 else -y) for i, x in enumerate(np.linspace(-0.45, 0.45, 10)) for y in ROW])
     return {
@@ -168,9 +171,9 @@ def nav2d(family: Any, train: Sequence[Task]) -> Candidates:
 ROW = np.linspace(-0.45, 0.45, 10)
 
 
-def nav2d_sparse_candidates(family: Any, train: Sequence[Task]) -> Candidates:
+def nav2d_sparse(family: Any) -> Candidates:
     """Waiting along the arc, at the radius with the largest reach; where most training goals are in reach; sweeping."""
-    angles = np.array([task["angle"] for task in train])
+    angles = np.array([task["angle"] for task in family.tasks("train", 80, 0)])
     radius = np.sqrt(1.0 - arc.GOAL_RADIUS**2)
     grid = np.linspace(0.0, np.pi, 361)
     within = (np.abs(grid[:, None] - angles) <= arc.HALF_WIDTH).sum(axis=1)
@@ -182,11 +185,7 @@ def nav2d_sparse_candidates(family: Any, train: Sequence[Task]) -> Candidates:
     }
 
 
-Choice = Callable[[Array, Array, Array], float]
-"""(places [n, 2] of a sprite's copies, places [m, 2] of all objects, ground [S]) -> how much it looks like the goal."""
-
-
-def spritegrid_candidates(family: Any, train: Sequence[Task]) -> Candidates:
+def sprites(family: Any) -> Candidates:
     """Seeking one of the sprites and avoiding the others, by whatever could give the goal away; and constants."""
     side = family.settings.side
     many = family.tasks("train", 4096, seeding.key("task-blind benchmark", "sprites"))
@@ -265,11 +264,11 @@ def guesses(seen: Array, places: Array, close: float = 0.05) -> dict[str, Callab
         "the median": always(np.median(places, axis=0)),
         "where most training goals are": always(places[crowded]),
         "the nearest training task's": nearest,
-        "linear in what is seen": _linear(seen, places),
+        "linear in what is seen": linear(seen, places),
     }
 
 
-def metaworld(family: Any, train: Sequence[Task]) -> Candidates:
+def metaworld(family: Any) -> Candidates:
     names = sorted({task.group for split in ("train", "test") for task in family.tasks(split, 50, 0)})
     by_class = {name: guesses(*family.seen_targets(name)) for name in names}
 
@@ -283,7 +282,7 @@ def metaworld(family: Any, train: Sequence[Task]) -> Candidates:
     }
 
 
-def metaworld_hand(family: Any, train: Sequence[Task]) -> Candidates:
+def metaworld_hand(family: Any) -> Candidates:
     def going(guess: Callable[[Array], Array]) -> ReferencePolicy:
         return lambda tasks: family.guessing(guess)
 
@@ -293,13 +292,13 @@ def metaworld_hand(family: Any, train: Sequence[Task]) -> Candidates:
 
     ways = guesses(*family.seen_ends) | {"the mean offset from the object": beside(*family.seen_ends)}
     return {
-        "stays": lambda tasks: constant_arm(np.full(len(tasks), 13)),
+        "stays": lambda tasks: constant_arm(np.full(len(tasks), STAY)),
         "goes to the object": going(lambda new: new),
         **{f"goes to {way}": going(guess) for way, guess in ways.items()},
     }
 
 
-ML1 = ("reach-v3", "push-v3", "pick-place-v3", "button-press-v3", "drawer-open-v3", "window-open-v3", "door-open-v3")
+ML1 = ("reach-v3", "push-v3", "pick-place-v3", "button-press-v3", "door-open-v3")
 HAND = (
     "push-v3",
     "pick-place-v3",
@@ -311,26 +310,34 @@ HAND = (
 )
 _SPRITES: dict[str, Any] = {
     "family": "spritegrid",
-    "candidates": spritegrid_candidates,
+    "candidates": sprites,
     "shipped": ("nearest", "rarest"),
 }
 _LARGE = {"side": 16, "horizon": 24, "copies": 14}
-_ARM: dict[str, Any] = {"family": "metaworld", "candidates": metaworld, "train": 50, "test": 50, "copies": 1}
+_ARM: dict[str, Any] = {
+    "family": "metaworld",
+    "candidates": metaworld,
+    "split": "validation",
+    "chosen_on": 50,
+    "test": 50,
+    "copies": 1,
+}
 _CELLS: dict[str, Any] = {
     "family": "metaworld_hand",
     "candidates": metaworld_hand,
-    "train": 50,
+    "split": "validation",
+    "chosen_on": 50,
     "test": 50,
     "copies": 1,
 }
 CASES: dict[str, Case] = {
-    "bandit": Case("bandit", bandit, train=5000, test=5000, copies=1),
-    "tabular_mdp": Case("tabular_mdp", tabular, train=500, test=500, copies=4),
-    "tabular_mdp-observed": Case("tabular_mdp", tabular, {"observe_dynamics": True}, train=500, test=500, copies=4),
-    "gridnavi": Case("gridnavi", gridnavi, train=21, test=21, copies=1),
-    "gridnavi-held-out": Case("gridnavi", gridnavi, {"held_out": 5}, train=11, test=5, copies=1),
-    "nav2d": Case("nav2d", nav2d, train=1000, test=1000, copies=1),
-    "nav2d_sparse": Case("nav2d_sparse", nav2d_sparse_candidates, train=80, test=20, copies=1),
+    "bandit": Case("bandit", bandit, chosen_on=5000, test=5000, copies=1),
+    "tabular_mdp": Case("tabular_mdp", tabular, chosen_on=500, test=500, copies=4),
+    "tabular_mdp-observed": Case("tabular_mdp", tabular, {"observe_dynamics": True}, chosen_on=500, test=500, copies=4),
+    "gridnavi": Case("gridnavi", gridnavi, chosen_on=21, test=21, copies=1),
+    "gridnavi-held-out": Case("gridnavi", gridnavi, {"held_out": 5}, chosen_on=11, test=5, copies=1),
+    "nav2d": Case("nav2d", nav2d, chosen_on=1000, test=1000, copies=1),
+    "nav2d_sparse": Case("nav2d_sparse", nav2d_sparse, split="validation", chosen_on=20, test=20, copies=1),
     "spritegrid": Case(**_SPRITES),
     "spritegrid-unseen": Case(settings={"test_sprites": "unseen"}, **_SPRITES),
     "spritegrid-16": Case(settings=_LARGE, **_SPRITES),

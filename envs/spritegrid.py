@@ -326,7 +326,8 @@ def rarest_reward(scene: Arrangement) -> Array:
     reward = OBSTACLE_REWARD * (scene.cells > 0) + GRASS_REWARD * scene.ground
     for row, cells in enumerate(scene.cells):
         sprites, counts = np.unique(cells[cells > 0], return_counts=True)
-        reward[row, cells == sprites[counts.argmin()]] += GOAL_REWARD - OBSTACLE_REWARD
+        rarest = sprites[counts == counts.min(initial=scene.cells.shape[1])][:1]
+        reward[row, np.isin(cells, rarest)] += GOAL_REWARD - OBSTACLE_REWARD
     return np.asarray(reward)
 
 

@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from envs._guessing import Guess, Guessing, fitted
+from envs._guessing import Guess, Guessing, average, fitted
 from envs._scripted import uniform_random
 from envs.metaworld import _observations as observations
 from envs.metaworld import _protocol
@@ -136,14 +136,16 @@ class MetaWorldFamily:
         """Scripted policies.
 
         "oracle" is metaworld's expert told the true target. "mean_goal" is the same expert told the mean of its class's
-        training targets; "task_blind" is told what the first observation says of the target, where it says much
-        (``envs._guessing``), and else the mean. "sweep" visits the goal box where all tasks are of reach-v3, and is
-        "task_blind" elsewhere.
+        training targets; "task_blind" is told what the first observation says of the target, where it says much, and
+        else their mean or median (``envs._guessing``). "sweep" visits the goal box where all tasks are of reach-v3, and
+        is "task_blind" elsewhere.
         """
         return {
             "random": lambda tasks: uniform_random(ACTION_SPACE),
             "task_blind": lambda tasks: self.guessing(tasks, [self._guess(task.group) for task in tasks]),
-            "mean_goal": lambda tasks: self.guessing(tasks, [self._guess(task.group).average for task in tasks]),
+            "mean_goal": lambda tasks: self.guessing(
+                tasks, [average(*self.seen_targets(task.group)) for task in tasks]
+            ),
             "sweep": self._sweep,
             "oracle": lambda tasks: scripts.per_task(
                 [scripts.expert(task.group, _at_reset(_goal(task)).target) for task in tasks]
@@ -207,16 +209,16 @@ class MetaWorldFamily:
     def _guess(self, name: str) -> Guess:
         """What a first observation says of the target in class ``name``."""
         if name not in self._guesses:
-            self._guesses[name] = fitted(*self.seen_targets(name))
+            self._guesses[name] = fitted(*self.seen_targets(name), name)
         return self._guesses[name]
 
-    def seen_targets(self, name: str) -> tuple[Array, Array]:
-        """First observations [n, 39] and targets [n, 3] of a class's training tasks.
+    def seen_targets(self, name: str, split: Split = "train") -> tuple[Array, Array]:
+        """First observations [n, 39] and targets [n, 3] of a class's tasks of a split.
 
-        A test class of ML10, ML25 or ML45 has none: ML1's of the same class stand in for them.
+        A test class of ML10, ML25 or ML45 has no training tasks: ML1's of the same class stand in for them.
         """
-        own = [goal for goal in self._goals("train") if goal[0] == name]
-        drawn = own or goals(Source("ML1", name, self.settings.goal_seed), "train")
+        own = [goal for goal in self._goals(split) if goal[0] == name]
+        drawn = own or goals(Source("ML1", name, self.settings.goal_seed), split)
         begun = [_at_reset(goal) for goal in drawn]
         return np.array([scene.obs for scene in begun]), np.array([scene.target for scene in begun])
 

@@ -117,7 +117,7 @@ class HandFamily:
         """
         return {
             "random": lambda tasks: uniform_random(self.spec.action_space),
-            "task_blind": lambda tasks: self.guessing(fitted(*self.seen_ends)),
+            "task_blind": lambda tasks: self.guessing(fitted(*self.seen_ends, self.settings.task)),
             "oracle": lambda tasks: scripts.oracle(self.world, [self.scene(task) for task in tasks]),
             "ceiling": lambda tasks: scripts.ceiling(self.world, [self.scene(task) for task in tasks]),
             "expert": lambda tasks: scripts.constant(EXPERT),

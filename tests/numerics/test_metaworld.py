@@ -18,6 +18,7 @@ from envs.metaworld import MetaWorldFamily, Settings, _goals, _observations, _re
 from envs.metaworld._goals import Source
 from envs.metaworld._tasks import Goal, official_task
 from envs.metaworld._vector import OBJECT_ENTRIES
+from envs.metaworld.engine import prototype
 from kshot import seeding
 from kshot.running.rollout import rollout
 from kshot.types import Array, Split, Task
@@ -283,7 +284,7 @@ def test_the_sweep_covers_the_goal_box() -> None:
 
 
 def test_the_sweep_begins_again_with_every_episode(reach: MetaWorldFamily) -> None:
-    policy = reach.references["task_blind"](reach.tasks("test", 1, 0))
+    policy = reach.references["sweep"](reach.tasks("test", 1, 0))
     obs, done = np.tile(reach.spec.observation_center, (1, 2, 1)), np.array([[True, False]])
     memory = policy.start(1, 2)
     first = policy.act(obs, memory, None)[0]
@@ -296,13 +297,33 @@ def test_the_sweep_begins_again_with_every_episode(reach: MetaWorldFamily) -> No
 
 
 def test_reference_policies_on_reach() -> None:
-    """The expert solves every unseen goal; the sweep passes most of them and stays at none; both beat doing nothing."""
+    """The expert solves every unseen goal; the sweep passes most; waiting in the middle earns more."""
     family = family_module.build(Settings(horizon=200))
     tasks = family.tasks("test", 10, 0)
-    oracle, blind, mean = (play(family, name, tasks) for name in ("oracle", "task_blind", "mean_goal"))
+    oracle, sweep, blind, mean = (play(family, name, tasks) for name in ("oracle", "sweep", "task_blind", "mean_goal"))
     assert oracle[2].all() and 1800 < oracle[0].mean() < 1900
-    assert blind[1].mean() >= 0.7 and blind[2].mean() <= 0.2
-    assert oracle[0].mean() > mean[0].mean() > blind[0].mean()
+    assert sweep[1].mean() >= 0.7 and sweep[2].mean() <= 0.2
+    assert oracle[0].mean() > blind[0].mean() > sweep[0].mean()
+    for one, other in zip(blind, mean, strict=True):
+        np.testing.assert_array_equal(one, other)  # the object says nothing of reach's target
+
+
+def test_the_floor_guesses_the_target_where_the_object_tells_it() -> None:
+    """The button is where it is seen: nothing is hidden in this class. Memory carries the guess over an episode."""
+    family = family_module.build(Settings(task="button-press-v3", horizon=10))
+    tasks = family.tasks("test", 3, 0)
+    env = family.vector_env(tasks, 1)
+    obs = env.reset()[0][:, None]
+    env.close()
+    goals = [(task["env_name"], task["rand_vec"]) for task in tasks]
+    targets = np.array([[prototype(name, False).snapshot((name, place)).target] for name, place in goals])
+    policy = family.references["task_blind"](tasks)
+    memory = policy.act(obs, policy.start(3, 1), None)[2]
+    np.testing.assert_allclose(memory["goal"], targets, atol=1e-6)
+    later = policy.observe(memory, np.zeros((3, 1, 4)), np.zeros((3, 1)), np.zeros((3, 1), dtype=bool))
+    np.testing.assert_array_equal(policy.act(obs + 1.0, later, None)[2]["goal"], memory["goal"])
+    middle = family.references["mean_goal"](tasks).act(obs, policy.start(3, 1), None)[2]["goal"]
+    assert np.abs(middle - targets).max() > 0.02
 
 
 def test_expert_is_told_the_goal_on_a_private_copy(reach: MetaWorldFamily) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -76,6 +77,53 @@ def test_experts_and_oracles_are_those_of_the_planner() -> None:
     visits = planner.visitations(policy, grid, torch.eye(16, dtype=torch.float64)[[6, 6]])[1]
     found = [np.bincount((states[i, :, :-1] * 9 + actions[i]).ravel(), minlength=144) / 40_000 for i in range(2)]
     np.testing.assert_allclose(np.stack(found).reshape(2, 16, 9), visits, atol=0.02)  # of up to 4.2; errors below .006
+
+
+def test_nothing_that_is_seen_tells_the_goal() -> None:
+    """Whatever the order of a task's sprites, each stands on equally many cells, and each order is as likely."""
+    family = spritegrid.build(spritegrid.Settings())
+    sprites = np.array([task["sprites"] for task in family.tasks("train", 2000, 3)])
+    scene = family.arranged(sprites, np.arange(len(sprites), dtype=np.uint64))
+    counts = (scene.cells[:, :, None] == 1 + sprites[:, None]).sum(axis=1)
+    assert (counts == family.settings.copies).all()
+    for split, n in (("train", 3000), ("test", 3000), ("validation", 3000)):
+        drawn = np.array([task["sprites"] for task in family.tasks(split, n, 5)])
+        for share in (drawn.argmin(axis=1) == 0, drawn.argmax(axis=1) == 0):
+            assert abs(share.mean() - 1 / 3) < 4 * (2 / 9 / n) ** 0.5
+
+
+def test_the_blind_reward_is_the_mean_over_what_the_sprites_may_mean() -> None:
+    family = spritegrid.build(spritegrid.Settings(side=6, copies=3))
+    sprites = np.array([[4, 9, 77], [1, 2, 3]])
+    scene = family.arranged(sprites, np.arange(2, dtype=np.uint64))
+    meant = [family.reward(np.roll(sprites, turn, axis=1), scene) for turn in range(3)]
+    np.testing.assert_allclose(spritegrid.blind_reward(scene), np.mean(meant, axis=0))
+
+
+def test_scripted_policies_that_look_seek_what_they_say() -> None:
+    cells = np.zeros((1, 9), dtype=np.int64)
+    cells[0, [0, 1, 5]] = 8, 8, 3
+    scene = spritegrid.Arrangement(cells, np.zeros_like(cells), np.zeros(1, dtype=np.uint64))
+    np.testing.assert_array_equal(spritegrid.rarest_reward(scene)[0, [0, 1, 5, 8]], [-4, -4, 4, 0])
+    np.testing.assert_array_equal(spritegrid.nearest_reward(scene)[0, [0, 1, 5, 8]], [4, 4, 4, 0])
+    cells[0, 8] = 3
+    np.testing.assert_array_equal(spritegrid.rarest_reward(scene)[0, [0, 1, 5, 8]], [-4, -4, 4, 4])
+
+
+@pytest.mark.parametrize("test_sprites", ["seen", "unseen"])
+@pytest.mark.parametrize(("side", "horizon", "copies"), [(12, 18, 8), (16, 24, 14)])
+def test_the_floor_is_at_most_a_third_of_the_way_to_the_oracle(
+    side: int, horizon: int, copies: int, test_sprites: Literal["seen", "unseen"]
+) -> None:
+    settings = spritegrid.Settings(side=side, horizon=horizon, copies=copies, test_sprites=test_sprites)
+    family = spritegrid.build(settings)
+    tasks, keys = family.tasks("test", 24, 0), seeding.split(seeding.key("floor"), np.arange(24))
+    earned = {
+        name: rollout(family, make(tasks), tasks, keys, 4).returns.mean() for name, make in family.references.items()
+    }
+    third = earned["random"] + (earned["oracle"] - earned["random"]) / 3
+    assert earned["random"] < earned["task_blind"] < third
+    assert max(earned["nearest"], earned["rarest"]) < earned["task_blind"]
 
 
 def test_the_oracle_earns_the_optimal_value_from_where_it_begins() -> None:

@@ -116,8 +116,9 @@ def test_a_terminated_training_goes_on_and_ends_with_the_same_bytes(tmp_path: Pa
 
     process = start(slow)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    _, said = process.communicate(timeout=60)
     assert process.returncode == 143
+    assert said == "kshot: stopped, and everything is saved; the same command goes on from the checkpoint\n"
     assert not (run / "model.pt").exists()
     assert "1 stopped" in kshot(slow, "status", "suite.yaml", "--once").stdout
     interrupted_at = json.loads((run / "progress.json").read_text())["done"]

@@ -97,10 +97,10 @@ def test_other_states_need_no_process(tmp_path: Path, dead_pid: int, written: st
 
 def test_a_failure_is_noted_and_keeps_how_far_it_got(tmp_path: Path) -> None:
     beat(tmp_path, RUNS[0])
-    status.note_failure(RUNS[0].directory(tmp_path), "ValueError: two\n  lines")
+    status.note(RUNS[0].directory(tmp_path), "failed", "ValueError: two\n  lines")
     found = status.read(RUNS[0], tmp_path, time.time())
     assert (found.state, found.done, found.message) == ("failed", 500, "ValueError: two lines")
-    status.note_failure(RUNS[1].directory(tmp_path), "before the first report")
+    status.note(RUNS[1].directory(tmp_path), "failed", "before the first report")
     assert status.read(RUNS[1], tmp_path, time.time()).state == "failed"
 
 
@@ -136,7 +136,7 @@ def test_where_not_all_fit_those_in_trouble_or_at_work_are_shown() -> None:
     states = ["done"] * 5 + ["waiting"] * 5 + ["failed", "training"]
     statuses = [status.RunStatus(RUNS[0], state) for state in states]
     console = Console(file=io.StringIO(), width=120)
-    console.print(status.render(statuses, room=3))
+    console.print(status.render(statuses, console.width, room=3))
     assert isinstance(console.file, io.StringIO)
     rows = [line.split()[3] for line in console.file.getvalue().splitlines() if line.startswith("nav2d")]
     assert rows == ["failed", "training", "waiting"]

@@ -12,6 +12,7 @@ import pytest
 
 from kshot.running import audit as auditing
 from kshot.running import machine, provenance
+from tests.workflow.conftest import Called
 from tests.workflow.pipeline import kshot, snakemake, write_suite
 
 RUN = "results/tiny/coins/counting/seed-0"
@@ -38,17 +39,17 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     path.write_text(json.dumps(record))
 
 
-def test_results_of_here_are_all_right(folder: Path) -> None:
-    done = kshot(folder, "audit", "suite.yaml")
+def test_results_of_here_are_all_right(folder: Path, called: Called) -> None:
+    done = called(folder, "audit", "suite.yaml")
     assert done.stdout == (
         "1 result files checked: all made by this code, with these settings and libraries; 5 runs not finished\n"
     )
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_no_results_are_not_all_right(tmp_path: Path) -> None:
+def test_no_results_are_not_all_right(tmp_path: Path, called: Called) -> None:
     write_suite(tmp_path)
-    done = kshot(tmp_path, "audit", "suite.yaml")
+    done = called(tmp_path, "audit", "suite.yaml")
     assert (done.stdout, done.returncode) == ("", 2)
     assert done.stderr == "kshot: results/tiny: no results to check; 5 runs not finished\n"
 
@@ -89,10 +90,10 @@ def test_no_results_are_not_all_right(tmp_path: Path) -> None:
     ],
 )
 def test_every_difference_is_a_finding_of_its_own_kind(
-    folder: Path, change: Callable[[dict[str, Any]], Any], line: str
+    folder: Path, change: Callable[[dict[str, Any]], Any], line: str, called: Called
 ) -> None:
     edit(folder, change)
-    done = kshot(folder, "audit", "suite.yaml")
+    done = called(folder, "audit", "suite.yaml")
     assert done.returncode == 1
     found, verdict = done.stdout.splitlines()
     assert found.startswith(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -91,3 +92,15 @@ def test_a_block_of_evidence_that_the_suite_never_reaches_is_refused_before_trai
     with pytest.raises(RecordError, match=r"adapts on 30 episodes at a time, but evaluation.k is \[0, 1, 2\]"):
         train(run, tmp_path)
     assert not (run.directory(tmp_path) / checkpoint.MODEL).exists()
+
+
+def test_a_second_control_c_does_not_wait_for_the_end_of_an_iteration(capfd: pytest.CaptureFixture[str]) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with checkpoint.StopRequest() as stop:
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)
+        assert stop.signal == signal.SIGINT
+        assert "Ctrl-C again stops at once" in capfd.readouterr().err
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -126,3 +127,15 @@ def test_a_run_counts_its_gradient_updates(tmp_path: Path, algorithm: str, per_s
     record = read_json(run.directory(tmp_path) / "run.json")
     assert record["iterations"] > 1
     assert record["updates"] == record["iterations"] * per_step(run.algorithm_settings)
+
+
+def test_a_second_control_c_does_not_wait_for_the_end_of_an_iteration(capfd: pytest.CaptureFixture[str]) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with checkpoint.StopRequest() as stop:
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)
+        assert stop.signal == signal.SIGINT
+        assert "Ctrl-C again stops at once" in capfd.readouterr().err
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before

@@ -64,7 +64,7 @@ DEMONSTRATED = {"mandril": (0.10, 0.90, 0.03), "maxent_irl": (0.05, 0.60, 0.03)}
 # How they are meant to be tested (else "sampled"), the episodes that they adapt on at a time, the most they can use.
 ACTIONS = {"pearl": "mean", "mandril": "mean", "maxent_irl": "mean"}
 BLOCKS = {"maml": 10, "fomaml": 10}
-LIMITS: dict[str, int] = {}
+LIMITS: dict[tuple[str, str], int] = {}  # (family, algorithm)
 REFERENCES = {"random": 0.0, "task_blind": 0.35, "oracle": 1.0, "thompson": 0.8}
 LEARNING = ("thompson",)
 
@@ -137,7 +137,7 @@ def write_run(
     if run.kind == "algorithm":
         name = run.algorithm
         tested = {"test_actions": ACTIONS.get(name, "sampled"), "adaptation_episodes": BLOCKS.get(name, 1)}
-        tested["max_evidence"] = LIMITS.get(name)
+        tested["max_evidence"] = LIMITS.get((run.family, name))
     records.write_json(folder / "evaluate.json", common | tested | {"env_steps": 5_000, "family": info})
     if run.kind == "algorithm":
         shown = {"evidence": "demonstrations" if run.algorithm_module in DEMONSTRATED else "rollouts"}
@@ -160,7 +160,7 @@ def curve(family: Family, run: RunConfig) -> pd.DataFrame:
         start, end, spread = (LEARNERS | DEMONSTRATED)[run.algorithm]
         shift = rng.normal(0, spread)
         share, lift, points = start + shift / 3, end - start + shift * 2 / 3, family.k
-        block, limit = BLOCKS.get(run.algorithm, 1), LIMITS.get(run.algorithm, max(points))
+        block, limit = BLOCKS.get(run.algorithm, 1), LIMITS.get((run.family, run.algorithm), max(points))
         points = tuple(sorted({k // block * block for k in points if k <= limit}))
         played = [(k, block) for k in range(0, max(points) + 1, block)]
 

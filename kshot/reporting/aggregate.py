@@ -35,7 +35,7 @@ from kshot.reporting.cells import (
     curve_path,
     read_cell,
 )
-from kshot.reporting.evidence import Tested, answering, of_cell
+from kshot.reporting.evidence import IntendedTest, answering, of_cell
 from kshot.run_config import RunConfig
 
 ALL = "all"
@@ -252,7 +252,7 @@ def _scores(identity: dict[str, Any], outcomes: dict[int, Outcomes]) -> pd.DataF
 
 
 def _tasks(
-    identity: dict[str, Any], outcomes: dict[int, Outcomes], tested: Tested, asked: Sequence[int]
+    identity: dict[str, Any], outcomes: dict[int, Outcomes], tested: IntendedTest, asked: Sequence[int]
 ) -> pd.DataFrame:
     """Rows of tasks.parquet of one algorithm on one family."""
     first = next(iter(outcomes.values()))

@@ -123,7 +123,8 @@ def _laid_out(data: Data, section: Section, entries: Entries) -> list[Row]:
             row["evidence"] = _steps(entry["adaptation_steps"])
         if tasks:
             ends = (entry["mean_lo_tasks"], entry["mean_hi_tasks"])
-            row["over seeds and tasks"] = f"[{', '.join(number(end, digits) for end in ends)}]" * np.isfinite(ends[0])
+            text = f"[{', '.join(number(end, digits) for end in ends)}]"
+            row["over seeds and tasks"] = text if np.isfinite(ends[0]) else ""
         row |= {"normalised": interval(entry, "normalised", 2), "task s.e.": number(entry["task_se"], digits + 1)}
         shown.append(row | {"actions": entry["actions"], "runs": run_text})
     return shown

@@ -18,7 +18,7 @@ from kshot.records import RecordError
 from kshot.reporting import stats
 from kshot.reporting.aggregate import ALL, SCORE_COLUMNS, SUMMARY_COLUMNS, TASKS_SCHEMA, suite_name
 from kshot.reporting.cells import CELL_COLUMNS, curve_path
-from kshot.reporting.evidence import Tested, answering, common, of_cell
+from kshot.reporting.evidence import IntendedTest, answering, common, of_cell
 from kshot.reporting.families import FamilyInfo, family_info
 from kshot.run_config import RunConfig
 
@@ -155,12 +155,12 @@ class Data:
         learners = [self.tested(family, name) for name in self.algorithms(family, evidence)]
         return common(self.families[family].k, learners)
 
-    def tested(self, family: str, algorithm: str) -> Tested:
+    def tested(self, family: str, algorithm: str) -> IntendedTest:
         """How a policy with results is meant to be tested."""
         return self._tested[family, algorithm]
 
     @cached_property
-    def _tested(self) -> dict[tuple[str, str], Tested]:
+    def _tested(self) -> dict[tuple[str, str], IntendedTest]:
         ok = self.cells[self.cells["state"] == "ok"].drop_duplicates(["family", "algorithm"])
         return {(cell["family"], cell["algorithm"]): of_cell(cell) for cell in ok.to_dict("records")}
 

@@ -15,7 +15,7 @@ _COUNTS = ("adaptation_episodes", "max_evidence")
 
 
 @dataclass(frozen=True)
-class Tested:
+class IntendedTest:
     """What an evaluation noted about the policy that it tested.
 
     Attributes:
@@ -37,7 +37,7 @@ class Tested:
         return self.block < episodes
 
 
-def noted(path: Path, record: Mapping[str, Any], kind: RunKind) -> Tested:
+def noted(path: Path, record: Mapping[str, Any], kind: RunKind) -> IntendedTest:
     """From the ``evaluate.json`` of a finished run.
 
     Raises:
@@ -47,13 +47,13 @@ def noted(path: Path, record: Mapping[str, Any], kind: RunKind) -> Tested:
     if actions not in MODES or (kind == "algorithm" and not block):
         raise RecordError(f"{path}: does not say how the policy is meant to be tested; run the evaluation again")
     limit = record.get("max_evidence")
-    return Tested(str(actions), int(block), None if limit is None else int(limit))
+    return IntendedTest(str(actions), int(block), None if limit is None else int(limit))
 
 
-def of_cell(cell: Mapping[Any, Any]) -> Tested:
+def of_cell(cell: Mapping[Any, Any]) -> IntendedTest:
     """The same from a row of ``cells.csv`` of a run that is ok, read or about to be written."""
     block, limit = (None if cell[name] == "" or cell[name] != cell[name] else int(cell[name]) for name in _COUNTS)
-    return Tested(str(cell["test_actions"]), block or 0, limit)
+    return IntendedTest(str(cell["test_actions"]), block or 0, limit)
 
 
 def answering(played: Iterable[int], k: int) -> int:
@@ -64,7 +64,7 @@ def answering(played: Iterable[int], k: int) -> int:
     return max(point for point in played if point <= k)
 
 
-def common(points: Sequence[int], learners: Iterable[Tested]) -> int:
+def common(points: Sequence[int], learners: Iterable[IntendedTest]) -> int:
     """The largest of a suite's evidence points that all learners reach; they all reach 0."""
     everyone = list(learners)
     return max((k for k in points if all(learner.reaches(k) for learner in everyone)), default=0)

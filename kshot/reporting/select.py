@@ -18,7 +18,7 @@ import yaml
 from kshot import records
 from kshot.records import RecordError
 from kshot.reporting.data import METRIC_NAMES, Data, load
-from kshot.reporting.evidence import Tested, common
+from kshot.reporting.evidence import IntendedTest, common
 from kshot.reporting.layout import Table, digits_for, interval, lay_out, markdown
 from kshot.reporting.stats import MINIMUM_RUNS, NORMAL
 from kshot.run_config import RunConfig, why_no_selection
@@ -186,7 +186,7 @@ def _metric(data: Data, family: str, rows: Sequence[str]) -> str:
     return metric
 
 
-def _tested(data: Data, family: str, rows: Sequence[str]) -> list[Tested]:
+def _tested(data: Data, family: str, rows: Sequence[str]) -> list[IntendedTest]:
     """What is known of the candidates that have results."""
     return [data.tested(family, row) for row in rows if row in data.algorithms(family)]
 

@@ -150,7 +150,7 @@ def test_with_three_runs_the_range_of_the_runs_decides(tmp_path: Path) -> None:
 def test_candidates_are_compared_at_a_k_that_all_of_them_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One row can use 20 episodes, where it is better than the other is; that one is better after 40."""
     made = suite(rows={"maml": {}, "high": {"inner_lr": 0.2}})
-    monkeypatch.setitem(synthetic.LIMITS, "high", 20)
+    monkeypatch.setitem(synthetic.LIMITS, ("nav2d", "high"), 20)
     family = replace(NAV2D, k=(0, 20, 40))
     made = load_suite(_with_points(made, family.k))
     for run in made.runs():

@@ -18,7 +18,8 @@ NAME = "headline"
 ORDER = 0
 BY_SECTION = True
 PALE = 0.35
-OVER: dict[str, Any] = {"textcoords": "offset points", "ha": "center"}
+OVER: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "fontsize": 6.5}
+OVER["bbox"] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5}
 TIERS = 3
 """Lines of names above a panel."""
 CAPTION = (
@@ -75,7 +76,7 @@ def _panel(axes: Axes, data: Data, section: Section) -> None:
             axes.plot([first["mean"], there["mean"]], [y, y], color=look.color, linewidth=1.2)
             if most is not None:
                 axes.plot(most["mean"], y, look.marker, color=look.color, markersize=5.5, alpha=PALE)
-                axes.annotate(f"K = {most['k']:.0f}", (most["mean"], y), (0, 5), fontsize=6.5, **OVER)
+                axes.annotate(f"K = {most['k']:.0f}", (most["mean"], y), (0, 5), **OVER)
             axes.plot(first["mean"], y, look.marker, color=look.color, markerfacecolor="white", markersize=5.5)
         axes.plot(there["mean"], y, look.marker, color=look.color, markersize=6)
     axes.set_yticks(range(len(names)), [title(name) for name in names])

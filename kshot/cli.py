@@ -91,7 +91,9 @@ def _parser() -> argparse.ArgumentParser:
     alone = "for a page that is kept without the results: copy the suite's CSV files beside it, and link to files there alone"
     page.add_argument("--alone", action="store_true", help=alone)
     stripping = command("strip-links", _strip_links, "Leave out links of pages to files that are not beside them.")
-    stripping.add_argument("pages", nargs="+", type=Path, metavar="PAGE", help="an index.html that `kshot report` wrote")
+    stripping.add_argument(
+        "pages", nargs="+", type=Path, metavar="PAGE", help="an index.html that `kshot report` wrote"
+    )
     drawing = _with_suite(command("figures", _figures, "Draw the figures of a suite from its numbers."))
     tabling = _with_suite(command("tables", _tables, "Write the tables of a suite (CSV, LaTeX, Markdown)."))
     choosing = _with_suite(command("select", _select, "Choose settings among the rows of a suite on validation tasks."))

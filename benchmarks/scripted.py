@@ -4,8 +4,8 @@
     python -m benchmarks.scripted tabular_mdp
 
 play test tasks of seed 0 and print mean and standard error over tasks, as Markdown. The second also plays posterior
-sampling told where the last step of every episode led to, which no policy sees here, and prints what that changes on the
-same tasks with the same randomness.
+sampling told where the last step of every episode led to, which no policy sees here, and prints what that changes on
+the same tasks with the same randomness.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     page = _with_suite(command("report", _report, "Write the report page from the numbers, figures and tables."))
     for sub in (summing, page):
         sub.add_argument("--partial", action="store_true", help="work with the runs that are there, listing the others")
-    alone = "for a page that is kept without the results: copy the suite's CSV files beside it, and link to files there alone"
+    alone = "for a page kept without the results: copy the suite's CSV files beside it, and link to files there alone"
     page.add_argument("--alone", action="store_true", help=alone)
     stripping = command("strip-links", _strip_links, "Leave out links of pages to files that are not beside them.")
     stripping.add_argument(

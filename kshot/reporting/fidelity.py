@@ -135,7 +135,7 @@ def _read_filed(path: Path) -> pd.DataFrame:
 
 
 def _cost(runs: pd.DataFrame) -> dict[str, Any]:
-    """What the runs of one learner took, on average, and the code they come from. Core-minutes: minutes times threads."""
+    """What the runs of one learner took, on average, and the code they come from; core-minutes: times the threads."""
     minutes = runs["train_seconds"] / 60
     return {
         "steps": runs["train_env_steps"].mean(),
@@ -187,7 +187,7 @@ Every row: mean over training seeds on unseen tasks, with its 95 % bootstrap int
 seeds, their range from the lowest to the highest [a to b]. Of one training run, on average: environment steps, gradient
 updates of what is trained, wall time in minutes, beside other runs and with pauses, and core-minutes, which are minutes
 times the threads that computed it; empty where the numbers were filed before these were. "met" compares the mean with
-the yardstick. Scripted policies (oracle, task_blind and others) are programs, not bounds: a learner can pass the oracle.
+the yardstick. Scripted policies (oracle, task_blind and others) are programs, no bounds: learners can pass the oracle.
 "best known" is the largest mean return that anything filed here has reached on these tasks, at any K and by either kind
 of actions. This page is written by
 `snakemake --cores all --configfile config/suites/fidelity-<name>.yaml fidelity` from `config/fidelity.yaml` and the

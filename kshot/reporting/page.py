@@ -91,8 +91,8 @@ def write_page(
         root: folder of all results.
         out: folder of the report. Figures and tables found in its ``figures`` and ``tables`` are linked.
         partial: accept that runs are missing; the page says which.
-        alone: the page is to be kept without ``root``: the suite's CSV files are copied beside it, and it links to files
-            in ``out`` alone.
+        alone: the page is to be kept without ``root``: the suite's CSV files are copied beside it, and it links to
+            files in ``out`` alone.
 
     Returns:
         The path of the page.
@@ -152,8 +152,8 @@ def _listed(names: str | Sequence[str]) -> str:
 def value_html(text: str) -> Markup:
     """A value with what qualifies it on a line of its own; anything else as it is.
 
-    ``0.80 [0.76, 0.86] at K = 10`` has an interval and a K, ``0.80 [0.76 to 0.86]`` the range of few seeds, ``0.80 ± 0.04
-    (0.82)`` an error and a median, ``0.80 [0.5, 1.0] (3 families, n = 5)`` what it is based on.
+    ``0.80 [0.76, 0.86] at K = 10`` has an interval and a K, ``0.80 [0.76 to 0.86]`` the range of few seeds,
+    ``0.80 ± 0.04 (0.82)`` an error and a median, ``0.80 [0.5, 1.0] (3 families, n = 5)`` what it is based on.
     """
     if runs := _RUNS.fullmatch(text):
         return Markup("{}<small>{}</small>").format(runs[1], runs[2]) if runs[2] else Markup("{}").format(text)

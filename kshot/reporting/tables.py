@@ -160,8 +160,8 @@ def paired(data: Data) -> Table:
         "Mean difference on the same test tasks with 95 % t interval over tasks, taking the trained runs as given, by "
         "the actions that each learner is meant to be tested with. Gain: single episodes at that K minus K = 0. Above "
         "task-blind: the score minus that of the task-blind policy, the best found without knowing the task; a learner "
-        "that is not above it has not been shown to know its task. At the K that all learners reach and, where some can "
-        "use more, after all the evidence that each can use, with its K beside the number."
+        "that is not above it has not been shown to know its task. At the K that all learners reach and, where some "
+        "can use more, after all the evidence that each can use, with its K beside the number."
     )
     return lay_out("paired", "Differences on the same tasks", caption, numbers, parts, ("tasks.parquet",))
 

@@ -126,7 +126,7 @@ def test_a_learner_on_blocks_has_a_value_at_every_k_and_rl2_none_beyond_its_tria
 def test_all_the_evidence_stands_apart_with_its_k_in_every_cell(data: Data) -> None:
     shown = text(data, "all_evidence", "point").set_index("policy")
     for name, k in (("rl2", 3), ("maml", 20), ("pearl", 25)):
-        assert shown.loc[name, "score"].endswith(f" at K = {k}") and shown.loc[name, "normalised"].endswith(f" at K = {k}")
+        assert all(shown.loc[name, column].endswith(f" at K = {k}") for column in ("score", "normalised"))
         assert shown.loc[name, "evidence"] == f"{k * POINT.horizon:,} steps"
     row = numbers(data, "all_evidence").query("family == 'point'").set_index("algorithm").loc["maml"]
     assert row["score"] == pytest.approx(raw(data, "point", "maml", "sampled", 20).mean())

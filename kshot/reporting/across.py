@@ -42,8 +42,8 @@ def normalised(data: Data) -> Table:
         "Headline scores on each family's scale from the random policy (0) to the scripted oracle (1), which is no "
         f"bound, so that scores can exceed 1; all learners of a family at the same K ({_ks(data)}) and by the actions "
         "that each is meant to be tested with, over all runs and families: interquartile mean and mean, "
-        f"{brackets(entry['mean_n'] for entry in numbers)}, stratified by family. A learner that adapts only after a trial is left out where the headline is a trial's return. Rows "
-        "over other families are not comparable."
+        f"{brackets(entry['mean_n'] for entry in numbers)}, stratified by family. A learner that adapts only after a "
+        "trial is left out where the headline is a trial's return. Rows over other families are not comparable."
     )
     return lay_out("normalised", "Normalised scores", caption, numbers, parts, ("scores.csv",))
 

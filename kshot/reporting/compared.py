@@ -39,8 +39,8 @@ def _caption(numbers: Sequence[Row]) -> str:
     if any(entry["metric"] == "trial_return" for entry in numbers):
         sentences.append(
             "Where the headline is the return of a trial, the columns by K are returns of single episodes; learners "
-            "that adapt only after a trial stand below, not ranked by it, and those from demonstrations, to whom a trial "
-            "means nothing, are scored by single episodes alone."
+            "that adapt only after a trial stand below, not ranked by it, and those from demonstrations, to whom a "
+            "trial means nothing, are scored by single episodes alone."
         )
     sentences.append(f"Mean over runs, {brackets(entry['n_seeds'] for entry in numbers)}.")
     if any(np.isfinite(entry["mean_lo_tasks"]) for entry in numbers):

@@ -234,7 +234,7 @@ def test_a_family_that_one_demonstration_gives_away_is_called_so(data: Data) -> 
         summary.loc[here & (summary["algorithm"] == "maxent_irl") & (summary["k"] == 1), "mean"] = reached
         summary.loc[here & (summary["algorithm"] == "mandril"), "mean"] = 0.9  # it was trained on other tasks
         text = demonstrated.given_away(replace(data, summary=summary, cells=cells), section)
-        assert ("0.75 of the ceiling's 0.90 with K = 1" in text) == said == bool(text)
+        assert ("0.75 with K = 1, and the script 'ceiling' 0.90" in text) == said == bool(text)
 
 
 def test_a_page_without_demonstrations_does_not_mention_them(tmp_path: Path) -> None:

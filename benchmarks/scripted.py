@@ -41,7 +41,7 @@ def totals(family: TaskFamily, name: str, tasks: Sequence[Task], trials: int = 1
     episodes = family.spec.episodes_per_trial
     policy = family.references[name](tasks)
     returns = rollout(family, policy, tasks, keys(len(tasks)), trials, episodes).returns
-    return returns.reshape(len(tasks), trials, episodes).sum(axis=2).mean(axis=1)
+    return np.asarray(returns.reshape(len(tasks), trials, episodes).sum(axis=2).mean(axis=1))
 
 
 def told_totals(family: TabularMDPFamily, tasks: Sequence[Task], trials: int) -> Array:

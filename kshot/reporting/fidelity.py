@@ -178,7 +178,8 @@ def best_known(item: Yardstick, metric: str, filed: Path) -> dict[str, Any] | No
         return None
     parts = [filed_numbers(item, filed, family) for family in (item.family, item.tasks_of) if family]
     found = [row for part in parts for row in part.to_dict("records") if row["metric"] == metric]
-    return {str(name): value for name, value in max(found, key=lambda row: row["mean"]).items()} if found else None
+    best = max(found, key=lambda row: float(row["mean"]), default=None)
+    return None if best is None else {str(name): value for name, value in best.items()}
 
 
 _HEAD = """# Fidelity: what the learners reach where the answer is known
@@ -244,11 +245,11 @@ def filed_of(row: Row, numbers: pd.DataFrame) -> pd.DataFrame:
     return numbers.sort_values("k")
 
 
-def _reached(found: Mapping[str, Any]) -> str:
+def _reached(found: Mapping[Any, Any]) -> str:
     return interval({**found, "mean_n": found["n_seeds"]}, "mean", _digits(found["mean"]))
 
 
-def _costs(found: Mapping[str, Any]) -> list[str]:
+def _costs(found: Mapping[Any, Any]) -> list[str]:
     """What a row took to train; empty for scripts, and where the numbers were filed without."""
     trained = found["steps"] > 0
     return [

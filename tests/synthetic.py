@@ -141,7 +141,9 @@ def write_run(
     records.write_json(folder / "evaluate.json", common | tested | {"env_steps": 5_000, "family": info})
     if run.kind == "algorithm":
         shown = {"evidence": "demonstrations" if run.algorithm_module in DEMONSTRATED else "rollouts"}
-        records.write_json(folder / "run.json", common | shown | {"env_steps": run.steps, "iterations": 50} | extra)
+        records.write_json(
+            folder / "run.json", common | shown | {"env_steps": run.steps, "iterations": 50, "updates": 100} | extra
+        )
         records.write_table(folder / "train.parquet", training(family, run), records.TRAIN_SCHEMA)
     return folder
 

@@ -202,6 +202,17 @@ def test_the_order_of_rows_and_of_runs_changes_nothing(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(first, by_seed, rtol=1e-12)
 
 
+def test_cells_say_what_training_took_where_the_record_does(tmp_path: Path) -> None:
+    runs = synthetic.runs_of([SMALL], learners=("rl2",), references=("random",), seeds=2)
+    synthetic.write_suite([SMALL], runs, tmp_path)
+    path = runs[1].directory(tmp_path) / "run.json"
+    older = {name: value for name, value in records.read_json(path).items() if name not in ("updates", "hardware")}
+    records.write_json(path, older)
+    aggregate(runs, tmp_path)
+    cells = pd.read_csv(tmp_path / "made-up" / "cells.csv", dtype=str, keep_default_na=False)
+    assert cells[["train_updates", "threads"]].to_numpy().tolist() == [["100", "1"], ["", ""], ["", ""]]
+
+
 def test_a_diverged_run_counts_in_no_average(tmp_path: Path) -> None:
     runs = synthetic.runs_of([SMALL], learners=("rl2",), references=(), seeds=4)
     synthetic.write_suite([SMALL], runs[:3], tmp_path)

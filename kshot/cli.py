@@ -8,38 +8,45 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from kshot import __version__
 
 if TYPE_CHECKING:
     from kshot import registry
     from kshot.run_config import RunConfig
+    from kshot.running import jobs
     from kshot.suite import Suite
 
-USER_ERROR = 2
+FINDINGS, USER_ERROR = 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit status: 0 done, 2 something the user can mend (one line each on stderr)."""
+    """Run one command; returns its exit status.
+
+    0 done, 1 ``audit`` has findings, 2 something the user can mend (one line each on stderr), 130 Ctrl-C.
+    """
     options = _parser().parse_args(arguments)
     try:
         return int(options.command(options) or 0)
     except KeyboardInterrupt:
+        print("kshot: interrupted; the same command does it again", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of a pipe, say `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        if not _is_user_error(error):
+        if not isinstance(error, _mistakes()):
             raise
         for line in (str(error) or type(error).__name__).splitlines():
             print(f"kshot: {line}", file=sys.stderr)
         return USER_ERROR
 
 
-def _is_user_error(error: Exception) -> bool:
+def _mistakes() -> tuple[type[Exception], ...]:
+    """Errors that a user can mend."""
     from kshot.config_errors import ConfigError
     from kshot.records import RecordError
     from kshot.registry import RegistryError
@@ -48,13 +55,14 @@ def _is_user_error(error: Exception) -> bool:
     checkpoint = sys.modules.get("kshot.running.checkpoint")  # its errors exist only once it is imported
     if checkpoint is not None:
         kinds = (*kinds, checkpoint.Busy)
-    return isinstance(error, kinds)
+    return kinds
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="kshot", description="Success after K episodes on unseen tasks: meta-reinforcement learning, benchmarked."
     )
+    parser.add_argument("--version", action="version", version=f"kshot {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, run: Callable[[argparse.Namespace], int | None], text: str) -> argparse.ArgumentParser:
@@ -75,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         job.add_argument("--algorithm", required=True, help="the algorithm's (or reference policy's) name in the suite")
         job.add_argument("--seed", required=True, type=int, help="one of the suite's seeds; 0 for a reference policy")
         job.add_argument("--threads", type=_positive, help="threads for computing (default: $OMP_NUM_THREADS or 1)")
+        job.add_argument("--again", action="store_true", help="do it even if it is finished, replacing its results")
     summing = _with_suite(command("aggregate", _aggregate, "Check all results of a suite and compute its numbers."))
     page = _with_suite(command("report", _report, "Write the report page from the numbers, figures and tables."))
     for sub in (summing, page):
@@ -86,7 +95,8 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--out", type=Path, help="where to write (default: reports/<suite>)")
     status = _with_suite(command("status", _status, "Show what every run of a suite is doing, until all are finished."))
     status.add_argument("--once", action="store_true", help="print once instead of following")
-    _with_suite(command("audit", _audit, "List results that other code or other settings made than are here now."))
+    auditing = "List results that were made with other code, settings or numeric libraries than are here now."
+    _with_suite(command("audit", _audit, auditing))
     _with_suite(command("fidelity", _fidelity, "File what a fidelity suite measured and write docs/fidelity.md."))
     return parser
 
@@ -113,7 +123,7 @@ def _load(options: argparse.Namespace, only: tuple[str, str] | None = None) -> S
     return load_suite(find_suite(options.suite, options.root), only=only)
 
 
-def _train(options: argparse.Namespace) -> None:
+def _train(options: argparse.Namespace) -> int:
     run = _prepare(options)
     if run.kind == "reference":
         from kshot.config_errors import ConfigError
@@ -121,21 +131,37 @@ def _train(options: argparse.Namespace) -> None:
         raise ConfigError([f"{run.algorithm!r} is a reference policy: it is not trained; evaluate it"])
     from kshot.running.train import train
 
-    _reporting_failure(train, run, options.root)
+    return _do("train", train, run, options)
 
 
-def _evaluate(options: argparse.Namespace) -> None:
+def _evaluate(options: argparse.Namespace) -> int:
     run = _prepare(options)
     from kshot.running.evaluate import evaluate
+    from kshot.running.jobs import require_model
 
-    _reporting_failure(evaluate, run, options.root)
+    require_model(run, options.root)
+    return _do("evaluate", evaluate, run, options)
 
 
-def _official(options: argparse.Namespace) -> None:
+def _official(options: argparse.Namespace) -> int:
     run = _prepare(options)
+    from kshot.running.jobs import require_asked, require_model
     from kshot.running.official import official
 
-    _reporting_failure(official, run, options.root)
+    require_asked(run)
+    require_model(run, options.root)
+    return _do("official", official, run, options)
+
+
+def _do(name: jobs.Name, step: Callable[[RunConfig, Path], None], run: RunConfig, options: argparse.Namespace) -> int:
+    """Do a step of a run, unless it has been done."""
+    from kshot.running import jobs
+
+    done = "" if options.again else jobs.finished(name, run, options.root)
+    if done:
+        print(done)
+        return 0
+    return jobs.do(name, step, run, options.root, _mistakes())
 
 
 def _prepare(options: argparse.Namespace) -> RunConfig:
@@ -159,37 +185,28 @@ def _prepare(options: argparse.Namespace) -> RunConfig:
     return run
 
 
-def _reporting_failure(step: Callable[[RunConfig, Path], None], run: RunConfig, root: Path) -> None:
-    """Run a step; if it fails, leave a note for ``kshot status``."""
-    from kshot.running import status
-
-    try:
-        step(run, root)
-    except Exception as error:
-        checkpoint: Any = sys.modules["kshot.running.checkpoint"]
-        if not isinstance(error, checkpoint.Busy):  # the note belongs to the process that is at work
-            status.note_failure(run.directory(root), f"{type(error).__name__}: {error}")
-        raise
-
-
 def _aggregate(options: argparse.Namespace) -> None:
     from kshot.reporting.aggregate import aggregate
 
-    aggregate(_load(options).runs(), options.root, options.partial)
+    summary = aggregate(_load(options).runs(), options.root, options.partial)
+    _print_paths(summary.with_name(name) for name in _SUMS)
+
+
+_SUMS = ("summary.csv", "scores.csv", "cells.csv", "tasks.parquet")
 
 
 def _figures(options: argparse.Namespace) -> None:
     suite = _load(options)
     from kshot.reporting.figures import render_all
 
-    render_all(suite.runs(), options.root, _out(options, suite) / "figures")
+    _print_paths(render_all(suite.runs(), options.root, _out(options, suite) / "figures"))
 
 
 def _tables(options: argparse.Namespace) -> None:
     suite = _load(options)
     from kshot.reporting.tables import write_tables
 
-    write_tables(suite.runs(), options.root, _out(options, suite) / "tables")
+    _print_paths(write_tables(suite.runs(), options.root, _out(options, suite) / "tables"))
 
 
 def _select(options: argparse.Namespace) -> None:
@@ -197,15 +214,14 @@ def _select(options: argparse.Namespace) -> None:
     from kshot.published import published
     from kshot.reporting.select import write_selection
 
-    for path in write_selection(suite.runs(), options.root, published(suite), _out(options, suite)):
-        print(path)
+    _print_paths(write_selection(suite.runs(), options.root, published(suite), _out(options, suite)))
 
 
 def _report(options: argparse.Namespace) -> None:
     suite = _load(options)
     from kshot.reporting.page import write_page
 
-    write_page(suite.resolved(), suite.runs(), options.root, _out(options, suite), options.partial)
+    _print_paths([write_page(suite.resolved(), suite.runs(), options.root, _out(options, suite), options.partial)])
 
 
 def _fidelity(options: argparse.Namespace) -> None:
@@ -213,7 +229,13 @@ def _fidelity(options: argparse.Namespace) -> None:
     from kshot.reporting.fidelity import FILED, collect, write_page
     from kshot.reporting.yardsticks import write_picture
 
-    print(f"{collect(suite.name, options.root)}\n{write_page()}\n{write_picture(FILED)}")
+    _print_paths([collect(suite.name, options.root), write_page(), write_picture(FILED)])
+
+
+def _print_paths(paths: Iterable[Path]) -> None:
+    """What a step wrote, a line each."""
+    for path in paths:
+        print(path)
 
 
 def _out(options: argparse.Namespace, suite: Suite) -> Path:
@@ -229,48 +251,37 @@ def _status(options: argparse.Namespace) -> None:
     show(suite.runs(), options.root, options.once)
 
 
-def _audit(options: argparse.Namespace) -> None:
+def _audit(options: argparse.Namespace) -> int:
+    suite = _load(options)
     from kshot.running.audit import audit
 
-    found = audit(_load(options).runs(), options.root)
-    for line in found.findings:
-        print(line)
-    verdict = f"{len(found.findings)} findings" if found.findings else "all made by this code and these settings"
-    print(f"{found.checked} result files checked: {verdict}; {found.missing} runs not finished")
+    found = audit(suite.runs(), options.root)
+    if not found.checked:
+        print(f"kshot: {options.root / suite.name}: {found.verdict}", file=sys.stderr)
+        return USER_ERROR
+    for finding in found.findings:
+        print(finding)
+    print(found.verdict)
+    return FINDINGS if found.findings else 0
 
 
 def _list(options: argparse.Namespace) -> None:
     from kshot import registry
-    from kshot.config import suite_files
+    from kshot.listing import described
+    from kshot.places import suite_files
 
-    kinds: dict[registry.Kind, str] = {"algorithms": "Algorithms", "envs": "Task families"}
-    for kind, title in kinds.items():
+    titles: dict[registry.Kind, str] = {"algorithms": "Algorithms", "envs": "Task families"}
+    for kind, title in titles.items():
         print(f"{title}:")
         for name in registry.names(kind):
-            print(_line(name, *_description(kind, name)))
+            print(_line(name, *described(kind, name)))
     print("Suites:")
     for path in suite_files():
         print(_line(path.stem, str(path), ""))
 
 
-def _joined(value: str | frozenset[str]) -> str:
-    return value if isinstance(value, str) else "/".join(sorted(value))
-
-
 def _line(name: str, facts: str, text: str) -> str:
     return f"  {name:<14} {facts:<40} {text}".rstrip()
-
-
-def _description(kind: registry.Kind, name: str) -> tuple[str, str]:
-    """What a module can do, and the beginning of its docstring; or why it cannot be used."""
-    from kshot import registry
-
-    try:
-        module = registry.load(kind, name)
-    except Exception as error:  # one broken file must not hide the others
-        return "cannot be used", f"{type(error).__name__}: {error}"
-    facts = f"{_joined(module.EVIDENCE)}; {_joined(module.ACTIONS)} actions"
-    return facts, textwrap.shorten((module.__doc__ or "").split("\n\n")[0], 110, placeholder=" ...")
 
 
 def _check_config(options: argparse.Namespace) -> int:

@@ -20,23 +20,16 @@ from pydantic import BaseModel, ValidationError
 
 from kshot import registry
 from kshot.config_errors import ConfigError, Document, KeyPath, Problems, command_line, read
+from kshot.places import ROOT, SUITES, relative, suite_files
 from kshot.records import write_text
 from kshot.registry import suggest
 from kshot.settings import Layer, resolve
 from kshot.suite import AlgorithmRow, EvaluationSpec, Exclude, FamilyCell, FamilyOverride, Suite, one_or_more
 
-ROOT = Path(__file__).resolve().parent.parent
-"""The repository: kshot is run in place, so its configuration stands beside its code."""
-SUITES = ROOT / "config" / "suites"
 ALGORITHMS = ROOT / "config" / "algorithms"
 SCHEMA = ROOT / "config" / "schema" / "suite.schema.json"
 
 M = TypeVar("M", bound=BaseModel)
-
-
-def suite_files() -> list[Path]:
-    """The suites that come with the repository."""
-    return [_relative(path) for path in sorted(SUITES.glob("*.yaml"))]
 
 
 def find_suite(name: str, root: Path = Path("results"), prefer_results: bool = False) -> Path:
@@ -53,7 +46,7 @@ def find_suite(name: str, root: Path = Path("results"), prefer_results: bool = F
             return path
         near = [str(path.with_name(other.name)) for other in path.parent.glob("*.y*ml")]
         raise ConfigError([f"{name}: no such suite file{suggest(name, near) if near else ''}"])
-    places = [_relative(SUITES / f"{name}.yaml"), root / name / "suite.yaml"]
+    places = [relative(SUITES / f"{name}.yaml"), root / name / "suite.yaml"]
     for path in reversed(places) if prefer_results else places:
         if path.is_file():
             return path
@@ -67,15 +60,10 @@ def read_suite(files: Sequence[Path], overrides: Mapping[str, Any]) -> Suite:
     Raises:
         ConfigError: with one line for every mistake.
     """
-    documents = [read(_relative(path)) for path in files]
+    documents = [read(relative(path)) for path in files]
     if overrides:
         documents.append(command_line(overrides, "--config"))
     return load_suite(reduce(Document.merged, documents))
-
-
-def _relative(path: Path) -> Path:
-    """The path as a user would type it."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def load_suite(

@@ -26,10 +26,12 @@ from types import ModuleType
 from typing import Any, Literal
 
 Kind = Literal["algorithms", "envs"]
-_REQUIRED = {
+KINDS: tuple[Kind, ...] = ("algorithms", "envs")
+REQUIRED: dict[Kind, tuple[str, ...]] = {
     "algorithms": ("EVIDENCE", "ACTIONS", "TEST_ACTIONS", "Settings", "build"),
     "envs": ("EVIDENCE", "ACTIONS", "Settings", "build"),
 }
+"""What a module of either kind provides at least."""
 MODES = ("sampled", "mean")
 """What ``TEST_ACTIONS`` can be: ``kshot.types.Mode``."""
 _NOUN = {"algorithms": "algorithm", "envs": "task family"}
@@ -67,6 +69,15 @@ def names(kind: Kind) -> list[str]:
     return sorted(name for name in found if not name.startswith("_"))
 
 
+def source(kind: Kind, name: str) -> Path | None:
+    """The file behind a name of ``names``; None where an installed package provides it."""
+    for root in importlib.import_module(kind).__path__:
+        for path in (Path(root) / f"{name}.py", Path(root) / name / "__init__.py"):
+            if path.is_file():
+                return path
+    return _plugin_file(kind, name)
+
+
 def load(kind: Kind, name: str) -> ModuleType:
     """The module behind a name, checked against the contract of ``kshot.types``.
 
@@ -76,7 +87,7 @@ def load(kind: Kind, name: str) -> ModuleType:
     if name not in names(kind):
         raise RegistryError(f"unknown {_NOUN[kind]} {name!r}{suggest(name, names(kind))}")
     module = _import(kind, name)
-    missing = [part for part in _REQUIRED[kind] if not hasattr(module, part)]
+    missing = [part for part in REQUIRED[kind] if not hasattr(module, part)]
     if missing:
         raise RegistryError(
             f"{_NOUN[kind]} {name!r} ({module.__file__}) lacks {', '.join(missing)}; see CONTRIBUTING.md"

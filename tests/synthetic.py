@@ -61,6 +61,10 @@ LEARNERS = {
 }
 # Shown demonstrations, not rewards.
 DEMONSTRATED = {"mandril": (0.10, 0.90, 0.03), "maxent_irl": (0.05, 0.60, 0.03)}
+# How they are meant to be tested (else "sampled"), the episodes that they adapt on at a time, the most they can use.
+ACTIONS = {"pearl": "mean", "mandril": "mean", "maxent_irl": "mean"}
+BLOCKS = {"maml": 10, "fomaml": 10}
+LIMITS: dict[tuple[str, str], int] = {}  # (family, algorithm)
 REFERENCES = {"random": 0.0, "task_blind": 0.35, "oracle": 1.0, "thompson": 0.8}
 LEARNING = ("thompson",)
 
@@ -129,7 +133,12 @@ def write_run(
         "stages": list(family.stages),
         "trial_memory": run.algorithm in LEARNING,
     }
-    records.write_json(folder / "evaluate.json", common | {"env_steps": 5_000, "family": info})
+    tested: dict[str, Any] = {"test_actions": "sampled"}
+    if run.kind == "algorithm":
+        name = run.algorithm
+        tested = {"test_actions": ACTIONS.get(name, "sampled"), "adaptation_episodes": BLOCKS.get(name, 1)}
+        tested["max_evidence"] = LIMITS.get((run.family, name))
+    records.write_json(folder / "evaluate.json", common | tested | {"env_steps": 5_000, "family": info})
     if run.kind == "algorithm":
         shown = {"evidence": "demonstrations" if run.algorithm_module in DEMONSTRATED else "rollouts"}
         records.write_json(folder / "run.json", common | shown | {"env_steps": run.steps, "iterations": 50} | extra)
@@ -151,8 +160,8 @@ def curve(family: Family, run: RunConfig) -> pd.DataFrame:
         start, end, spread = (LEARNERS | DEMONSTRATED)[run.algorithm]
         shift = rng.normal(0, spread)
         share, lift, points = start + shift / 3, end - start + shift * 2 / 3, family.k
-        block = 10 if run.algorithm in ("maml", "fomaml") else 1
-        points = tuple(k for k in points if k % block == 0)
+        block, limit = BLOCKS.get(run.algorithm, 1), LIMITS.get((run.family, run.algorithm), max(points))
+        points = tuple(sorted({k // block * block for k in points if k <= limit}))
         played = [(k, block) for k in range(0, max(points) + 1, block)]
 
     frames = []
@@ -175,7 +184,7 @@ def curve(family: Family, run: RunConfig) -> pd.DataFrame:
                     "task": np.repeat([f"test-{i:05d}-{family.name}" for i in range(family.n_tasks)], n),
                     "k": k,
                     "adaptation_episodes": k,
-                    "adaptation_updates": k // (10 if run.algorithm in ("maml", "fomaml") else 1),
+                    "adaptation_updates": k // BLOCKS.get(run.algorithm, 1),
                     "adaptation_steps": k * family.horizon,
                     "episode": np.tile(np.arange(n), family.n_tasks),
                     "mode": mode,

@@ -112,13 +112,11 @@ class MetaWorldFamily:
     @cached_property
     def spec(self) -> FamilySpec:
         """Observations are normalised entry by entry; see ``envs/metaworld/_observations.py``."""
-        settings, goals = self.settings, self._goals("train")
+        settings = self.settings
         center, scale = np.zeros(OBSERVATION_DIM), np.ones(OBSERVATION_DIM)
         if settings.observations == "recorded":
             center, scale = observations.normaliser(
-                list(dict.fromkeys(name for name, _ in goals)),
-                settings.mask_irrelevant_objects,
-                np.array([_at_reset(goal).target for goal in goals]) if settings.goal_observable else None,
+                settings.source.classes("train"), settings.mask_irrelevant_objects, settings.goal_observable
             )
         return FamilySpec(
             name="metaworld",

@@ -2,8 +2,9 @@
 
 ``python -m envs.metaworld._observations`` plays the first training goals of each of the 50 classes, half of the
 episodes by Metaworld's expert and half by random actions, and writes mean and mean square of every entry to
-``observations.json``. A family pools the classes that it trains on, so its test classes have no part in it. Entries
-that hardly ever move in the training classes, but may do so in others, are divided by no less than ``LEAST``.
+``observations.json``, those of the target as where it is shown. A family pools the classes that it trains on, so its
+test classes have no part in it. Entries that hardly ever move in the training classes, but may do so in others, are
+divided by no less than ``LEAST``.
 """
 
 from __future__ import annotations
@@ -29,15 +30,16 @@ GOALS = 10
 _FRAME = [*3 * [0.05], 0.1, *3 * [0.05], *4 * [0.2], *3 * [0.05], *4 * [0.2]]
 LEAST = np.array([*_FRAME, *_FRAME, *3 * [0.05]])
 """Of the hand, the gripper and two objects, now and a step before, and the target; positions in metres. What hardly
-moves in training may be off by half a metre in another class, an entry of a quaternion by 2, the gripper's by 1."""
-CLIP = 10.0
-"""Bound on normalised observations."""
+moves in training may be off by nearly a metre in another class, where training has no second object (its entries are
+zero), an entry of a quaternion by 2, the gripper's by 1."""
+CLIP = 20.0
+"""Bound on normalised observations: no class's expert gets there, whichever class was trained on."""
 
 
 def record(name: str) -> tuple[Array, Array]:
-    """Mean [39] and mean square [39] of the observations of one class's training goals."""
+    """Mean [39] and mean square [39] of the observations of one class's training goals, their targets shown."""
     chosen = goals(Source("ML1", name), "train")[:GOALS]
-    targets = [prototype(name, False).snapshot(goal).target for goal in chosen]
+    targets = np.array([prototype(name, False).snapshot(goal).target for goal in chosen])
     act = told_expert(name)
     env = MetaWorldVectorEnv([*chosen, *chosen], threads=1, clip_actions=True, autoreset_mode="Disabled")
     obs, _ = env.reset()
@@ -50,24 +52,25 @@ def record(name: str) -> tuple[Array, Array]:
         obs, *_ = env.step(np.concatenate([np.asarray(told), drawn]))
     env.close()
     every = np.concatenate(seen)
+    every[:, -3:] = np.tile(targets, (len(every) // GOALS, 1))
     return every.mean(axis=0), (every**2).mean(axis=0)
 
 
-def normaliser(classes: Sequence[str], masked: bool, targets: Array | None = None) -> tuple[Array, Array]:
+def normaliser(classes: Sequence[str], masked: bool, shown: bool) -> tuple[Array, Array]:
     """Centre and scale [39] over the training classes of a family, each counting the same.
 
     Args:
         classes: of training.
         masked: whether the objects' entries are zero in the classes where they mean nothing.
-        targets: [N, 3] places of the training goals, where observations show them; else these entries are zero.
+        shown: whether observations show the target; else its entries are zero.
     """
     recorded = _recorded()
     moments = np.array([recorded[name] for name in classes])  # [classes, 2, 39]
     if masked:
         moments[np.ix_([name in OBJECT_IRRELEVANT for name in classes], [0, 1], OBJECT_ENTRIES)] = 0.0
+    if not shown:
+        moments[..., -3:] = 0.0
     mean, square = moments.mean(axis=0)
-    if targets is not None:
-        mean[-3:], square[-3:] = targets.mean(axis=0), (targets**2).mean(axis=0)
     deviation = np.sqrt(np.maximum(square - mean**2, 0.0))
     return mean, np.maximum(deviation, LEAST)
 

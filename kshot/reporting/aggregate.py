@@ -4,8 +4,8 @@ Written into ``<root>/<suite>/``, coarsest first:
 
 - ``summary.csv``   one row per (family, algorithm, group, mode, k, metric), with intervals;
 - ``scores.csv``    the same per run: the matrix that the statistics work on;
-- ``tasks.parquet`` the outcome on every test task, averaged over seeds, at the first and last k (at every k where the
-  evidence is demonstrations);
+- ``tasks.parquet`` the outcome on every test task, averaged over seeds: with the actions a learner is meant to be
+  tested by at every k that a suite asks for, with the others at the first and the last;
 - ``cells.csv``     every run the suite expects, with its state and provenance.
 
 Runs are read one at a time and reduced to one value per task, so memory does not grow with the number of runs.
@@ -35,6 +35,7 @@ from kshot.reporting.cells import (
     curve_path,
     read_cell,
 )
+from kshot.reporting.evidence import IntendedTest, answering, of_cell
 from kshot.run_config import RunConfig
 
 ALL = "all"
@@ -62,6 +63,8 @@ SUMMARY_COLUMNS = (
     "mean",
     "mean_lo",
     "mean_hi",
+    "mean_lo_tasks",
+    "mean_hi_tasks",
     "iqm",
     "iqm_lo",
     "iqm_hi",
@@ -133,7 +136,8 @@ def aggregate(runs: Sequence[RunConfig], root: Path, partial: bool = False) -> P
             identity = {key: first[key] for key in SUMMARY_KEY[:4]}
             _check_same_points(members[0], root, outcomes)
             scores.append(_scores(identity, outcomes))
-            tasks.append(_tasks(identity, outcomes))
+            tested = of_cell(first)
+            tasks.append(_tasks(identity, outcomes, tested, members[0].evaluation.k))
             summary.extend(_summary(suite, identity, outcomes, scores[-1], len(members)))
     if not summary:
         raise RecordError(f"suite {suite!r}: no run under {root / suite} can be averaged (all are missing or diverged)")
@@ -220,8 +224,7 @@ def _column_scores(outcome: Outcomes, columns: Sequence[Array], metric: str, p: 
     if metric == "first_success":
         totals = [(outcome.first_success[p, c].sum(), outcome.successes[p, c].sum()) for c in columns]
         return np.array([steps / n if n else np.nan for steps, n in totals])
-    values = outcome.trial_return if metric == "trial_return" else outcome.values[metric][p]
-    assert values is not None
+    values = _task_values(outcome, metric, p)
     return np.array([values[c].mean() for c in columns])
 
 
@@ -248,14 +251,17 @@ def _scores(identity: dict[str, Any], outcomes: dict[int, Outcomes]) -> pd.DataF
     return pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
 
 
-def _tasks(identity: dict[str, Any], outcomes: dict[int, Outcomes]) -> pd.DataFrame:
+def _tasks(
+    identity: dict[str, Any], outcomes: dict[int, Outcomes], tested: IntendedTest, asked: Sequence[int]
+) -> pd.DataFrame:
     """Rows of tasks.parquet of one algorithm on one family."""
     first = next(iter(outcomes.values()))
     frames = []
     for mode in dict.fromkeys(mode for mode, _ in first.points):
         ks = [k for point_mode, k in first.points if point_mode == mode]
-        every = identity["evidence"] == "demonstrations" and mode == "mean"  # compared task by task at each k
-        for k in ks if every else sorted({min(ks), max(ks)}):
+        # Learners are compared task by task with the actions that they are meant for.
+        compared = {answering(ks, k) for k in asked} if mode == tested.actions else set()
+        for k in sorted(compared | {min(ks), max(ks)}):
             p = first.points.index((mode, k))
             known = [metric for metric in (*EPISODE_METRICS, *JUDGED_METRICS) if metric in first.values]
             columns = {m: np.mean([o.values[m][p] for o in outcomes.values()], axis=0) for m in known}
@@ -276,6 +282,7 @@ def _summary(
     """Rows of summary.csv of one algorithm on one family."""
     first = next(iter(outcomes.values()))
     points = {(mode, k, metric): p for mode, k, metric, p in _metric_points(first)}
+    both = _over_runs_and_tasks(suite, identity, outcomes)
     for _, rows in scores.groupby(["group", "mode", "k", "metric"], sort=False):
         key = rows.iloc[0]
         group, metric = str(key["group"]), str(key["metric"])
@@ -291,10 +298,13 @@ def _summary(
             centre = stats.estimate([matrix], stats.mean, generator)
             generator.bit_generator.state = state
             spread = stats.estimate([matrix], stats.trimmed, generator)
+        lo, hi = both.get((str(key["mode"]), int(key["k"]), metric, group), (np.nan, np.nan))
         yield {name: key[name] for name in SUMMARY_KEY} | {
             "mean": centre.value,
             "mean_lo": centre.lo,
             "mean_hi": centre.hi,
+            "mean_lo_tasks": lo,
+            "mean_hi_tasks": hi,
             "iqm": spread.value,
             "iqm_lo": spread.lo,
             "iqm_hi": spread.hi,
@@ -308,6 +318,37 @@ def _summary(
         }
 
 
+def _over_runs_and_tasks(
+    suite: str, identity: dict[str, Any], outcomes: dict[int, Outcomes]
+) -> dict[tuple[str, int, str, str], tuple[float, float]]:
+    """Intervals of means over runs and test tasks by (mode, k, metric, group); none with fewer than five runs.
+
+    Steps to success have none: the tasks that count depend on the run.
+    """
+    if len(outcomes) < stats.INTERVAL_RUNS:
+        return {}
+    first = next(iter(outcomes.values()))
+    names = [key for key in _metric_points(first) if key[2] != "first_success"]
+    values = np.stack([[_task_values(o, metric, p) for o in outcomes.values()] for _, _, metric, p in names])
+    runs = seeding.generator("bootstrap", suite, identity["family"], identity["algorithm"], "runs")
+    tasks = seeding.generator("bootstrap", suite, identity["family"], "tasks")  # the same for every algorithm
+    classes = first.classes
+    drawn = stats.crossed(values, [members for _, members in classes], runs, tasks)
+    groups = {ALL: drawn.mean(axis=1)} | {name: drawn[:, i] for i, (name, _) in enumerate(classes) if len(classes) > 1}
+    return {
+        (mode, k, metric, group): (float(lo[i]), float(hi[i]))
+        for group, (lo, hi) in ((group, stats.crossed_interval(means)) for group, means in groups.items())
+        for i, (mode, k, metric, _) in enumerate(names)
+    }
+
+
+def _task_values(outcome: Outcomes, metric: str, p: int) -> Array:
+    """[T] what a run achieved on every task; ``p`` is the point, any for the trial's return."""
+    values = outcome.trial_return if metric == "trial_return" else outcome.values[metric][p]
+    assert values is not None
+    return values
+
+
 def _task_se(outcomes: dict[int, Outcomes], columns: Sequence[Array], metric: str, p: int) -> float:
     """Standard error over test tasks of the seed-averaged outcome.
 
@@ -315,8 +356,7 @@ def _task_se(outcomes: dict[int, Outcomes], columns: Sequence[Array], metric: st
     """
     if metric == "first_success":
         return np.nan
-    values = [o.trial_return if metric == "trial_return" else o.values[metric][p] for o in outcomes.values()]
-    average = np.mean(np.stack([value for value in values if value is not None]), axis=0)
+    average = np.mean([_task_values(outcome, metric, p) for outcome in outcomes.values()], axis=0)
     return stats.stratified_standard_error([average[members] for members in columns])
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from kshot import records
 from kshot.records import RecordError
+from kshot.reporting.evidence import noted
 from kshot.run_config import RunConfig
 
 Array = NDArray[Any]
@@ -33,6 +34,9 @@ CELL_COLUMNS = (
     "algorithm",
     "kind",
     "evidence",
+    "test_actions",
+    "adaptation_episodes",
+    "max_evidence",
     "seed",
     "state",
     "reason",
@@ -150,6 +154,9 @@ def read_cell(run: RunConfig, root: Path) -> tuple[dict[str, Any], Outcomes | No
     }
     if diverged:
         return row, None
+    tested = noted(folder / "evaluate.json", evaluated, run.kind)
+    row |= {"test_actions": tested.actions, "adaptation_episodes": tested.block or ""}
+    row |= {"max_evidence": "" if tested.limit is None else tested.limit}
     family = evaluated.get("family", {})
     # What is collected over a trial means nothing to a learner whose evidence is not played.
     trial = 1 if row["evidence"] == "demonstrations" else int(family.get("episodes_per_trial", 1))

@@ -16,23 +16,27 @@ from numpy.typing import NDArray
 from kshot import records
 from kshot.records import RecordError
 from kshot.reporting import stats
-from kshot.reporting.aggregate import ALL, TASKS_SCHEMA, suite_name
-from kshot.reporting.cells import curve_path
+from kshot.reporting.aggregate import ALL, SCORE_COLUMNS, SUMMARY_COLUMNS, TASKS_SCHEMA, suite_name
+from kshot.reporting.cells import CELL_COLUMNS, curve_path
+from kshot.reporting.evidence import IntendedTest, answering, common, of_cell
+from kshot.reporting.families import FamilyInfo, family_info
 from kshot.run_config import RunConfig
 
 Array = NDArray[Any]
 Section = tuple[str, str]
 """(family, evidence): learners that adapt on demonstrations are never shown among those that adapt on rewards."""
-At = Literal["first", "last"]
-"""Before any evidence, or with the most evidence an algorithm was scored with."""
+At = int | Literal["all"]
+"""After so many episodes of evidence (or demonstrations), or with all that a policy can use: then K differs."""
 
 DEMONSTRATIONS = "demonstrations"
 """The kind of evidence that is shown, not played."""
+LIKELIHOOD = "held_out_log_likelihood"
 VALIDATION = r"validation_(loss|return|success)_(\d+)_(\d+)"
 """Names of what is measured on validation tasks: measure, shots, inner steps."""
 RANDOM, ORACLE, BAYES = "random", "oracle", "bayes_optimal_trial"
 _NUMBERS = (
     *("seed", "k", "score", "mean", "mean_lo", "mean_hi", "iqm", "iqm_lo", "iqm_hi", "task_se"),
+    *("mean_lo_tasks", "mean_hi_tasks", "adaptation_episodes", "max_evidence"),
     *("n_seeds", "n_seeds_expected", "n_tasks", "n_episodes", "adaptation_updates", "adaptation_steps"),
     *("train_env_steps", "train_seconds", "evaluate_env_steps", "evaluate_seconds", "wall_seconds"),
 )
@@ -46,37 +50,6 @@ METRIC_NAMES = {
     "value_difference": "expected value difference",
     "held_out_log_likelihood": "log-likelihood of held-out demonstrations",
 }
-
-
-@dataclass(frozen=True)
-class FamilyInfo:
-    """What an evaluation noted about its family.
-
-    Attributes:
-        name: the family's name in the suite.
-        headline: the metric that comes first in reports.
-        episodes_per_trial: length of a trial.
-        horizon: steps of an episode.
-        k: evidence points of the evaluation.
-        tasks: number of test tasks.
-        split: which tasks they are.
-        classes: names of the classes of tasks; empty when there is one.
-        known: values known in closed form, by name: some of random, oracle, bayes_optimal_trial.
-        stages: names of how far an episode can get, from the least to the most; empty where the family has none.
-        learning: scripted policies whose memory outlasts an episode, so that they may learn from rewards.
-    """
-
-    name: str
-    headline: str
-    episodes_per_trial: int
-    horizon: int
-    k: tuple[int, ...]
-    tasks: int
-    split: str
-    classes: tuple[str, ...]
-    known: Mapping[str, float]
-    stages: tuple[str, ...] = ()
-    learning: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -156,20 +129,52 @@ class Data:
     def headline(self, section: Section) -> str:
         """The metric that comes first in a section.
 
-        Where that is what a trial collects, learners from demonstrations, who play no evidence, are scored by single
-        episodes with the most evidence.
+        What a trial collects says nothing of learners from demonstrations, who play no evidence, nor of learners that
+        adapt only after a trial. Where there are no others, the headline is that of single episodes.
+        """
+        headline = self.families[section[0]].headline
+        return headline if headline != "trial_return" or self.ranked(section) else "return"
+
+    def ranked(self, section: Section) -> list[str]:
+        """Learners with results whose headline scores say what they do with evidence.
+
+        Where a family's headline is the return of a trial these are the learners that can adapt within it: what others
+        collect there is what they do before any evidence.
         """
         family, evidence = section
-        return self.single(family) if evidence == DEMONSTRATIONS else self.families[family].headline
+        info, names = self.families[family], self.algorithms(family, evidence)
+        if info.headline != "trial_return":
+            return names
+        if evidence == DEMONSTRATIONS:
+            return []
+        return [name for name in names if self.tested(family, name).adapts_within(info.episodes_per_trial)]
+
+    def comparison(self, section: Section) -> int:
+        """The K at which a section is compared: the largest of its suite's that every learner with results reaches."""
+        family, evidence = section
+        learners = [self.tested(family, name) for name in self.algorithms(family, evidence)]
+        return common(self.families[family].k, learners)
+
+    def tested(self, family: str, algorithm: str) -> IntendedTest:
+        """How a policy with results is meant to be tested."""
+        return self._tested[family, algorithm]
+
+    @cached_property
+    def _tested(self) -> dict[tuple[str, str], IntendedTest]:
+        ok = self.cells[self.cells["state"] == "ok"].drop_duplicates(["family", "algorithm"])
+        return {(cell["family"], cell["algorithm"]): of_cell(cell) for cell in ok.to_dict("records")}
 
     @property
     def evidences(self) -> list[str]:
         """The kinds of evidence that learners of this suite adapt on; never ranked against each other."""
         return list(dict.fromkeys(self.summary.loc[self.summary["kind"] == "algorithm", "evidence"]))
 
-    def curve(self, family: str, algorithm: str, metric: str, mode: str = "mean", group: str = ALL) -> pd.DataFrame:
-        """Rows of the summary for growing k."""
-        return self._curves.get((family, algorithm, metric, mode, group), self.summary.iloc[:0])
+    def curve(
+        self, family: str, algorithm: str, metric: str, mode: str | None = None, group: str = ALL
+    ) -> pd.DataFrame:
+        """Rows of the summary for growing k, with the actions that the policy is meant to be tested by, or others."""
+        chosen = mode or self.mode(family, algorithm, metric)
+        return self._curves.get((family, algorithm, metric, chosen, group), self.summary.iloc[:0])
 
     @cached_property
     def _curves(self) -> dict[tuple[Any, ...], pd.DataFrame]:
@@ -183,23 +188,34 @@ class Data:
         return {tuple(key): values.to_numpy(dtype=np.float64) for key, values in by}
 
     def mode(self, family: str, algorithm: str, metric: str) -> str:
-        """The action mode that a headline uses.
+        """The kind of actions that a policy is compared by: that which it is meant for.
 
-        Learners are scored with their mean action; scripted policies as they act, since the mean of a random policy
-        is another policy; trials are played with sampled actions by definition.
+        Trials are played with sampled actions by definition; how likely demonstrations are hangs on no action and
+        stands beside the mean ones.
         """
-        sampled = self.curve(family, algorithm, metric, "sampled")
-        scripted = not sampled.empty and sampled["kind"].iloc[0] == "reference"
-        return "sampled" if metric == "trial_return" or scripted else "mean"
+        if metric in ("trial_return", LIKELIHOOD):
+            return "sampled" if metric == "trial_return" else "mean"
+        found = self._tested.get((family, algorithm))
+        return "mean" if found is None else found.actions
 
-    def point(
-        self, family: str, algorithm: str, metric: str, at: At = "last", group: str = ALL
-    ) -> Mapping[str, Any] | None:
-        """The summary row before any evidence or with the most; None when there is none."""
-        rows = self.curve(family, algorithm, metric, self.mode(family, algorithm, metric), group)
-        return None if rows.empty else dict(rows.iloc[0 if at == "first" else -1])
+    def point(self, family: str, algorithm: str, metric: str, at: At, group: str = ALL) -> Mapping[str, Any] | None:
+        """The summary row that answers for K episodes of evidence; None where the policy does not reach so far.
 
-    def run_scores(self, family: str, algorithm: str, metric: str, at: At = "last") -> Array:
+        Its ``k`` is the evidence that the policy has used, which within a block is less than K. Returns of trials have
+        one row, whatever ``at`` is.
+        """
+        rows = self.curve(family, algorithm, metric, group=group)
+        if rows.empty:
+            return None
+        if at == "all" or metric == "trial_return":
+            return dict(rows.iloc[-1])
+        last = int(rows["k"].iloc[-1])
+        remembers = algorithm in self.families[family].learning
+        if not self.tested(family, algorithm).reaches(at) or (remembers and at > last):
+            return None
+        return dict(rows[rows["k"] == answering(rows["k"], at)].iloc[0])
+
+    def run_scores(self, family: str, algorithm: str, metric: str, at: At) -> Array:
         """[runs] scores, by seed, at the same point as ``point``."""
         point = self.point(family, algorithm, metric, at)
         if point is None:
@@ -210,7 +226,7 @@ class Data:
         """(random, oracle) on a metric: from their runs, else the values the family knows; NaN when neither exists."""
         info, ends = self.families[family], []
         for name in (RANDOM, ORACLE):
-            point = self.point(family, name, metric)
+            point = self.point(family, name, metric, "all")
             if point is not None:
                 ends.append(float(point["mean"]))
             elif metric in ("return", "trial_return") and name in info.known:
@@ -220,12 +236,21 @@ class Data:
                 ends.append(np.nan)
         return ends[0], ends[1]
 
-    def normalised(self, section: Section, algorithm: str, at: At = "last") -> Array:
-        """[runs] headline scores on the scale from the random policy (0) to the oracle (1)."""
-        family, metric = section[0], self.headline(section)
-        return stats.normalise(self.run_scores(family, algorithm, metric, at), *self.scale(family, metric))
+    def headline_scores(self, section: Section, algorithm: str) -> Array:
+        """[runs] headline scores of a policy at the section's K; none of a learner that is not ranked by them."""
+        metric = self.headline(section)
+        unranked = set(self.algorithms(*section)) - set(self.ranked(section)) if metric == "trial_return" else ()
+        if algorithm in unranked:
+            return np.zeros(0)
+        return self.run_scores(section[0], algorithm, metric, self.comparison(section))
 
-    def task_values(self, family: str, algorithm: str, metric: str, at: At = "last") -> pd.Series[float] | None:
+    def normalised(self, section: Section, algorithm: str) -> Array:
+        """[runs] the same on the scale from the random policy (0) to the oracle (1)."""
+        return stats.normalise(
+            self.headline_scores(section, algorithm), *self.scale(section[0], self.headline(section))
+        )
+
+    def task_values(self, family: str, algorithm: str, metric: str, at: At) -> pd.Series[float] | None:
         """Seed-averaged outcome by task id at the same point as ``point``."""
         point = self.point(family, algorithm, metric, at)
         return None if point is None else self.task_values_at(point)
@@ -279,20 +304,21 @@ def load(runs: Sequence[RunConfig], root: Path) -> Data:
     """
     suite = suite_name(runs)
     folder = root / suite
-    cells = _read_csv(folder / "cells.csv")
+    cells = _read_csv(folder / "cells.csv", CELL_COLUMNS)
     _check_fresh(cells, runs, root)
-    summary, scores = _read_csv(folder / "summary.csv"), _read_csv(folder / "scores.csv")
+    summary = _read_csv(folder / "summary.csv", SUMMARY_COLUMNS)
+    scores = _read_csv(folder / "scores.csv", SCORE_COLUMNS)
     tasks = records.read_table(folder / "tasks.parquet", TASKS_SCHEMA)
     families = {}
     for name in dict.fromkeys(run.family for run in runs):
-        info = _family_info(name, [run for run in runs if run.family == name], root, cells, summary)
+        info = family_info(name, [run for run in runs if run.family == name], root, cells, summary)
         if info is not None:
             families[name] = info
     names = tuple(dict.fromkeys(run.algorithm for run in runs if run.kind == "algorithm"))
     return Data(suite, root, tuple(runs), names, summary, scores, tasks, cells, families)
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
+def _read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     if not path.is_file():
         raise RecordError(f"{path}: no such file; run `kshot aggregate` first")
     try:
@@ -301,6 +327,8 @@ def _read_csv(path: Path) -> pd.DataFrame:
     except (ValueError, OSError) as error:
         detail = str(error).splitlines()[0]
         raise RecordError(f"{path}: not readable as CSV ({detail}); run `kshot aggregate` again") from None
+    if absent := set(columns) - set(text):
+        raise RecordError(f"{path}: lacks {', '.join(sorted(absent))}; run `kshot aggregate` again")
     return text.assign(**numbers)
 
 
@@ -320,45 +348,3 @@ def _check_fresh(cells: pd.DataFrame, runs: Sequence[RunConfig], root: Path) -> 
             f"{folder / 'cells.csv'}: lists {family}/{algorithm}/seed-{seed}, which the suite no longer asks for; "
             "run `kshot aggregate` again"
         )
-
-
-def _family_info(
-    name: str, runs: Sequence[RunConfig], root: Path, cells: pd.DataFrame, summary: pd.DataFrame
-) -> FamilyInfo | None:
-    """From the first evaluation of the family that ended well; None when none did."""
-    ok = cells[(cells["family"] == name) & (cells["state"] == "ok")]
-    finished = set(zip(ok["algorithm"], ok["seed"], strict=True))
-    for run in runs:
-        if (run.algorithm, run.seed) not in finished:
-            continue
-        family = _family_record(run, root)
-        groups = dict.fromkeys(summary.loc[summary["family"] == name, "group"])
-        return FamilyInfo(
-            name=name,
-            headline=str(family["headline"]),
-            episodes_per_trial=int(family.get("episodes_per_trial", 1)),
-            horizon=int(family.get("horizon", 0)),
-            k=run.evaluation.k,
-            tasks=run.evaluation.tasks,
-            split=run.evaluation.split,
-            classes=tuple(group for group in groups if group != ALL),
-            known={key: float(value) for key, value in family.get("references", {}).items()},
-            stages=tuple(str(stage) for stage in family.get("stages", ())),
-            learning=frozenset(
-                other.algorithm
-                for other in runs
-                if other.kind == "reference"
-                and (other.algorithm, other.seed) in finished
-                and _family_record(other, root).get("trial_memory", False)
-            ),
-        )
-    return None
-
-
-def _family_record(run: RunConfig, root: Path) -> dict[str, Any]:
-    """What a finished evaluation noted about its family."""
-    path = run.directory(root) / "evaluate.json"
-    family = records.read_json(path).get("family")
-    if not isinstance(family, dict) or family.get("headline") not in METRIC_NAMES:
-        raise RecordError(f"{path}: does not describe its family; run the evaluation again")
-    return family

@@ -12,7 +12,7 @@ from kshot.reporting import stats
 from kshot.reporting.aggregate import ALL
 from kshot.reporting.data import DEMONSTRATIONS, Data, Section
 from kshot.reporting.layout import Parts, Row, Table, digits_for, lay_out, number, part_title, spread, title
-from kshot.reporting.rows import by_k, runs_text, scripted
+from kshot.reporting.rows import brackets, by_k, runs_text, scripted
 
 FROM_SCRATCH = "maxent_irl"
 """The module that fits a reward to the demonstrations of one task alone: what a prior over tasks is compared with."""
@@ -34,7 +34,7 @@ def value_difference(data: Data) -> Table:
             continue
         present, ks = list(points), data.families[family].k
         for name, _ in scripted(data, (family, evidence)):
-            point = data.point(family, name, METRIC)
+            point = data.point(family, name, METRIC, "all")
             points |= {name: {ks[-1]: dict(point)}} if point else {}
         entries = {name: {k: _entry(data, row) for k, row in found.items()} for name, found in points.items()}
         # Decimals are those of the best learner: others can be a hundred times worse, and a prior is, alone.
@@ -50,7 +50,8 @@ def value_difference(data: Data) -> Table:
         numbers += [entry for found in entries.values() for entry in found.values()]
         parts[part_title(family, evidence)] = [*shown[: len(present)], *compared, *shown[len(present) :]]
     caption = (
-        "The best possible expected return of an episode less what it returned, mean actions: mean over runs and tasks "
+        "The best possible expected return of an episode less what it returned, by the actions that each learner is "
+        "meant to be tested with: mean over runs and tasks "
         "± standard error over test tasks (and the median over tasks: a few that were misunderstood can make up most "
         "of a mean). Rows with a minus: the difference on the same tasks with the same seeds, mean ± 2 standard errors "
         "over tasks; below 0 the first loses less. Where rewards are drawn, luck can make a value negative. Scripted "
@@ -66,8 +67,8 @@ def likelihood(data: Data) -> Table:
     numbers, parts = by_k(data, wanted, more_digits=1)
     caption = (
         "Mean log-likelihood per decision (nats) of further demonstrations of the test tasks, in other surroundings "
-        "where a task has several, after K demonstrations; mean over runs with 95 % bootstrap interval. 0 would be "
-        "certainty, which nobody can have about an expert who leaves something to chance."
+        f"where a task has several, after K demonstrations; mean over runs, {brackets(e['n_seeds'] for e in numbers)}. "
+        "0 would be certainty, which nobody can have about an expert who leaves something to chance."
     )
     return lay_out("likelihood", "Log-likelihood of held-out demonstrations", caption, numbers, parts, ("summary.csv",))
 
@@ -75,7 +76,7 @@ def likelihood(data: Data) -> Table:
 def given_away(data: Data, section: Section) -> str:
     """A sentence where the fewest demonstrations are nearly enough without any other task; else nothing."""
     family, metric = section[0], data.headline(section)
-    ceiling = data.point(family, CEILING, metric)
+    ceiling = data.point(family, CEILING, metric, "all")
     modules = {run.algorithm: run.algorithm_module for run in data.runs if run.family == family}
     alone = [name for name in data.algorithms(*section) if modules[name] in ALONE]
     first = [row for name in alone for _, row in data.curve(family, name, metric).query("k > 0").head(1).iterrows()]
@@ -94,8 +95,9 @@ def _demonstrated(data: Data) -> list[tuple[str, str, list[str]]]:
 
 
 def _points(data: Data, family: str, name: str) -> dict[int, Row]:
-    """Rows of the summary by K."""
-    return {int(row["k"]): dict(row) for _, row in data.curve(family, name, METRIC).iterrows()}
+    """Rows of the summary that answer for each K."""
+    points = {k: data.point(family, name, METRIC, k) for k in data.families[family].k}
+    return {k: dict(point) for k, point in points.items() if point is not None}
 
 
 def _entry(data: Data, point: Mapping[str, Any]) -> Row:

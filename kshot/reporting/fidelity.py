@@ -155,7 +155,8 @@ def filed_numbers(item: Yardstick, filed: Path) -> pd.DataFrame | None:
 
 _HEAD = """# Fidelity: what the learners reach where the answer is known
 
-Every row: mean over training seeds on unseen tasks with its 95 % bootstrap interval over seeds. "Minutes" is the wall
+Every row: mean over training seeds on unseen tasks, with its 95 % bootstrap interval over seeds [a, b] or, below five
+seeds, their range from the lowest to the highest [a to b]. "Minutes" is the wall
 time of one training run on one core of the machine that ran it, beside other runs and with pauses; steps are
 environment steps. "met" compares the mean with the yardstick. This page is written by
 `snakemake --cores all --configfile config/suites/fidelity-<name>.yaml fidelity` from `config/fidelity.yaml` and the
@@ -194,7 +195,8 @@ def _table(item: Yardstick, numbers: pd.DataFrame) -> str:
             if found is None or (row.minus is not None and row.minus not in by_k):
                 lines.append([row.algorithm, LABELS[row.metric], row.mode, str(k), "*not run yet*", *[""] * 6])
                 continue
-            value, reached = found["mean"], interval(found, "mean", _digits(found["mean"]))
+            known_by = {str(name): value for name, value in found.items()} | {"mean_n": found["n_seeds"]}
+            value, reached = found["mean"], interval(known_by, "mean", _digits(found["mean"]))
             label = LABELS[row.metric]
             if row.minus is not None:
                 value -= by_k[row.minus]["mean"]

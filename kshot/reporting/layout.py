@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from kshot.reporting.stats import is_range
+
 Row = dict[str, Any]
 Parts = dict[str, list[Row]]
 """The rows of each part of a table, by the part's title."""
@@ -69,11 +71,15 @@ def number(value: float, digits: int) -> str:
 
 
 def interval(row: Any, key: str, digits: int) -> str:
-    """``0.80 [0.76, 0.86]``, without brackets where there is no interval."""
+    """``0.80 [0.76, 0.86]``; ``0.80 [0.76 to 0.86]`` for a range of few runs; without brackets where there is neither.
+
+    ``<key>_n`` says how many runs are behind it; where the row has no such entry, the ends are those of an interval.
+    """
     value, low, high = (float(row[name]) for name in (key, f"{key}_lo", f"{key}_hi"))
     if not np.isfinite(low):
         return number(value, digits)
-    return f"{number(value, digits)} [{number(low, digits)}, {number(high, digits)}]"
+    between = " to " if is_range(row.get(f"{key}_n", np.inf)) else ", "
+    return f"{number(value, digits)} [{number(low, digits)}{between}{number(high, digits)}]"
 
 
 def spread(value: float, by: float, digits: int) -> str:

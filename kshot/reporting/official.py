@@ -15,10 +15,11 @@ from kshot.reporting.aggregate import ALL
 from kshot.reporting.cells import same_hash
 from kshot.reporting.data import Data
 from kshot.reporting.layout import Parts, Row, Table, interval, lay_out, part_title, title
+from kshot.reporting.rows import brackets
 from kshot.run_config import RunConfig
 
 CAPTION = (
-    "After K episodes of evidence, by mean actions; mean over runs with 95 % bootstrap interval. Official: "
+    "After K episodes of evidence, by mean actions; mean over runs, {brackets}. Official: "
     "metaworld.evaluation.metalearning_evaluation, unchanged; it counts the first three episodes of each class to "
     "finish, whichever of the class's sub-environments they come from, while solved episodes stop early and start "
     "again, so that success is biased upwards (metaworld/evaluation.py; see pull request 577 of "
@@ -49,7 +50,8 @@ def official(data: Data) -> Table:
             parts.setdefault(part_title(family, evidence), []).append(shown | {"runs": f"{len(found)}/{len(runs)}"})
     versions = "/".join(sorted({str(row["metaworld"]) for row in numbers}))
     parts = {part: [_renamed(row, f"official {versions}".strip()) for row in rows] for part, rows in parts.items()}
-    return lay_out("official", "Meta-World's own evaluation", CAPTION, numbers, parts, ("summary.csv",))
+    caption = CAPTION.format(brackets=brackets(row["n_seeds"] for row in numbers))
+    return lay_out("official", "Meta-World's own evaluation", caption, numbers, parts, ("summary.csv",))
 
 
 def _read(runs: Sequence[RunConfig], root: Path) -> dict[int, dict[str, Any]]:
@@ -97,6 +99,7 @@ def _entry(data: Data, family: str, name: str, group: str, found: dict[int, dict
     entry["official_episodes"] = len(found) * first["episodes_counted"] // (1 if everything else classes)
     for key, column in (("per_goal", "mean"), ("per_goal_lo", "mean_lo"), ("per_goal_hi", "mean_hi")):
         entry[key] = rows[0][column] if rows else np.nan
+    entry |= {"official_n": len(found), "per_goal_n": rows[0]["n_seeds"] if rows else 0}
     entry["per_goal_episodes"] = int(rows[0]["n_episodes"]) if rows else 0
     return entry | {"n_seeds": len(found)}
 

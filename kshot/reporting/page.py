@@ -23,11 +23,11 @@ from kshot.reporting import figures, style, tables
 from kshot.reporting.data import DEMONSTRATIONS, METRIC_NAMES, Data, Section, load
 from kshot.reporting.demonstrated import given_away
 from kshot.reporting.layout import Table, is_demonstrated, part_title, title
-from kshot.reporting.stats import MINIMUM_RUNS
+from kshot.reporting.stats import INTERVAL_RUNS, MINIMUM_RUNS, is_range
 from kshot.run_config import RunConfig
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_VALUE = re.compile(r"(-?[\d.]+)(?: \[(-?[\d.]+), (-?[\d.]+)\])?(?: @ (\d+))?")
+_VALUE = re.compile(r"(-?[\d.]+)(?: \[(-?[\d.]+)(, | to )(-?[\d.]+)\])?(?: @ (\d+))?(?: \((.+)\))?")
 _SPREAD = re.compile(r"(-?[\d.]+) ± ([\d.]+)(?: \((-?[\d.]+)\))?")
 _RUNS = re.compile(r"(\d+/\d+)(?: \((.+)\))?")
 _MINUS = "\N{MINUS SIGN}"
@@ -129,7 +129,8 @@ def write_page(
 def value_html(text: str) -> Markup:
     """A value with what qualifies it on a line of its own; anything else as it is.
 
-    ``0.80 [0.76, 0.86] @ 10`` has an interval and a K, ``0.80 ± 0.04 (0.82)`` an error and a median.
+    ``0.80 [0.76, 0.86] @ 10`` has an interval and a K, ``0.80 [0.76 to 0.86]`` the range of few seeds, ``0.80 ± 0.04
+    (0.82)`` an error and a median, ``0.80 [0.5, 1.0] (3 families, n = 5)`` what it is based on.
     """
     if runs := _RUNS.fullmatch(text):
         return Markup("{}<small>{}</small>").format(runs[1], runs[2]) if runs[2] else Markup("{}").format(text)
@@ -140,8 +141,9 @@ def value_html(text: str) -> Markup:
     match = _VALUE.fullmatch(text)
     if match is None:
         return Markup("{}").format(text)
-    value, low, high, k = (part.replace("-", _MINUS) if part else "" for part in match.groups())
-    notes = [f"{low} to {high}"] * bool(low) + [f"K = {k}"] * bool(k)
+    value, low, between, high, k, basis = (part.replace("-", _MINUS) if part else "" for part in match.groups())
+    kind = "range" if between == " to " else "95 %:"
+    notes = [f"{kind} {low} to {high}"] * bool(low) + [f"K = {k}"] * bool(k) + [basis] * bool(basis)
     small = Markup("<small>{}</small>").format(" · ".join(notes)) if notes else Markup("")
     return Markup("<b>{}</b>{}").format(value, small)
 
@@ -200,6 +202,12 @@ def _notices(data: Data) -> list[tuple[str, Markup]]:
     if len(expected) and expected.max() < MINIMUM_RUNS:
         text = "Fewer than {} seeds: no interval can be given, and no difference between learners is established."
         found.append(("warn", Markup(text).format(MINIMUM_RUNS)))
+    elif len(expected) and is_range(expected.max()):
+        text = (
+            "What stands beside means, and bands in figures, is the range of {} seeds, from the lowest to the highest: "
+            "intervals are given from {} seeds on."
+        )
+        found.append(("note", Markup(text).format(expected.max(), INTERVAL_RUNS)))
     splits = sorted({info.split for info in data.families.values()} - {"test"})
     if splits:
         text = "Evaluated on {} tasks: these numbers are for choosing settings, they are not results."
@@ -238,7 +246,8 @@ def _description(data: Data, section: Section) -> str:
     headline = METRIC_NAMES[metric]
     if metric == "trial_return":
         headline = f"return of a trial of {info.episodes_per_trial} episodes"
-    parts = [f"{info.tasks} {info.split} tasks", f"headline: {headline}", f"K = {ks}"]
+    compared = "" if metric == "trial_return" else f", compared at K = {data.comparison(section)}"
+    parts = [f"{info.tasks} {info.split} tasks", f"headline: {headline}{compared}", f"K = {ks}"]
     parts += [f"{len(info.classes)} classes"] * bool(info.classes)
     steps = "step" if info.horizon == 1 else "steps"
     facts = "; ".join([*parts, f"episodes of at most {info.horizon} {steps}"])
@@ -280,7 +289,7 @@ def _files(data: Data, out: Path) -> list[tuple[str, str, str]]:
     held = {
         "summary.csv": "every mean, interquartile mean and interval",
         "scores.csv": "the score of every run",
-        "tasks.parquet": "the outcome on every test task, averaged over runs, at first and last K, or every K",
+        "tasks.parquet": "the outcome on every test task, averaged over runs",
         "cells.csv": "every run the suite expects, its state and where it came from",
     }
     return [(name, _link(data.folder / name, out), text) for name, text in held.items()]

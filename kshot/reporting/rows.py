@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,10 +19,25 @@ def scripted(data: Data, section: Section) -> list[tuple[str, str]]:
 
 
 def columns(key: str, point: Mapping[str, Any] | None) -> Row:
-    """A summary row's k, mean and interval as columns ``<key>``, ``<key>_k``, ...; NaN where there is none."""
-    if point is None:
-        return dict.fromkeys((f"{key}_k", key, f"{key}_lo", f"{key}_hi"), np.nan)
-    return {f"{key}_k": point["k"], key: point["mean"], f"{key}_lo": point["mean_lo"], f"{key}_hi": point["mean_hi"]}
+    """A summary row's mean and what goes with it as columns ``<key>``, ``<key>_lo`` and so on; NaN where there is none.
+
+    ``<key>_k`` is the evidence that the policy has used, ``<key>_n`` the number of runs.
+    """
+    taken = {"_k": "k", "": "mean", "_lo": "mean_lo", "_hi": "mean_hi", "_n": "n_seeds"}
+    return {key + end: np.nan if point is None else point[name] for end, name in taken.items()}
+
+
+def brackets(runs: Iterable[float]) -> str:
+    """What stands in the brackets of a table, or in its bands, whose numbers come from so many runs each."""
+    shown = sorted({int(n) for n in runs if n >= stats.MINIMUM_RUNS})
+    ranges = " or ".join(str(n) for n in shown if stats.is_range(n))
+    if not shown:
+        return "without an interval: fewer than three seeds"
+    if not ranges:
+        return "with 95 % bootstrap interval over seeds"
+    if stats.is_range(shown[-1]):
+        return f"with the range of {ranges} seeds, from the lowest to the highest [a to b], which is no interval"
+    return f"with 95 % bootstrap interval over seeds [a, b] or, where there are too few, the range of {ranges} [a to b]"
 
 
 def difference(key: str, after: pd.Series[float], before: pd.Series[float]) -> Row:
@@ -58,17 +73,19 @@ def by_k(
     numbers: list[Row] = []
     parts: Parts = {}
     for (family, evidence), learners, metric in sections:
-        curves = {name: data.curve(family, name, metric) for name in learners}
-        curves = {name: curve for name, curve in curves.items() if not curve.empty}
-        digits = more_digits + digits_for([value for curve in curves.values() for value in curve["mean"]])
-        for name, curve in curves.items():
-            points = {int(row["k"]): row for _, row in curve.iterrows()}
+        ks = data.families[family].k
+        curves = {name: {k: data.point(family, name, metric, k) for k in ks} for name in learners}
+        found = {name: {k: row for k, row in curve.items() if row is not None} for name, curve in curves.items()}
+        found = {name: points for name, points in found.items() if points}
+        digits = more_digits + digits_for([row["mean"] for points in found.values() for row in points.values()])
+        for name, points in found.items():
             for k, row in points.items():
                 entry: Row = {"family": family, "algorithm": name, "evidence": evidence, "metric": metric, "k": k}
-                numbers.append(entry | {key: row[key] for key in ("mean", "mean_lo", "mean_hi", "iqm", "n_seeds")})
-            shown = {
-                f"K = {k}": interval(points[k], "mean", digits) if k in points else "" for k in data.families[family].k
-            }
+                entry |= {"used_k": row["k"], "mode": row["mode"], "mean_n": row["n_seeds"]}
+                kept = ("mean", "mean_lo", "mean_hi", "mean_lo_tasks", "mean_hi_tasks", "iqm", "n_seeds")
+                numbers.append(entry | {key: row[key] for key in (*kept, "adaptation_steps")})
+            cells = {k: interval({**row, "mean_n": row["n_seeds"]}, "mean", digits) for k, row in points.items()}
+            shown = {f"K = {k}": cells.get(k, "") for k in ks} | {"actions": next(iter(points.values()))["mode"]}
             parts.setdefault(part_title(family, evidence), []).append(
                 {"policy": title(name)} | shown | {"runs": runs_text(data, family, name)}
             )

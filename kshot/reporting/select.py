@@ -18,22 +18,24 @@ import yaml
 from kshot import records
 from kshot.records import RecordError
 from kshot.reporting.data import METRIC_NAMES, Data, load
+from kshot.reporting.evidence import IntendedTest, common
 from kshot.reporting.layout import Table, digits_for, interval, lay_out, markdown
-from kshot.reporting.stats import MINIMUM_RUNS
+from kshot.reporting.stats import MINIMUM_RUNS, NORMAL
 from kshot.run_config import RunConfig, why_no_selection
 
 Settings = Mapping[str, Any]
 Pair = tuple[str, str]
 """(family in the suite, algorithm module)."""
-_NORMAL_QUANTILE = 1.959964  # two-sided 95 %
 
 CAPTION = (
-    "Every candidate's headline score with the most evidence on validation tasks (where that is the return of a trial, "
-    "and learners adapt only after one or on demonstrations, that of single episodes), mean over runs with 95 % "
-    "interval: bootstrap over runs, or, with fewer than three, over validation tasks, the trained runs taken as given. "
-    "Candidates whose interval overlaps that of the best are tied with it; of those that are tied, the one nearest to "
-    "the published settings (config/algorithms) is chosen. Distance: the sum of |log ratio| over numbers that differ, "
-    "and 1 for anything else that does. A candidate with a diverged run is never chosen. No test task was played."
+    "Every candidate's headline score on validation tasks, by the actions that its algorithm is meant to be tested "
+    "with, at the largest K that all candidates of the algorithm reach (where the headline is the return of a trial, "
+    "and candidates adapt only after one or on demonstrations, that of single episodes). Mean over runs with 95 % "
+    "bootstrap interval over runs [a, b], with three or four runs their range [a to b], with fewer the 95 % interval "
+    "over validation tasks, the trained runs taken as given. Candidates whose interval overlaps that of the best are "
+    "tied with it; of those that are tied, the one nearest to the published settings (config/algorithms) is chosen. "
+    "Distance: the sum of |log ratio| over numbers that differ, and 1 for anything else that does. A candidate with a "
+    "diverged run is never chosen. No test task was played."
 )
 
 
@@ -50,6 +52,7 @@ class Candidate:
         low: lower end of its interval.
         high: upper end.
         runs: ``2/2``, or fewer when some diverged.
+        complete_runs: how many did not.
         complete: whether every run counts.
     """
 
@@ -61,6 +64,7 @@ class Candidate:
     low: float
     high: float
     runs: str
+    complete_runs: int
     complete: bool
 
 
@@ -139,7 +143,8 @@ def choose(data: Data, pair: Pair, published: Settings) -> Choice:
     metric = _metric(data, family, list(rows))
     if len({run.steps for run in rows.values()}) > 1:
         raise RecordError(f"{module!r} on {family!r}: candidates {', '.join(rows)} have different training budgets")
-    found = [_candidate(data, run, metric, published) for run in rows.values()]
+    at = common(data.families[family].k, _tested(data, family, list(rows))) if family in data.families else 0
+    found = [_candidate(data, run, metric, at, published) for run in rows.values()]
     ranked = sorted(found, key=lambda c: (not c.complete, -c.score if math.isfinite(c.score) else math.inf))
     usable = [candidate for candidate in ranked if candidate.complete]
     if not usable:
@@ -176,22 +181,25 @@ def _metric(data: Data, family: str, rows: Sequence[str]) -> str:
     cells = data.cells[(data.cells["family"] == family) & data.cells["algorithm"].isin(list(rows))]
     metric = data.headline((family, str(cells["evidence"].iloc[0])))
     if metric == "trial_return":
-        for row in rows:
-            played = data.curve(family, row, "return", "sampled")["k"]
-            if len(played) and not ((played > 0) & (played < info.episodes_per_trial)).any():
-                return "return"
+        within = [tested.adapts_within(info.episodes_per_trial) for tested in _tested(data, family, rows)]
+        return metric if all(within) else "return"
     return metric
 
 
-def _candidate(data: Data, run: RunConfig, metric: str, published: Settings) -> Candidate:
+def _tested(data: Data, family: str, rows: Sequence[str]) -> list[IntendedTest]:
+    """What is known of the candidates that have results."""
+    return [data.tested(family, row) for row in rows if row in data.algorithms(family)]
+
+
+def _candidate(data: Data, run: RunConfig, metric: str, at: int, published: Settings) -> Candidate:
     cells = data.cells[(data.cells["family"] == run.family) & (data.cells["algorithm"] == run.algorithm)]
     ok = int((cells["state"] == "ok").sum())
-    point = data.point(run.family, run.algorithm, metric) if run.family in data.families else None
+    point = data.point(run.family, run.algorithm, metric, at) if run.family in data.families else None
     score = low = high = math.nan
     if point is not None:
         score, low, high = (float(point[name]) for name in ("mean", "mean_lo", "mean_hi"))
         if point["n_seeds"] < MINIMUM_RUNS:
-            half = _NORMAL_QUANTILE * float(point["task_se"])
+            half = NORMAL * float(point["task_se"])
             low, high = score - half, score + half
     settings = dict(run.algorithm_settings)
     return Candidate(
@@ -203,6 +211,7 @@ def _candidate(data: Data, run: RunConfig, metric: str, published: Settings) -> 
         low=low,
         high=high,
         runs=f"{ok}/{len(cells)}",
+        complete_runs=ok,
         complete=ok == len(cells),
     )
 
@@ -240,6 +249,7 @@ def _as_table(choices: Sequence[Choice]) -> Table:
         digits = digits_for([candidate.score for candidate in choice.candidates]) + 1
         for candidate in choice.candidates:
             shown = {"score": candidate.score, "score_lo": candidate.low, "score_hi": candidate.high}
+            shown["score_n"] = candidate.complete_runs
             verdict = "tied with the best" * (candidate.row in choice.tied)
             if candidate is choice.chosen:
                 verdict = f"**chosen**: {choice.reason}"

@@ -8,15 +8,29 @@ succeeds nine times in ten perfect.
 Courville & Bellemare, "Deep reinforcement learning at the edge of the statistical precipice", NeurIPS 2021, with the
 reference implementation in google-research/rliable (``rliable/metrics.py``, ``rliable/library.py``).
 
-**Intervals** are that paper's: 95 % percentile intervals of a stratified bootstrap, which draws runs with replacement
-within each stratum. A stratum is a matrix [runs, columns] whose rows are drawn whole. In the paper every task is
-trained on its own, so a stratum has one column. A meta-trained run is one model scored on all the classes of its
-family: its scores rise and fall together, and drawing each class apart would make the interval too short (by a factor
-of up to sqrt(classes)). So the classes of one family are the columns of one stratum, and families are the strata.
+**Intervals**, from five runs on, are that paper's: 95 % percentile intervals of a stratified bootstrap, which draws
+runs with replacement within each stratum. A stratum is a matrix [runs, columns] whose rows are drawn whole. In the
+paper every task is trained on its own, so a stratum has one column. A meta-trained run is one model scored on all the
+classes of its family: its scores rise and fall together, and drawing each class apart would make the interval too short
+(by a factor of up to sqrt(classes)). So the classes of one family are the columns of one stratum, and families are the
+strata.
 
-**Limits.** Fewer than three runs give no interval (NaN). Percentile intervals are somewhat short when there are few
-runs: for normal scores, ten runs cover the truth in about nine of ten experiments, three in about three of four.
-Intervals speak about training seeds; how well the *test tasks* pin a number down is the standard error over tasks.
+**With three or four runs** there is no interval: what is given is the range of the runs, from the lowest to the
+highest, and it is called that. (The bootstrap of three runs is their range, too: each of them makes up more than 2.5 %
+of its draws alone. It holds the truth in three of four experiments, which is not "95 %".) Fewer than three have none.
+From five runs on, percentile intervals are still somewhat short: for normal scores, five runs cover the truth in about
+83 of 100 experiments, ten in about 90.
+
+**Tasks.** Those intervals speak about training seeds, with the test tasks as they are. Every run is tested on the same
+tasks, so that the luck of their draw does not average out over runs. ``crossed`` draws both: runs, and once for all of
+them the tasks within each class. This is the bootstrap of crossed factors (Owen, "The pigeonhole bootstrap", Annals of
+Applied Statistics 1 (2007) 386-411); tasks drawn anew for each run would count that luck as many times smaller as there
+are runs.
+
+**Probability of improvement**, from five runs on each side, has the score interval of Newcombe, "Confidence intervals
+for an effect size measure based on the Mann-Whitney statistic, part 2", Statistics in Medicine 25 (2006) 559-573,
+method 5, whose variance is that of Hanley & McNeil 1982. A bootstrap of runs that never overlap knows nothing but 1 and
+would claim certainty.
 
 All randomness comes from a generator given by the caller: equal scores and generator, equal interval. (rliable's
 ``random_state`` does not do this: ``library.py`` draws from numpy's global generator.)
@@ -30,6 +44,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 from scipy.special import stdtrit
 
 Array = NDArray[Any]
@@ -38,16 +53,29 @@ Statistic = Callable[[Array], Array]
 
 REPETITIONS = 2_000
 MINIMUM_RUNS = 3
+"""Fewer have no uncertainty of any kind."""
+INTERVAL_RUNS = 5
+"""Fewer have a range in place of an interval."""
 CONFIDENCE = 0.95
+NORMAL = 1.959963984540054
+"""The normal distribution's two-sided 95 % quantile."""
+_INSIDE = 1e-12
+_DRAWS_AT_ONCE = 250
+"""Bootstrap samples of tasks held in memory together."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number and its 95 % interval; ``lo`` and ``hi`` are NaN where there are too few runs for one."""
+    """A number and its 95 % interval, or the range of three or four runs; NaN where there are fewer."""
 
     value: float
     lo: float
     hi: float
+
+
+def is_range(runs: float) -> bool:
+    """Whether what is given for so many runs is their range, not an interval."""
+    return MINIMUM_RUNS <= runs < INTERVAL_RUNS
 
 
 @dataclass(frozen=True)
@@ -98,7 +126,10 @@ def estimate(
     generator: np.random.Generator,
     repetitions: int = REPETITIONS,
 ) -> Estimate:
-    """``statistic`` of all scores, with its stratified bootstrap interval.
+    """``statistic`` of all scores, with its stratified bootstrap interval, or the range of few runs.
+
+    The smallest stratum decides which. A range over several strata takes their first runs together, their second, and
+    so on; it is NaN where strata differ in their numbers of runs.
 
     Args:
         strata: score matrices [runs, columns] or [runs]; see the module's introduction.
@@ -116,8 +147,12 @@ def estimate(
     if not np.isfinite(values).all():
         raise ValueError("scores must be finite; leave out what is missing and say so")
     value = float(statistic(values))
-    if min(len(matrix) for matrix in matrices) < MINIMUM_RUNS:
+    fewest, most = min(map(len, matrices)), max(map(len, matrices))
+    if fewest < MINIMUM_RUNS or (is_range(fewest) and fewest < most):
         return Estimate(value, np.nan, np.nan)
+    if is_range(fewest):
+        each = statistic(np.concatenate(matrices, axis=1))
+        return Estimate(value, float(each.min()), float(each.max()))
     return Estimate(value, *_percentile_interval(statistic(resample(matrices, generator, repetitions))))
 
 
@@ -146,18 +181,73 @@ def probability_of_improvement(x: Sequence[Array], y: Sequence[Array]) -> float:
     return float(np.mean(pairs))
 
 
-def improvement_estimate(
-    x: Sequence[Array], y: Sequence[Array], generator: np.random.Generator, repetitions: int = REPETITIONS
-) -> Estimate:
-    """``probability_of_improvement`` with its interval: runs of X and of Y are drawn apart within each stratum."""
+def improvement_estimate(x: Sequence[Array], y: Sequence[Array]) -> Estimate:
+    """``probability_of_improvement`` with its 95 % score interval; NaN with fewer than five runs anywhere.
+
+    The interval holds every probability P from which the found one is at most 1.96 standard errors away, the error
+    being that under P (Newcombe 2006, method 5; Hanley & McNeil 1982):
+
+        var(P) = P (1 - P) (1 + N (1 - P) / (2 - P) + N P / (1 + P)) / (n m),  N = (n + m) / 2 - 1
+
+    and for the average of S strata the sum of theirs, divided by S squared.
+    """
     value = probability_of_improvement(x, y)
-    if min(len(runs) for runs in [*x, *y]) < MINIMUM_RUNS:
+    sizes = [(len(a), len(b)) for a, b in zip(x, y, strict=True)]
+    if min(map(min, sizes)) < INTERVAL_RUNS:
         return Estimate(value, np.nan, np.nan)
-    draws = [
-        _wins(resample([a], generator, repetitions), resample([b], generator, repetitions))
-        for a, b in zip(x, y, strict=True)
-    ]
-    return Estimate(value, *_percentile_interval(np.mean(draws, axis=0)))
+
+    def excess(p: float) -> float:
+        """Positive outside the interval."""
+        shape = ((1 - p) / (2 - p), p / (1 + p))
+        parts = [(1 + (n + m - 2) / 2 * sum(shape)) / (n * m) for n, m in sizes]
+        return abs(value - p) - NORMAL * float(np.sqrt(p * (1 - p) * sum(parts))) / len(sizes)
+
+    # The error is 0 at 0 and 1 alone: just inside, it is larger than the distance of a value that is 0 or 1.
+    lo = brentq(excess, 0.0, min(value, 1 - _INSIDE)) if value > 0 else 0.0
+    hi = brentq(excess, max(value, _INSIDE), 1.0) if value < 1 else 1.0
+    return Estimate(value, float(lo), float(hi))
+
+
+def crossed(
+    values: Array,
+    classes: Sequence[Array],
+    runs: np.random.Generator,
+    tasks: np.random.Generator,
+    repetitions: int = REPETITIONS,
+) -> Array:
+    """Bootstrap means of each class when runs and test tasks are both drawn, the same tasks for every run of a draw.
+
+    Args:
+        values: [M, runs, tasks] outcomes of M measures, all redrawn alike.
+        classes: indices of the tasks of each class; drawn within their class.
+        runs: decides the draws of runs; from ``kshot.seeding.generator``.
+        tasks: decides those of tasks: give learners that are compared the same.
+        repetitions: bootstrap samples.
+
+    Returns:
+        [M, classes, repetitions].
+    """
+    n_runs = values.shape[1]
+    drawn = _counts(runs, n_runs, repetitions) / n_runs
+    found = np.empty((len(values), len(classes), repetitions))
+    for i, members in enumerate(classes):
+        outcomes = np.asarray(values[:, :, members], dtype=np.float64)
+        for first in range(0, repetitions, _DRAWS_AT_ONCE):
+            chunk = slice(first, min(first + _DRAWS_AT_ONCE, repetitions))
+            counts = _counts(tasks, len(members), chunk.stop - chunk.start) / len(members)
+            of_runs = outcomes @ counts.T  # [M, runs, draws]
+            found[:, i, chunk] = np.einsum("msr,rs->mr", of_runs, drawn[chunk])
+    return found
+
+
+def crossed_interval(means: Array) -> tuple[Array, Array]:
+    """[...] lower and upper ends of the 95 % percentile intervals of bootstrap means [..., repetitions].
+
+    To twelve figures: the last ones depend on how many threads multiply matrices.
+    """
+    tail = (1 - CONFIDENCE) / 2
+    lo, hi = (np.vectorize(lambda x: float(f"{x:.12g}"))(ends) for ends in np.quantile(means, [tail, 1 - tail], -1))
+    return lo, hi
 
 
 def paired_difference(x: Array, y: Array) -> Difference:
@@ -189,6 +279,12 @@ def stratified_standard_error(groups: Sequence[Array]) -> float:
     """Standard error of the mean of class means, with the classes fixed and the tasks within each a sample."""
     errors = np.array([standard_error(values) for values in groups])
     return float(np.sqrt(np.square(errors).sum()) / len(errors))
+
+
+def _counts(generator: np.random.Generator, n: int, repetitions: int) -> Array:
+    """[repetitions, n] how often each of n is drawn when n are, with replacement."""
+    drawn = generator.integers(n, size=(repetitions, n)) + n * np.arange(repetitions)[:, None]
+    return np.bincount(drawn.ravel(), minlength=repetitions * n).reshape(repetitions, n).astype(np.float64)
 
 
 def _matrix(scores: Array) -> Array:

@@ -25,7 +25,7 @@ from kshot.types import FamilySpec
 
 CHECKPOINT = "checkpoint.pt"
 MODEL = "model.pt"
-FORMAT = 1
+FORMAT = 2
 
 
 class Busy(RuntimeError):

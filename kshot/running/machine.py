@@ -21,7 +21,7 @@ import threadpoolctl
 
 from kshot.types import Array
 
-_SELECTS = re.compile(r"(sse|ssse|avx|fma|f16c|amx|asimd|sve|sme(?!p)|bf16|i8mm|vsx|neon)")
+_SELECTS = re.compile(r"(sse|ssse|avx|fma|f16c|amx|asimd|sve|sm(?!ap|ep|x)|bf16|i8mm|vsx|neon)")
 """Features of processors that libraries choose kernels by."""
 _VARIABLES = re.compile(
     r"(OPENBLAS_CORETYPE|ATEN_CPU_CAPABILITY|MKL_(CBWR|ENABLE_INSTRUCTIONS|DEBUG_CPU_TYPE)"

@@ -9,9 +9,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -19,12 +20,17 @@ from rich.text import Text
 
 from kshot.records import RecordError, read_json, write_json
 from kshot.run_config import RunConfig
+from kshot.running.checkpoint import CHECKPOINT
 from kshot.running.heartbeat import FILE
 
 SILENT_SECONDS = 120.0
 """A process of another machine that has not reported for this long counts as gone."""
 REFRESH_SECONDS = 1.5
 PLAIN_WIDTH = 160
+_GAP = "  "
+_NAMES = ("family", "algorithm")
+_SHORT_NAME = 14
+"""To so many characters a name may be shortened before a column is left out."""
 _RUNNING = ("training", "evaluating")
 _FINISHED = ("done", "diverged")
 _STYLES = {
@@ -46,7 +52,7 @@ class RunStatus:
     Attributes:
         run: which.
         state: waiting (nothing yet), training, trained, evaluating, done, diverged (finished, without a result),
-            stopped (will go on from its checkpoint when started again) or failed.
+            stopped (it can be started again) or failed.
         done: work done in the current phase.
         total: all of it; 0 when unknown.
         unit: steps or episodes.
@@ -74,7 +80,9 @@ def read(run: RunConfig, root: Path, now: float) -> RunStatus:
         state, updated = str(beat["state"]), float(beat["updated"])
         message = str(beat["message"])
         if state == "interrupted" or (state in _RUNNING and not _alive(beat, now - updated)):
-            state, message = "stopped", message or "its process is gone; it goes on from its checkpoint"
+            resumes = beat["phase"] == "train" and (run.directory(root) / CHECKPOINT).is_file()
+            goes_on = "goes on from its checkpoint" if resumes else "begins anew"
+            state, message = "stopped", message or f"its process is gone; started again it {goes_on}"
         elif state in _RUNNING and now - updated > SILENT_SECONDS:
             message = f"last report {_duration(now - updated)} ago"
         rate = float(beat["rate"])
@@ -102,15 +110,15 @@ def _recorded_rate(directory: Path) -> float:
         return 0.0
 
 
-def note_failure(directory: Path, message: str) -> None:
-    """Mark a run as failed, keeping what its last report said about how far it got."""
+def note(directory: Path, state: Literal["failed", "interrupted"], message: str) -> None:
+    """Mark a run, keeping what its last report said about how far it got."""
     path = directory / FILE
     try:
         beat = read_json(path)
     except RecordError:
         beat = {"phase": "train", "done": 0, "total": 0, "unit": "steps", "rate": 0.0, "eta_seconds": None}
     here = {"updated": time.time(), "pid": os.getpid(), "host": socket.gethostname()}
-    write_json(path, beat | here | {"state": "failed", "message": " ".join(message.split())})
+    write_json(path, beat | here | {"state": state, "message": " ".join(message.split())})
 
 
 def show(runs: Sequence[RunConfig], root: Path, once: bool, console: Console | None = None) -> None:
@@ -121,8 +129,8 @@ def show(runs: Sequence[RunConfig], root: Path, once: bool, console: Console | N
 
     def picture() -> tuple[Group, bool]:
         statuses = [read(run, root, time.time()) for run in runs]
-        room = max(console.height - 8, 10) if console.is_terminal and not once else len(statuses)
-        return render(statuses, room), all(status.state in _FINISHED for status in statuses)
+        room = max(console.height - 8, 10) if console.is_terminal and not once else None
+        return render(statuses, console.width, room), all(status.state in _FINISHED for status in statuses)
 
     first, finished = picture()
     if once or finished or not console.is_terminal:
@@ -144,35 +152,96 @@ def _follow(picture: Callable[[], tuple[Group, bool]], console: Console) -> None
         return  # the usual way to leave
 
 
-def render(statuses: Sequence[RunStatus], room: int) -> Group:
-    """A table of the runs and their totals; where not all fit into ``room`` rows, those at work or in trouble."""
-    shown = statuses
-    if len(statuses) > room:
+def render(statuses: Sequence[RunStatus], width: int, room: int | None = None) -> Group:
+    """A table of the runs, their totals, and below it the notes that do not fit beside them.
+
+    State and progress are always whole: where there is little room, first the rate and the time left are left out, then
+    names are shortened.
+
+    Args:
+        statuses: of all runs.
+        width: of the terminal, in characters.
+        room: lines there are for runs and notes, None for as many as it takes. Where not all fit, those at work or in
+            trouble are shown, and every note in one line.
+    """
+    shown = list(statuses)
+    if room is not None:
         order = ("failed", "training", "evaluating", "stopped", "trained", "waiting", "diverged", "done")
-        shown = sorted(statuses, key=lambda status: order.index(status.state) if status.state in order else 0)[:room]
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for title in ("family", "algorithm", "seed", "state", "progress", "rate", "left"):
+        if len(statuses) > room:
+            shown.sort(key=lambda status: order.index(status.state) if status.state in order else 0)
+        while sum(1 + bool(status.message) for status in shown) > room and len(shown) > 1:
+            shown.pop()
+    columns = _columns(shown)
+    notes = [status.message for status in shown]
+    beside = _width(columns) + len(_GAP) + max(map(cell_len, notes), default=0) <= width
+    if beside:
+        columns["note"] = notes
+    lines = [] if beside else [_note(status, room is not None) for status in shown if status.message]
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, len(_GAP), 0, 0))
+    kept = _fitting(columns, width)
+    for title, texts in kept.items():
         right = title in ("seed", "progress", "rate", "left")
-        table.add_column(title, justify="right" if right else "left", no_wrap=True)
-    table.add_column("note", overflow="ellipsis", no_wrap=True)
-    for status in shown:
-        busy = status.state in _RUNNING
-        table.add_row(
-            status.run.family,
-            status.run.algorithm,
-            str(status.run.seed),
-            Text(status.state + (" (resumes)" if status.state == "stopped" else ""), _STYLES.get(status.state, "")),
-            _progress(status),
-            f"{_short(status.rate)} {status.unit}/s" if busy and status.rate > 0 else "",
-            _duration(status.seconds_left) if busy else "",
-            status.message,
-        )
-    lines = [Text(_totals(statuses))]
+        table.add_column(title, justify="right" if right else "left", no_wrap=True, width=_width({title: texts}))
+    for row, status in enumerate(shown):
+        style = _STYLES.get(status.state, "")
+        table.add_row(*(Text(kept[title][row], style if title == "state" else "") for title in kept))
+    lines += [Text(""), Text(_totals(statuses))]
     if len(shown) < len(statuses):
         lines.append(
             Text(f"{len(statuses) - len(shown)} more runs do not fit; `kshot status --once` prints all", "dim")
         )
-    return Group(table, Text(""), *lines)
+    return Group(table, *lines)
+
+
+def _columns(statuses: Sequence[RunStatus]) -> dict[str, list[str]]:
+    """The texts of the table but for the notes, by column."""
+    busy = [status.state in _RUNNING for status in statuses]
+    return {
+        "family": [status.run.family for status in statuses],
+        "algorithm": [status.run.algorithm for status in statuses],
+        "seed": [str(status.run.seed) for status in statuses],
+        "state": [status.state for status in statuses],
+        "progress": [_progress(status) for status in statuses],
+        "rate": [
+            f"{_short(status.rate)} {status.unit}/s" if works and status.rate > 0 else ""
+            for status, works in zip(statuses, busy, strict=True)
+        ],
+        "left": [_duration(status.seconds_left) if works else "" for status, works in zip(statuses, busy, strict=True)],
+    }
+
+
+def _fitting(columns: dict[str, list[str]], width: int) -> dict[str, list[str]]:
+    """The columns that fit when names are shortened, and the texts that are then in them."""
+    kept = dict(columns)
+    for title in ("rate", "left"):
+        if _width(kept) - sum(max(_width({name: kept[name]}) - _SHORT_NAME, 0) for name in _NAMES) > width:
+            del kept[title]
+    while (excess := _width(kept) - width) > 0:
+        longest = max(_NAMES, key=lambda name: _width({name: kept[name]}))
+        other = min(_width({name: kept[name]}) for name in _NAMES)
+        now = _width({longest: kept[longest]})
+        if now <= len(longest):
+            break  # a terminal that is narrower than the titles
+        size = max(now - excess, min(other, now - 1), len(longest))
+        kept[longest] = [
+            set_cell_size(text, size - 1) + "…" if cell_len(text) > size else text for text in kept[longest]
+        ]
+    return kept
+
+
+def _shortened(text: str, size: int) -> str:
+    return text if cell_len(text) <= size else set_cell_size(text, size - 1) + "…"
+
+
+def _width(columns: dict[str, list[str]]) -> int:
+    widths = [max(map(cell_len, (title, *texts))) for title, texts in columns.items()]
+    return sum(widths) + len(_GAP) * (len(widths) - 1)
+
+
+def _note(status: RunStatus, one_line: bool) -> Text:
+    run = status.run
+    text = f"{run.family} {run.algorithm} {run.seed}: {status.message}"
+    return Text(text, "dim", no_wrap=one_line, overflow="ellipsis" if one_line else "fold")
 
 
 def _totals(statuses: Sequence[RunStatus]) -> str:

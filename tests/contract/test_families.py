@@ -250,6 +250,17 @@ def test_reference_policies_have_the_promised_shapes(family: TaskFamily) -> None
             assert pickle.dumps(memory) == before
 
 
+def test_nothing_that_an_oracle_sees_is_cut_off(family: TaskFamily) -> None:
+    """At most 1 % of any entry; demonstrations are not normalised but read as features of a known world."""
+    spec = family.spec
+    if "rollouts" not in spec.evidence:
+        pytest.skip("no learner on this family normalises")
+    tasks = draw(family, "test", 5)
+    seen = play(family, family.references["oracle"](tasks), tasks, range(len(tasks)))
+    cut = np.abs(spec.normalise(seen.obs[seen.mask])) >= spec.observation_clip
+    assert cut.mean(axis=0).max() <= 0.01
+
+
 def test_reference_values_are_finite_and_known_by_name(family: TaskFamily) -> None:
     for task in draw(family, "test", 5):
         values = family.reference(task)

@@ -65,7 +65,7 @@ def test_numbers_are_filed_and_judged(results: Path, tmp_path: Path) -> None:
     page = fidelity.write_page(tmp_path / "filed", tmp_path / "page.md").read_text(encoding="utf-8")
     rows = [line for line in page.splitlines() if line.startswith("| rl2 | return")]
     assert [row.split(" | ")[6] for row in rows] == ["yes", "**no**", "**no**", "**no**"]
-    assert "5.00 [4.00, 6.00]" in rows[0] and "≥ 3.6" in rows[0] and "20,000,000" in rows[0]
+    assert "5.00 [4.00 to 6.00]" in rows[0] and "≥ 3.6" in rows[0] and "20,000,000" in rows[0]
     assert page.count("*Not run yet.*") == len(fidelity.yardsticks()) - 1
 
 

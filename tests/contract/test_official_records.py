@@ -155,7 +155,7 @@ def test_both_numbers_stand_side_by_side(results: tuple[list[RunConfig], Path]) 
     assert [part for part, _ in made.parts] == ["ml"]
     text = made.parts[0][1].set_index("policy")
     assert list(text.columns[:3]) == ["K", "official 3.1.1", "per goal"]
-    assert text.loc["maml", "official 3.1.1"] == "0.70 [0.60, 0.80]"
+    assert text.loc["maml", "official 3.1.1"] == "0.70 [0.60 to 0.80]"
     assert text.loc["rl2", ["K", "per goal"]].tolist() == ["9", "not scored"]
     assert text["runs"].tolist() == ["3/3", "3/3"]
 

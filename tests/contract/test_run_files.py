@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -53,6 +54,17 @@ def test_a_damaged_model_is_one_clear_line_and_stays(tmp_path: Path, damage: byt
 def test_a_missing_model_names_the_step_that_makes_it(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="no such file; train this run first"):
         evaluate(tiny.run("maml", "bandit"), tmp_path)
+
+
+def test_a_model_file_without_the_numbers_it_learnt_from_is_of_another_version(tmp_path: Path) -> None:
+    """Version 1 had none: learners whose settings stayed the same since would otherwise load it."""
+    run, directory = trained(tmp_path)
+    model = {
+        name: value for name, value in checkpoint.load(directory / checkpoint.MODEL).items() if name != "normaliser"
+    }
+    torch.save({**model, "format": 1}, directory / checkpoint.MODEL)
+    with pytest.raises(RecordError, match=r"model\.pt: not a model file of this version; delete it and train again$"):
+        evaluate(run, tmp_path)
 
 
 def test_a_model_that_learnt_from_other_numbers_is_refused(tmp_path: Path) -> None:
@@ -115,3 +127,15 @@ def test_a_run_counts_its_gradient_updates(tmp_path: Path, algorithm: str, per_s
     record = read_json(run.directory(tmp_path) / "run.json")
     assert record["iterations"] > 1
     assert record["updates"] == record["iterations"] * per_step(run.algorithm_settings)
+
+
+def test_a_second_control_c_does_not_wait_for_the_end_of_an_iteration(capfd: pytest.CaptureFixture[str]) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with checkpoint.StopRequest() as stop:
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)
+        assert stop.signal == signal.SIGINT
+        assert "Ctrl-C again stops at once" in capfd.readouterr().err
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before

@@ -47,13 +47,17 @@ def results(
     diverged: tuple[str, int] | None = None,
     family: synthetic.Family = NAV2D,
 ) -> None:
-    """Runs whose rows score exactly ``scores``, with tasks ``NOISE`` around it, the same in every run."""
+    """Runs whose rows score exactly ``scores`` by sampled actions, with tasks ``NOISE`` around it, alike in all runs.
+
+    By mean actions, which MAML is not meant to be tested with, the worst is the best.
+    """
     spread = np.random.default_rng(0).standard_normal(family.n_tasks)
     spread = NOISE * (spread - spread.mean()) / spread.std(ddof=1)
     for run in made.runs():
         frame = synthetic.curve(family, replace(run, algorithm="maml")).assign(algorithm=run.algorithm)
-        mean = frame["mode"] == "mean"
-        frame.loc[mean, "return"] = scores[run.algorithm] + np.tile(spread, len(family.k))
+        judged = frame["mode"] == "sampled"
+        task = frame["task"].str[5:10].astype(int)
+        frame["return"] = np.where(judged, scores[run.algorithm] + spread[task], -100 - scores[run.algorithm])
         frame["config_hash"] = run.config_hash
         status = "diverged" if (run.algorithm, run.seed) == diverged else "ok"
         synthetic.write_run(family, run, root, frame, status)
@@ -64,6 +68,7 @@ def results(
 def learners(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ROWS:
         monkeypatch.setitem(synthetic.LEARNERS, name, (0.0, 1.0, 0.0))
+        monkeypatch.setitem(synthetic.BLOCKS, name, 10)
 
 
 def choice(root: Path, made: Suite) -> Choice:
@@ -133,13 +138,37 @@ def test_learners_that_adapt_after_a_trial_are_not_judged_by_its_return(
         assert [candidate.score for candidate in found.candidates] == pytest.approx([-10.0, -20.0])
 
 
-def test_with_three_runs_the_interval_is_that_of_the_runs(tmp_path: Path) -> None:
+def test_with_three_runs_the_range_of_the_runs_decides(tmp_path: Path) -> None:
     made = suite(seeds=3)
     results(tmp_path, made, {"maml": -11.0, "low": -30.0, "high": -10.0, "higher": -40.0})
     found = choice(tmp_path, made)
     # Every run scores the same, so that nothing is tied although the tasks scatter.
     assert found.chosen is not None and (found.chosen.row, found.reason) == ("high", "the best")
     assert found.chosen.low == found.chosen.high == pytest.approx(-10.0)
+
+
+def test_candidates_are_compared_at_a_k_that_all_of_them_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One row can use 20 episodes, where it is better than the other is; that one is better after 40."""
+    made = suite(rows={"maml": {}, "high": {"inner_lr": 0.2}})
+    monkeypatch.setitem(synthetic.LIMITS, ("nav2d", "high"), 20)
+    family = replace(NAV2D, k=(0, 20, 40))
+    made = load_suite(_with_points(made, family.k))
+    for run in made.runs():
+        limited = run.algorithm == "high"
+        frame = synthetic.curve(family, replace(run, algorithm="maml")).assign(algorithm=run.algorithm)
+        frame["return"] = np.where(frame["k"] == 40, 0.0, -10.0 if limited else -20.0)
+        frame["config_hash"] = run.config_hash
+        synthetic.write_run(family, run, tmp_path, frame[frame["k"] <= 20] if limited else frame)
+    aggregate(made.runs(), tmp_path)
+    found = choice(tmp_path, made)
+    assert {candidate.row: candidate.score for candidate in found.candidates} == {"high": -10.0, "maml": -20.0}
+    assert found.chosen is not None and found.chosen.row == "high"
+
+
+def _with_points(made: Suite, points: tuple[int, ...]) -> dict[str, Any]:
+    value = made.resolved()
+    value["families"]["nav2d"]["evaluation"]["k"] = list(points)
+    return value
 
 
 def test_a_candidate_with_a_diverged_run_is_never_chosen(tmp_path: Path) -> None:

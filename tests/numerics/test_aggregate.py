@@ -61,6 +61,38 @@ def test_classes_count_equally_and_the_summary_averages_runs(results) -> None:
     assert (row["n_seeds"], row["n_seeds_expected"], row["n_tasks"], row["n_episodes"]) == (4, 4, 5, 20)
 
 
+def test_four_runs_have_their_range_and_no_interval_over_tasks(results) -> None:
+    summary, scores, _, _ = results
+    key = {"algorithm": "rl2", "mode": "sampled", "k": 1, "metric": "return", "group": "all"}
+    row, runs = pick(summary, **key).iloc[0], pick(scores, **key)["score"]
+    assert (row["mean_lo"], row["mean_hi"]) == pytest.approx((runs.min(), runs.max()))
+    assert np.isnan([row["mean_lo_tasks"], row["mean_hi_tasks"]]).all()
+
+
+def test_intervals_over_runs_and_tasks_redraw_the_rows(tmp_path: Path) -> None:
+    """Five runs: for the mean of two classes, against draws of runs and of the tasks in each class, one by one."""
+    runs = synthetic.runs_of([SMALL], learners=("rl2",), references=("oracle",), seeds=5)
+    synthetic.write_suite([SMALL], runs, tmp_path)
+    summary = pd.read_csv(aggregate(runs, tmp_path))
+    raw = pd.concat([pd.read_parquet(run.directory(tmp_path) / "curve.parquet") for run in runs[:5]])
+    rows = pick(raw, mode="sampled", k=2).astype({"group": str, "task": str})
+    table = rows.pivot_table(index="seed", columns=["group", "task"], values="return")
+    near, far = (table[name].to_numpy() for name in ("near", "far"))
+    rng, drawn = np.random.default_rng(1), []
+    for _ in range(4000):
+        seeds = rng.integers(5, size=5)
+        means = [part[np.ix_(seeds, rng.integers(part.shape[1], size=part.shape[1]))].mean() for part in (near, far)]
+        drawn.append(np.mean(means))
+    key = {"algorithm": "rl2", "mode": "sampled", "k": 2, "metric": "return"}
+    row = pick(summary, group="all", **key).iloc[0]
+    expected = np.quantile(drawn, [0.025, 0.975])
+    assert (row["mean_lo_tasks"], row["mean_hi_tasks"]) == pytest.approx(expected, abs=0.06 * np.ptp(expected))
+    assert row["mean_hi_tasks"] - row["mean_lo_tasks"] > row["mean_hi"] - row["mean_lo"]
+    assert np.isfinite(pick(summary, group="near", **key)["mean_lo_tasks"]).all()
+    assert pick(summary, algorithm="oracle")["mean_lo_tasks"].isna().all(), "one run"
+    assert pick(summary, metric="first_success")["mean_lo_tasks"].isna().all()
+
+
 def test_steps_to_success_are_averaged_over_the_successes_alone(results) -> None:
     summary, scores, _, raw = results
     rows = pick(raw, algorithm="maml", mode="sampled", k=0)
@@ -102,10 +134,10 @@ def test_task_standard_error_is_over_seed_averaged_tasks(results) -> None:
     assert found.sort_index().to_numpy() == pytest.approx(expected.sort_index().to_numpy())
 
 
-def test_tasks_hold_the_first_and_the_last_k_and_the_trial(results) -> None:
+def test_tasks_hold_what_is_compared_the_first_and_the_last_k_and_the_trial(results) -> None:
     _, _, tasks, _ = results
     rows = pick(tasks, algorithm="rl2")
-    points = {("mean", 0), ("mean", 2), ("sampled", 0), ("sampled", 2), ("sampled", 3)}
+    points = {("mean", 0), ("mean", 2), ("sampled", 0), ("sampled", 1), ("sampled", 2), ("sampled", 3)}
     assert set(zip(rows["mode"], rows["k"], strict=True)) == points
     assert rows["trial_return"].notna().sum() == SMALL.n_tasks
 

@@ -217,6 +217,8 @@ def test_a_family_pools_its_training_classes_and_no_other() -> None:
     """Mean and standard deviation of the mixture of classes, by its definition: within and between them."""
     family = family_module.build(Settings(benchmark="custom", train_classes=TWO, test_classes=("push-v3",)))
     (m0, s0), (m1, s1) = (np.array(json.loads(_observations.FILE.read_text())[name]) for name in TWO)
+    for moment in (m0, s0, m1, s1):
+        moment[-3:] = 0.0  # the target is hidden
     mean = (m0 + m1) / 2
     variance = (s0 - m0**2 + s1 - m1**2) / 2 + ((m0 - mean) ** 2 + (m1 - mean) ** 2) / 2
     np.testing.assert_allclose(family.spec.observation_center, mean, atol=1e-9)
@@ -243,23 +245,22 @@ def test_what_is_masked_stays_zero_and_a_shown_target_has_a_scale_of_its_own() -
     env = shown.vector_env(shown.tasks("train", 50, 0), 1)
     targets = shown.spec.normalise(env.reset()[0])[:, -3:]
     env.close()
-    np.testing.assert_allclose(targets.mean(axis=0), 0.0, atol=1e-9)
-    assert (targets.std(axis=0) > 0.3).all() and (targets.std(axis=0) < 1.001).all()
+    assert (np.abs(targets.mean(axis=0)) < 0.5).all()
+    assert (targets.std(axis=0) > 0.3).all() and (targets.std(axis=0) < 1.5).all()
+    assert (shown.spec.observation_center[:-3] == family_module.build(Settings()).spec.observation_center[:-3]).all()
 
 
 def test_no_expert_meets_the_bound_of_normalised_observations() -> None:
-    """At most 1 % of the entries of an expert's episode, in all 50 classes, alone and in every benchmark."""
-    specs = {name: family_module.build(Settings(benchmark=name)).spec for name in ("ML10", "ML25", "ML45")}
-    members = {name: {*Source(name).classes("train"), *Source(name).classes("test")} for name in specs}
-    for name in ALL_V3_ENVIRONMENTS:
-        family = family_module.build(Settings(task=name))
-        tasks = family.tasks("test", 1, 0)
-        keys = seeding.split(seeding.key("bound"), np.arange(1))
-        obs = rollout(family, family.references["oracle"](tasks), tasks, keys, copies=1).obs
-        own = [family.spec, *(spec for benchmark, spec in specs.items() if name in members[benchmark])]
-        for spec in own:
-            met = np.abs(obs - spec.observation_center) >= spec.observation_clip * spec.observation_scale
-            assert met.mean() <= 0.01, name
+    """Whichever class or benchmark was trained on: at most 1 % of any entry of any class's expert is cut off."""
+    wide = {name: family_module.build(Settings(benchmark=name)).spec for name in ("ML10", "ML25", "ML45")}
+    alone = {name: family_module.build(Settings(task=name)) for name in ALL_V3_ENVIRONMENTS}
+    tasks = [family.tasks("test", 1, 0)[0] for family in alone.values()]
+    player = alone["reach-v3"]  # the tasks say which class they are of
+    keys = seeding.split(seeding.key("bound"), np.arange(len(tasks)))
+    obs = rollout(player, player.references["oracle"](tasks), tasks, keys, copies=1).obs
+    for spec in (*wide.values(), *(family.spec for family in alone.values())):
+        cut = np.abs(obs - spec.observation_center) >= spec.observation_clip * spec.observation_scale
+        assert cut.mean(axis=(1, 2)).max() <= 0.01
 
 
 def test_the_sweep_covers_the_goal_box() -> None:

@@ -18,15 +18,14 @@ RUN, TASK = np.arange(10)[:, None], np.arange(4)[None]
 X = ((7 * RUN + 3 * TASK + 2 * RUN * TASK) % 11) / 11 + 0.1 * TASK
 Y = ((5 * RUN + 2 * TASK + RUN * TASK) % 13) / 13 + 0.05 * TASK
 # What rliable 1.2.0 (github.com/google-research/rliable) gives for them under numpy.random.seed(0):
-# get_interval_estimates with 50,000 repetitions, of aggregate_mean and aggregate_iqm; with 5,000 repetitions of
-# probability_of_improvement.
+# get_interval_estimates with 50,000 repetitions, of aggregate_mean and aggregate_iqm; and probability_of_improvement.
 RLIABLE = {
     ("x", "mean"): (0.625, 0.54545455, 0.70454545),
     ("x", "iqm"): (0.66909091, 0.57727273, 0.74227273),
     ("y", "mean"): (0.50576923, 0.41538462, 0.59615385),
     ("y", "iqm"): (0.49423077, 0.3775, 0.61230769),
 }
-RLIABLE_IMPROVEMENT = (0.63625, 0.50625, 0.755)
+RLIABLE_IMPROVEMENT = 0.63625
 
 
 def columns(scores: np.ndarray) -> list[np.ndarray]:
@@ -124,9 +123,30 @@ def test_fewer_than_three_runs_have_no_interval(n: int) -> None:
     found = stats.estimate([X, X[:n]], stats.mean, generator("few"))
     assert np.isfinite(found.value)
     assert np.isnan([found.lo, found.hi]).all()
-    chance = stats.improvement_estimate([X[:, 0]], [Y[:n, 0]], generator("few"))
-    assert np.isfinite(chance.value)
-    assert np.isnan([chance.lo, chance.hi]).all()
+
+
+@pytest.mark.parametrize("n", [3, 4])
+@pytest.mark.parametrize("statistic", [stats.mean, stats.trimmed])
+def test_three_or_four_runs_have_their_range(n: int, statistic: stats.Statistic) -> None:
+    found = stats.estimate([X[:n]], statistic, generator("few"))
+    each = [float(statistic(row)) for row in X[:n]]
+    assert (found.lo, found.hi) == (min(each), max(each))
+    both = stats.estimate([X[:n], Y[:n]], statistic, generator("few"))
+    each = [float(statistic(np.concatenate([x, y]))) for x, y in zip(X[:n], Y[:n], strict=True)]
+    assert (both.lo, both.hi) == (min(each), max(each))
+    unequal = stats.estimate([X[:n], Y], statistic, generator("few"))
+    assert np.isfinite(unequal.value) and np.isnan([unequal.lo, unequal.hi]).all()
+
+
+def test_what_is_a_range_and_what_an_interval() -> None:
+    assert [stats.is_range(n) for n in range(1, 7)] == [False, False, True, True, False, False]
+
+
+def test_the_range_of_three_runs_is_no_95_percent_interval() -> None:
+    """What the bootstrap made of three runs was their range, and held the truth in three of four experiments."""
+    rng = generator("range")
+    held = [scores.min() <= 0 <= scores.max() for scores in rng.normal(size=(4000, 3))]
+    assert np.mean(held) == pytest.approx(1 - 2 * 0.5**3, abs=0.03)
 
 
 @pytest.mark.parametrize("strata", [[], [np.zeros((0, 3))], [np.array([1.0, np.nan, 2.0])]])
@@ -143,10 +163,104 @@ def test_probability_of_improvement_is_mann_whitneys_u() -> None:
 
 
 def test_probability_of_improvement_equals_rliables() -> None:
-    value, lo, hi = RLIABLE_IMPROVEMENT
-    found = stats.improvement_estimate(columns(X), columns(Y), generator("golden"), repetitions=5_000)
-    assert found.value == pytest.approx(value)
-    assert (found.lo, found.hi) == pytest.approx((lo, hi), abs=0.01)
+    found = stats.improvement_estimate(columns(X), columns(Y))
+    assert found.value == pytest.approx(RLIABLE_IMPROVEMENT)
+    assert found.lo < found.value < found.hi
+
+
+def test_fewer_than_five_runs_on_a_side_have_no_interval_of_improvement() -> None:
+    for x, y in (([X[:4, 0]], [Y[:, 0]]), ([X[:, 0], X[:, 1]], [Y[:, 0], Y[:4, 1]])):
+        found = stats.improvement_estimate(x, y)
+        assert np.isfinite(found.value) and np.isnan([found.lo, found.hi]).all()
+    assert np.isfinite(stats.improvement_estimate([X[:5, 0]], [Y[:5, 0]]).lo)
+
+
+def test_the_interval_of_improvement_solves_newcombes_equation() -> None:
+    """Both ends are 1.96 standard errors away, by the variance of Hanley & McNeil at the end."""
+    n, m = 6, 9
+    found = stats.improvement_estimate([X[:n, 0]], [Y[:m, 0]])
+    star = (n + m) / 2 - 1
+    for end in (found.lo, found.hi):
+        error = end * (1 - end) * (1 + star * (1 - end) / (2 - end) + star * end / (1 + end)) / (n * m)
+        assert abs(found.value - end) == pytest.approx(1.959964 * np.sqrt(error), rel=1e-5)
+
+
+@pytest.mark.parametrize("families", [1, 4])
+def test_runs_that_never_overlap_are_not_certain(families: int) -> None:
+    """A bootstrap of them gives [1.00, 1.00]."""
+    better, worse = [np.arange(5.0) + 10] * families, [np.arange(5.0)] * families
+    found = stats.improvement_estimate(better, worse)
+    assert found.value == found.hi == 1 and 0.5 < found.lo < 0.95
+    turned = stats.improvement_estimate(worse, better)
+    assert (turned.value, turned.lo) == (0, 0) and turned.hi == pytest.approx(1 - found.lo, abs=1e-6)
+
+
+@pytest.mark.parametrize(("families", "shift"), [(1, 0.0), (1, 2.5), (4, 1.0), (4, 4.0)])
+def test_the_interval_of_improvement_covers_the_truth(families: int, shift: float) -> None:
+    """Five runs a side of normal scores, also where the true probability is .998."""
+    rng, truth, covered = generator("improvement", families), scipy.stats.norm.cdf(shift / np.sqrt(2)), []
+    for _ in range(400):
+        x, y = rng.normal(shift, 1, (families, 5)), rng.normal(size=(families, 5))
+        found = stats.improvement_estimate(list(x), list(y))
+        covered.append(found.lo <= truth <= found.hi)
+    assert np.mean(covered) >= 0.9
+
+
+# Runs and tasks together
+
+
+def outcomes(rng: np.random.Generator, runs: int, tasks: int, task_effect: float) -> np.ndarray:
+    """[1, runs, tasks] with effects of the run, of the task (the same for all runs), and of the pair; all of mean 0."""
+    of_tasks = task_effect * rng.normal(size=(1, 1, tasks))
+    return rng.normal(size=(1, runs, 1)) + of_tasks + rng.normal(size=(1, runs, tasks))
+
+
+def crossed(values: np.ndarray, *keys: object, repetitions: int = 500) -> np.ndarray:
+    everything = [np.arange(values.shape[2])]
+    return stats.crossed(values, everything, generator("runs", *keys), generator("tasks", *keys), repetitions)[:, 0]
+
+
+def test_the_variance_of_the_crossed_bootstrap_is_the_closed_form() -> None:
+    """Owen 2007: the analysis of variance's parts of runs, of tasks and of what is left, each over its number."""
+    values = outcomes(generator("variance"), 6, 11, 2.0)
+    table = values[0]
+    run, task = table.mean(axis=1, keepdims=True), table.mean(axis=0, keepdims=True)
+    rest = table - run - task + table.mean()
+    expected = run.var() / 6 + task.var() / 11 + (rest**2).mean() / 66
+    found = crossed(values, "variance", repetitions=40_000)[0]
+    assert found.mean() == pytest.approx(table.mean(), abs=0.02)
+    assert found.var() == pytest.approx(expected, rel=0.03)
+
+
+def test_runs_and_tasks_drawn_together_cover_what_seeds_alone_do_not() -> None:
+    """With test tasks that differ, an interval over seeds alone says little about tasks like these."""
+    rng, seeds_alone, both = generator("crossed"), [], []
+    for i in range(300):
+        values = outcomes(rng, 8, 20, 2.0)
+        lo, hi = stats.crossed_interval(crossed(values, i))
+        both.append(lo[0] <= 0 <= hi[0])
+        alone = stats.estimate([values[0].mean(axis=1)], stats.mean, generator("alone", i), repetitions=500)
+        seeds_alone.append(alone.lo <= 0 <= alone.hi)
+    assert 0.9 <= np.mean(both) <= 0.98
+    assert np.mean(seeds_alone) < 0.8
+
+
+def test_without_an_effect_of_tasks_the_crossed_interval_is_hardly_wider() -> None:
+    values = generator("none").normal(size=(1, 10, 1)) + np.zeros((1, 10, 200))
+    lo, hi = stats.crossed_interval(crossed(values, "none", repetitions=4_000))
+    alone = stats.estimate([values[0].mean(axis=1)], stats.mean, generator("none"), repetitions=4_000)
+    assert (lo[0], hi[0]) == pytest.approx((alone.lo, alone.hi), abs=0.06)
+
+
+def test_classes_are_drawn_apart_and_measures_alike() -> None:
+    values = outcomes(generator("measures"), 5, 9, 1.0)
+    classes = [np.array([0, 2, 4]), np.array([1, 3, 5, 6, 7, 8])]
+    twice = np.concatenate([values, 10 * values])
+    found = stats.crossed(twice, classes, generator("r"), generator("t"), 300)
+    assert found.shape == (2, 2, 300)
+    assert found[1] == pytest.approx(10 * found[0])
+    alone = stats.crossed(values[:, :, classes[0]], [np.arange(3)], generator("r"), generator("t"), 300)
+    assert found[0, 0] == pytest.approx(alone[0, 0])
 
 
 def test_probability_of_improvement_needs_the_same_strata() -> None:

@@ -14,10 +14,12 @@ from typing import Any
 
 import pytest
 
-from kshot import cli
-from tests.workflow.pipeline import SUITE, environment, kshot, write_suite
+from kshot import __version__, cli, registry
+from kshot.listing import described
+from tests.workflow.pipeline import PLUGINS, SUITE, environment, kshot, write_suite
 
 COUNTING = ("--family", "coins", "--algorithm", "counting", "--seed", "0")
+LACKING = "lacks " + ", ".join(part for part in registry.REQUIRED["algorithms"] if part != "ACTIONS")
 
 
 @pytest.mark.parametrize(
@@ -74,6 +76,61 @@ def test_list_shows_what_can_be_named_with_what_it_needs(tmp_path: Path) -> None
     assert re.search(r"^  smoke +\S*config/suites/smoke\.yaml$", text, flags=re.MULTILINE)
 
 
+def test_list_imports_no_algorithm_and_no_family(tmp_path: Path) -> None:
+    code = (
+        "import sys; from kshot.cli import main; main(['list']); "
+        "print([name for name in ('torch', 'metaworld', 'mujoco', 'pandas', 'algorithms.maml', 'envs.bandit')"
+        " if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("kind", registry.KINDS)
+def test_list_says_of_every_module_what_its_import_says(kind: registry.Kind) -> None:
+    for name in registry.names(kind):
+        module = registry.load(kind, name)
+        actions = module.ACTIONS if isinstance(module.ACTIONS, str) else "/".join(sorted(module.ACTIONS))
+        evidence = module.EVIDENCE if isinstance(module.EVIDENCE, str) else "/".join(sorted(module.EVIDENCE))
+        facts, text = described(kind, name)
+        assert facts == f"{evidence}; {actions} actions"
+        assert (module.__doc__ or "").startswith(text.removesuffix(" ...").split("\n")[0][:40])
+
+
+@pytest.mark.parametrize(
+    "text, facts",
+    [
+        ("import a_package_that_is_not_there\n", "ModuleNotFoundError: No module named 'a_package_that_is_not_there'"),
+        ("ACTIONS = frozenset()\n", LACKING),
+        ("def broken(:\n", "SyntaxError"),
+    ],
+)
+def test_list_says_why_a_module_cannot_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, facts: str
+) -> None:
+    (tmp_path / "algorithms").mkdir()
+    (tmp_path / "algorithms" / "odd.py").write_text(text)
+    monkeypatch.setenv("KSHOT_PATH", str(tmp_path))
+    assert described("algorithms", "odd")[0] == "cannot be used"
+    assert facts in described("algorithms", "odd")[1]
+
+
+def test_what_a_source_does_not_tell_is_asked_of_the_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (PLUGINS / "algorithms" / "counting.py").read_text()
+    assert 'EVIDENCE: Evidence = "rollouts"' in text or 'EVIDENCE = "rollouts"' in text
+    (tmp_path / "algorithms").mkdir()
+    computed = re.sub(r"^EVIDENCE.*$", 'EVIDENCE = "".join(["roll", "outs"])', text, flags=re.MULTILINE)
+    (tmp_path / "algorithms" / "computed.py").write_text(computed)
+    monkeypatch.setenv("KSHOT_PATH", str(tmp_path))
+    assert described("algorithms", "computed")[0] == "rollouts; discrete actions"
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    done = kshot(Path(), "--version")
+    assert (done.stdout, done.returncode) == (f"kshot {__version__}\n", 0)
+
+
 def test_check_config_counts_runs_and_goes_on_after_a_bad_suite(tmp_path: Path) -> None:
     write_suite(tmp_path)
     write_suite(tmp_path, SUITE | {"seeds": []}, "bad.yaml")
@@ -116,8 +173,9 @@ def test_a_terminated_training_goes_on_and_ends_with_the_same_bytes(tmp_path: Pa
 
     process = start(slow)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    _, said = process.communicate(timeout=60)
     assert process.returncode == 143
+    assert said == "kshot: stopped, and everything is saved; the same command goes on from the checkpoint\n"
     assert not (run / "model.pt").exists()
     assert "1 stopped" in kshot(slow, "status", "suite.yaml", "--once").stdout
     interrupted_at = json.loads((run / "progress.json").read_text())["done"]
@@ -146,5 +204,7 @@ def test_a_scripted_policy_is_evaluated_without_loading_pytorch(tmp_path: Path) 
     oracle = ["evaluate", "suite.yaml", "--family", "coins", "--algorithm", "oracle", "--seed", "0"]
     code = f"import sys; from kshot.cli import main; print(main({oracle!r}), 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment(), capture_output=True, text=True)
-    assert (done.stdout.split(), done.returncode) == (["0", "False"], 0), done.stderr
-    assert (tmp_path / "results/tiny/coins/oracle/seed-0/evaluate.json").is_file()
+    wrote = [f"results/tiny/coins/oracle/seed-0/{name}" for name in ("curve.parquet", "evaluate.json")]
+    assert (done.stdout.split(), done.returncode) == ([*wrote, "0", "False"], 0), done.stderr
+    assert all((tmp_path / path).is_file() for path in wrote)
+    assert "torch" not in json.loads((tmp_path / wrote[1]).read_text())["kernels"]

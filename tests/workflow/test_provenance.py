@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from kshot.config import ROOT, load_suite
 from kshot.run_config import RunConfig
-from kshot.running import provenance
+from kshot.running import machine, provenance
 from tests.workflow.pipeline import PLUGINS, SUITE
 
 
@@ -89,3 +90,43 @@ def test_outside_a_git_checkout_the_commit_is_unknown(tmp_path: Path, monkeypatc
         assert provenance._git() == ("unknown", True)
     finally:
         provenance._git.cache_clear()
+
+
+def test_a_record_names_kernels_and_what_they_are_chosen_by() -> None:
+    importlib.import_module("torch")  # what is not loaded takes no part
+    found = machine.kernels()
+    assert json.loads(json.dumps(found)) == found == machine.kernels()
+    (blas,) = [one for one in found["libraries"] if one["folder"] == "numpy.libs"]
+    assert blas["version"] and blas["architecture"] and blas["threading_layer"]
+    assert found["numpy"]["extensions"] and len(found["numpy"]["digest"]) == len(found["torch"]["digest"]) == 12
+    assert found["torch"]["cpu_capability"] and any("OpenMP" in line for line in found["torch"]["libraries"])
+    assert not [text for text in json.dumps(found).split('"') if text.startswith("/")], "paths tell nothing of kernels"
+
+
+CPUINFO = {
+    "x86": (
+        "processor : 0\nvendor_id : GenuineIntel\ncpu family : 6\nmodel : 207\nmodel name : Some(R) Processor\n"
+        "stepping : 2\nflags : fpu smep smap sse2 avx2 avx512f fma rdseed\n\nprocessor : 1\nmodel : 999\n",
+        ("Some(R) Processor", "GenuineIntel", "6", "207", "2", ["avx2", "avx512f", "fma", "sse2"]),
+    ),
+    "ARM": (
+        "processor : 0\nFeatures : fp asimd sve crc32 sme2 bf16\nCPU implementer : 0x41\nCPU architecture: 8\n"
+        "CPU part : 0xd40\nCPU revision : 1\n",
+        (None, "0x41", "8", "0xd40", "1", ["asimd", "bf16", "sme2", "sve"]),
+    ),
+    "unknown": ("", (None, "", "", "", "", [])),
+}
+
+
+@pytest.mark.parametrize("kind", CPUINFO)
+def test_a_processor_is_told_by_its_generation(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text, (name, *facts) = CPUINFO[kind]
+    (tmp_path / "cpuinfo").write_text(text)
+    monkeypatch.setattr(machine, "_CPUINFO", tmp_path / ("cpuinfo" if text else "missing"))
+    machine._processor.cache_clear()
+    try:
+        found = machine._processor()
+    finally:
+        machine._processor.cache_clear()
+    assert [found[key] for key in ("vendor", "family", "model", "stepping", "features")] == facts
+    assert found["name"] == name if name else found["name"]

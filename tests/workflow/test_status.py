@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,10 +98,10 @@ def test_other_states_need_no_process(tmp_path: Path, dead_pid: int, written: st
 
 def test_a_failure_is_noted_and_keeps_how_far_it_got(tmp_path: Path) -> None:
     beat(tmp_path, RUNS[0])
-    status.note_failure(RUNS[0].directory(tmp_path), "ValueError: two\n  lines")
+    status.note(RUNS[0].directory(tmp_path), "failed", "ValueError: two\n  lines")
     found = status.read(RUNS[0], tmp_path, time.time())
     assert (found.state, found.done, found.message) == ("failed", 500, "ValueError: two lines")
-    status.note_failure(RUNS[1].directory(tmp_path), "before the first report")
+    status.note(RUNS[1].directory(tmp_path), "failed", "before the first report")
     assert status.read(RUNS[1], tmp_path, time.time()).state == "failed"
 
 
@@ -136,8 +137,69 @@ def test_where_not_all_fit_those_in_trouble_or_at_work_are_shown() -> None:
     states = ["done"] * 5 + ["waiting"] * 5 + ["failed", "training"]
     statuses = [status.RunStatus(RUNS[0], state) for state in states]
     console = Console(file=io.StringIO(), width=120)
-    console.print(status.render(statuses, room=3))
+    console.print(status.render(statuses, console.width, room=3))
     assert isinstance(console.file, io.StringIO)
     rows = [line.split()[3] for line in console.file.getvalue().splitlines() if line.startswith("nav2d")]
     assert rows == ["failed", "training", "waiting"]
     assert "9 more runs do not fit" in console.file.getvalue()
+
+
+LONG = "RuntimeError: " + "something went wrong in the middle of a very long computation " * 4
+CROWD = [
+    status.RunStatus(
+        replace(RUNS[0], family="metaworld-ml10-masked-objects", algorithm="rl2-transformer-large"),
+        "training",
+        *(123_456, 5_000_000, "steps", 1234.5, 36_300.0),
+    ),
+    status.RunStatus(RUNS[1], "failed", 500, 1000, message=LONG),
+    status.RunStatus(RUNS[2], "evaluating", 96, 192, "episodes", 12.5, 65.0),
+    status.RunStatus(RUNS[2], "stopped", 96, 192, "episodes", message="started again it begins anew"),
+]
+
+
+def drawn(statuses: list[status.RunStatus], width: int, room: int | None = None) -> list[str]:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(status.render(statuses, width, room))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+@pytest.mark.parametrize("room", [None, 12])
+def test_state_and_progress_are_whole_beside_a_long_note(width: int, room: int | None) -> None:
+    lines = drawn(CROWD, width, room)
+    assert max(map(len, lines)) <= width
+    title, *rows = lines[: len(CROWD) + 1]
+    assert ("rate" in title, "left" in title) == (width > 80, width > 80), "what there is no room for is left out"
+    for row, state, progress in zip(
+        rows,
+        ("training", "failed", "evaluating", "stopped"),
+        ("123k/5M steps   2%", "500/1k steps  50%", "96/192 episodes  50%", "96/192 episodes  50%"),
+        strict=True,
+    ):
+        assert f" {state} " in row and progress in row
+    assert rows[0].startswith("metaworld-ml1") and "  rl2-transfor" in rows[0], "names are shortened last, and readable"
+    text = " ".join(line.strip() for line in lines)
+    assert "nav2d maml 1: RuntimeError: something went wrong" in text
+    assert (LONG.strip() in text) == (room is None), "in full where there is room for all of it"
+    assert "nav2d oracle 0: started again it begins anew" in text
+
+
+def test_notes_that_fit_stand_beside_their_runs() -> None:
+    (row,) = [line for line in drawn([CROWD[3]], 100) if line.startswith("nav2d")]
+    assert row.endswith("  started again it begins anew")
+
+
+def test_runs_and_notes_share_the_room_there_is() -> None:
+    lines = drawn([CROWD[1]] * 5 + [CROWD[2]] * 5, 80, room=6)
+    assert sum(line.startswith("nav2d") for line in lines) <= 6
+    assert "more runs do not fit" in " ".join(lines)
+
+
+def test_a_step_that_was_killed_says_whether_it_goes_on_or_begins_anew(tmp_path: Path, dead_pid: int) -> None:
+    beat(tmp_path, RUNS[0], pid=dead_pid)
+    assert status.read(RUNS[0], tmp_path, NOW).message.endswith("begins anew")
+    (RUNS[0].directory(tmp_path) / "checkpoint.pt").write_bytes(b"")
+    assert status.read(RUNS[0], tmp_path, NOW).message.endswith("goes on from its checkpoint")
+    beat(tmp_path, RUNS[0], pid=dead_pid, state="evaluating", phase="evaluate")
+    assert status.read(RUNS[0], tmp_path, NOW).message.endswith("begins anew")

@@ -149,13 +149,15 @@ def test_the_audit_names_results_of_other_code_and_other_settings(
     started_with = (folder / "results/tiny/suite.yaml").read_text()
     write_suite(folder, variant(description="Put differently."))
     clean = snakemake(folder, "--cores", "1", "audit")
-    assert "8 result files checked: all made by this code and these settings" in clean.stdout, clean.stderr
+    assert "8 result files checked: all made by this code, with these settings" in clean.stdout, clean.stderr
     assert (folder / "results/tiny/suite.yaml").read_text() == started_with, "an audit must not change what jobs read"
     plugins = Path(shutil.copytree(Path(__file__).with_name("plugins"), folder / "plugins"))
     monkeypatch.setattr("tests.workflow.pipeline.PLUGINS", plugins)
     module = plugins / "algorithms/counting.py"
     module.write_text(module.read_text() + "# changed\n")
-    found = kshot(folder, "audit", "suite.yaml").stdout.splitlines()
+    audited = kshot(folder, "audit", "suite.yaml")
+    assert audited.returncode == 1
+    found = audited.stdout.splitlines()
     assert sum("made by source" in line for line in found) == 6  # training and evaluation of the three rows
     suite = variant()
     suite["families"]["coins"]["settings"] = {"prize": 2.0}

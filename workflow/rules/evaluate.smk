@@ -19,7 +19,7 @@ rule evaluate:
         code=code,
     shell:
         "python -m kshot evaluate {params.suite} --family {wildcards.family} --algorithm {wildcards.algorithm}"
-        " --seed {wildcards.seed} --threads {threads} > {log} 2>&1"
+        " --seed {wildcards.seed} --threads {threads} --again > {log} 2>&1"
 
 
 # Scripted policies (random, task-blind, oracle) come with the family: there is nothing to train.
@@ -46,7 +46,7 @@ rule evaluate_reference:
         code=code,
     shell:
         "python -m kshot evaluate {params.suite} --family {wildcards.family} --algorithm {wildcards.algorithm}"
-        " --seed {wildcards.seed} --threads {threads} > {log} 2>&1"
+        " --seed {wildcards.seed} --threads {threads} --again > {log} 2>&1"
 
 
 # Metaworld's own evaluation, for the families that ask for it. It waits for ours, because one process at a time works
@@ -76,4 +76,4 @@ rule official:
         code=code,
     shell:
         "python -m kshot official {params.suite} --family {wildcards.family} --algorithm {wildcards.algorithm}"
-        " --seed {wildcards.seed} --threads {threads} > {log} 2>&1"
+        " --seed {wildcards.seed} --threads {threads} --again > {log} 2>&1"

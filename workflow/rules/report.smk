@@ -149,7 +149,8 @@ rule fidelity:
         "python -m kshot fidelity {params.suite} > {log} 2>&1"
 
 
-# Lists the results that other code or other settings made than are here now.
+# Lists the results that were made with other code, settings or numeric libraries than are here now. That there are
+# some (status 1) is what one wants to read, and no failure of the job.
 rule audit:
     log:
         "<logs>/audit.log",
@@ -158,4 +159,4 @@ rule audit:
     params:
         suite=f"results/{SUITE.name}/suite.yaml",
     shell:
-        "python -m kshot audit {params.suite} 2>&1 | tee {log}"
+        "python -m kshot audit {params.suite} 2>&1 | tee {log} || test $? -eq 1"

@@ -1,6 +1,7 @@
 rule train:
     # The checkpoint and progress.json stand beside the outputs but are none: Snakemake deletes the outputs of a job
-    # that fails, and a killed training is to go on from where it was.
+    # that fails, and a killed training is to go on from where it was. Whether a step is due is for Snakemake to say,
+    # hence --again, without which the commands do nothing a second time.
     output:
         model="<results>/{family}/{algorithm}/seed-{seed}/model.pt",
         curves="<results>/{family}/{algorithm}/seed-{seed}/train.parquet",
@@ -20,4 +21,4 @@ rule train:
         code=code,
     shell:
         "python -m kshot train {params.suite} --family {wildcards.family} --algorithm {wildcards.algorithm}"
-        " --seed {wildcards.seed} --threads {threads} > {log} 2>&1"
+        " --seed {wildcards.seed} --threads {threads} --again > {log} 2>&1"

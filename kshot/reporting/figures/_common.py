@@ -14,6 +14,11 @@ from kshot.reporting import style
 from kshot.reporting.data import BAYES, DEMONSTRATIONS, METRIC_NAMES, Data, Section
 from kshot.reporting.layout import part_title, title
 
+OTHER = {"sampled": "mean", "mean": "sampled"}
+"""The kind of actions that a curve is not compared by."""
+BANDS = "95 % bootstrap interval over runs (the range of the runs where there are three or four)"
+"""What bands and bars show, for captions."""
+ACTIONS = "the actions that each learner is meant to be tested with (sampled or mean, as the tables say)"
 WIDE = 25
 """From this ratio of the largest to the smallest evidence on, the axis is logarithmic beyond 1."""
 
@@ -64,14 +69,14 @@ def learner_handles(data: Data) -> list[Line2D]:
 
 
 def draw_curve(axes: Axes, data: Data, section: Section, metric: str) -> None:
-    """Mean-action curves of the learners over K with their intervals, sampled actions as thin lines."""
+    """The learners' curves over K by the actions that each is meant to be tested with; the other kind as thin lines."""
     family, evidence = section
     looks = style.looks(data.names)
     for name in data.algorithms(family, evidence):
         look = looks[name]
-        sampled = data.curve(family, name, metric, "sampled")
-        if len(sampled) > 1:
-            axes.plot(sampled["k"], sampled["mean"], color=look.color, linewidth=0.9, alpha=0.45, linestyle=look.dashes)
+        other = data.curve(family, name, metric, OTHER[data.mode(family, name, metric)])
+        if len(other) > 1:
+            axes.plot(other["k"], other["mean"], color=look.color, linewidth=0.9, alpha=0.45, linestyle=look.dashes)
         rows = data.curve(family, name, metric)
         axes.plot(rows["k"], rows["mean"], color=look.color, marker=look.marker, linestyle=look.dashes)
         axes.fill_between(rows["k"], rows["mean_lo"], rows["mean_hi"], color=look.color, alpha=0.15, linewidth=0)

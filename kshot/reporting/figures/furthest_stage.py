@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -20,8 +17,8 @@ NAME = "furthest_stage"
 ORDER = 15
 BY_SECTION = True
 CAPTION = (
-    "Share of episodes by the furthest stage that they got to, in per cent, after K demonstrations: mean actions, mean "
-    "over runs; scripted policies below. Families without stages are left out."
+    "Share of episodes by the furthest stage that they got to, in per cent, after K demonstrations: by "
+    f"{_common.ACTIONS}, mean over runs; scripted policies below. Families without stages are left out."
 )
 LABELLED = 0.06
 """The smallest share that has room for its number."""
@@ -69,7 +66,7 @@ def _bars(data: Data, section: Section) -> dict[str, dict[str, list[float]]]:
         if not curves[0].empty:
             found[name] = {f"K = {k}": [float(curve[k]) for curve in curves] for k in curves[0].index}
     for name in data.references(section):
-        points: list[Mapping[str, Any] | None] = [data.point(family, name, stage_metric(i)) for i in range(count)]
+        points = [data.point(family, name, stage_metric(i), "all") for i in range(count)]
         if points[0] is not None:
             found[name] = {"": [float(point["mean"]) for point in points if point is not None]}
     return found

@@ -1,6 +1,9 @@
-"""Where each learner starts and how far evidence takes it, between the floor and the ceiling."""
+"""Where each learner starts and how far the same evidence takes it, between the floor and the ceiling."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,11 +17,16 @@ from kshot.reporting.layout import title
 NAME = "headline"
 ORDER = 0
 BY_SECTION = True
+PALE = 0.35
+OVER: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "fontsize": 6.5}
+OVER["bbox"] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5}
 TIERS = 3
 """Lines of names above a panel."""
 CAPTION = (
-    "Headline score of every learner: before any evidence (hollow) and with the most it was scored with (filled), "
-    "mean over runs with 95 % bootstrap interval. Vertical lines are scripted policies."
+    f"Headline score of every learner by {_common.ACTIONS}: before any evidence (hollow) and at the K that all "
+    f"learners of the panel reach (filled), mean over runs with {_common.BANDS}. Pale: with all the evidence that a "
+    "learner can use, where that is more; its K stands beside it. Where the headline is the return of a trial, "
+    "learners that adapt only after one have no score. Vertical lines are scripted policies."
 )
 
 
@@ -36,40 +44,50 @@ def draw(data: Data) -> Figure:
     for panel in flat[len(sections) :]:
         panel.remove()
     hollow = Line2D([], [], color=style.GREY, marker="o", markerfacecolor="white", linestyle="", label="K = 0")
-    filled = Line2D([], [], color=style.GREY, marker="o", linestyle="", label="largest K, or a whole trial")
-    style.legend(figure, [hollow, filled])
+    filled = Line2D([], [], color=style.GREY, marker="o", linestyle="", label="the K of the panel, or a trial")
+    pale = Line2D([], [], color=style.GREY, marker="o", linestyle="", alpha=PALE, label="all it can use")
+    more = any(_more(data, section, name) is not None for section in sections for name in data.algorithms(*section))
+    style.legend(figure, [hollow, filled, *([pale] if more else [])])
     return figure
+
+
+def _more(data: Data, section: Section, name: str) -> Mapping[str, Any] | None:
+    """The point of a learner that can use more evidence than all learners of its section reach."""
+    metric = data.headline(section)
+    most = None if metric == "trial_return" else data.point(section[0], name, metric, "all")
+    return most if most is not None and most["k"] > data.comparison(section) else None
 
 
 def _panel(axes: Axes, data: Data, section: Section) -> None:
     family, evidence = section
-    metric = data.headline(section)
-    names = data.algorithms(family, evidence)
+    metric, k = data.headline(section), data.comparison(section)
+    ranked = data.ranked(section) if metric == "trial_return" else data.algorithms(family, evidence)
     looks = style.looks(data.names)
-    points = {name: data.point(family, name, metric) for name in names}
-    names = [name for name in names if points[name] is not None]
-    names.sort(key=lambda name: float((points[name] or {})["mean"]))
+    points = {name: data.point(family, name, metric, k) for name in ranked}
+    found = {name: point for name, point in points.items() if point is not None}
+    names = sorted(found, key=lambda name: float(found[name]["mean"]))
     for y, name in enumerate(names):
-        look = looks[name]
-        first, last = data.point(family, name, metric, "first"), points[name]
-        if first is None or last is None:
-            continue
-        axes.plot(
-            [last["mean_lo"], last["mean_hi"]], [y, y], color=look.color, alpha=0.4, linewidth=5, solid_capstyle="butt"
-        )
+        look, there = looks[name], found[name]
+        ends = [there["mean_lo"], there["mean_hi"]]
+        axes.plot(ends, [y, y], color=look.color, alpha=0.4, linewidth=5, solid_capstyle="butt")
         if metric != "trial_return":
-            axes.plot([first["mean"], last["mean"]], [y, y], color=look.color, linewidth=1.2)
+            first, most = data.point(family, name, metric, 0), _more(data, section, name)
+            assert first is not None  # every curve begins there
+            axes.plot([first["mean"], there["mean"]], [y, y], color=look.color, linewidth=1.2)
+            if most is not None:
+                axes.plot(most["mean"], y, look.marker, color=look.color, markersize=5.5, alpha=PALE)
+                axes.annotate(f"K = {most['k']:.0f}", (most["mean"], y), (0, 5), **OVER)
             axes.plot(first["mean"], y, look.marker, color=look.color, markerfacecolor="white", markersize=5.5)
-        axes.plot(last["mean"], y, look.marker, color=look.color, markersize=6)
+        axes.plot(there["mean"], y, look.marker, color=look.color, markersize=6)
     axes.set_yticks(range(len(names)), [title(name) for name in names])
     axes.set_ylim(-0.6, len(names) - 0.4)
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel(_common.metric_label(metric))
+    axes.set_xlabel(_common.metric_label(metric) + ("" if metric == "trial_return" else f", K = {k}"))
     axes.set_title(_common.heading(data, section), pad=10 * TIERS + 4)
 
     lines = []
     for name in data.references(section):
-        point = data.point(family, name, metric)
+        point = data.point(family, name, metric, k)
         if point is not None:
             lines.append((name, float(point["mean"])))
     known = _common.known_value(data, family) if metric == "trial_return" else None

@@ -15,10 +15,10 @@ NAME = "per_task"
 ORDER = 30
 BY_SECTION = True
 CAPTION = (
-    "Families with several classes of tasks: headline score of each class, before any evidence (hollow) and with "
-    "the most (filled, with 95 % bootstrap interval). Families with one class: change in return from K = 0 to the "
-    "largest K on every test task, averaged over runs and sorted; left of where a curve "
-    "crosses zero, evidence made things worse."
+    "Families with several classes of tasks: headline score of each class, before any evidence (hollow) and at the K "
+    f"that all learners reach (filled, with {_common.BANDS}). Families with one class: change in return from K = 0 to "
+    "that K on every test task, averaged over runs and sorted; left of where a curve crosses zero, evidence made "
+    "things worse. Learners whose first block of evidence is longer have no curve."
 )
 POINTS = 200
 """A sorted curve is drawn through at most this many of its quantiles, however many tasks there are."""
@@ -48,7 +48,7 @@ def _height(data: Data, section: Section) -> float:
 
 def _classes(axes: Axes, data: Data, section: Section) -> None:
     family, evidence = section
-    metric, classes = data.single(family), data.families[family].classes
+    metric, classes, k = data.single(family), data.families[family].classes, data.comparison(section)
     names, looks = data.algorithms(family, evidence), style.looks(data.names)
     block = len(names) + 1.5
     for i, group in enumerate(classes):
@@ -56,8 +56,8 @@ def _classes(axes: Axes, data: Data, section: Section) -> None:
             axes.axhspan(i * block - 0.75 - 0.5, (i + 1) * block - 0.75 - 0.5, color="#f3f4f6", linewidth=0, zorder=0)
         for j, name in enumerate(names):
             look, y = looks[name], i * block + j
-            first = data.point(family, name, metric, "first", group)
-            last = data.point(family, name, metric, "last", group)
+            first = data.point(family, name, metric, 0, group)
+            last = data.point(family, name, metric, k, group)
             if first is None or last is None:
                 continue
             interval = [last["mean_lo"], last["mean_hi"]]
@@ -70,16 +70,16 @@ def _classes(axes: Axes, data: Data, section: Section) -> None:
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(classes) * block - 1.25, -1.25)
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel(_common.metric_label(metric))
+    axes.set_xlabel(f"{_common.metric_label(metric)}, K = {k}")
 
 
 def _sorted_gain(axes: Axes, data: Data, section: Section) -> None:
     family, evidence = section
-    looks = style.looks(data.names)
+    looks, k = style.looks(data.names), data.comparison(section)
     for name in data.algorithms(family, evidence):
-        first = data.task_values(family, name, "return", "first")
-        last = data.task_values(family, name, "return")
-        if first is None or last is None or len(data.curve(family, name, "return")) < 2:
+        point = data.point(family, name, "return", k)
+        first, last = (data.task_values(family, name, "return", at) for at in (0, k))
+        if first is None or last is None or point is None or point["k"] == 0:
             continue
         gain = np.sort((last - first).to_numpy())
         share = (np.arange(len(gain)) + 0.5) / len(gain)
@@ -90,4 +90,4 @@ def _sorted_gain(axes: Axes, data: Data, section: Section) -> None:
     axes.axhline(0, color=style.INK, linewidth=0.8, zorder=1.5)
     axes.set_xlim(0, 100)
     axes.set_xlabel("% of test tasks, sorted by gain")
-    axes.set_ylabel("gain in return, K = 0 to last")
+    axes.set_ylabel(f"gain in return, K = 0 to {k}")

@@ -12,9 +12,9 @@ NAME = "return_after_k"
 ORDER = 20
 BY_SECTION = True
 CAPTION = (
-    "Undiscounted return of an episode on unseen tasks against the evidence consumed. Thick: mean actions, mean over "
-    "runs with 95 % bootstrap interval; thin: sampled actions, by which evidence is played. Levels are scripted "
-    "policies; one that learns within a trial is a curve."
+    f"Undiscounted return of an episode on unseen tasks against the evidence consumed. Thick: {_common.ACTIONS}, mean "
+    f"over runs with {_common.BANDS}; thin: the other kind of actions. Levels are scripted policies; one that learns "
+    "within a trial is a curve."
 )
 
 

@@ -13,8 +13,8 @@ ORDER = 10
 BY_SECTION = True
 CAPTION = (
     "Share of episodes on unseen tasks that end in success (last step) and that succeed at any step, against the "
-    "evidence consumed. Thick: mean actions, mean over runs with 95 % bootstrap interval; thin: sampled actions, by "
-    "which evidence is played. A learner is only shown to know its task where it is above task-blind by the last step."
+    f"evidence consumed. Thick: {_common.ACTIONS}, mean over runs with {_common.BANDS}; thin: the other kind of "
+    "actions. A learner is only shown to know its task where it is above task-blind by the last step."
 )
 _PANELS = (("success_last", "success at the last step"), ("success_any", "success at any step"))
 sections = _common.sections_with_success

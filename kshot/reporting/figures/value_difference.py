@@ -15,9 +15,10 @@ ORDER = 15
 BY_SECTION = True
 METRIC = "value_difference"
 CAPTION = (
-    "The best possible expected return of an episode less what it returned, against demonstrations seen. Thick: mean "
-    "actions, mean over runs with 95 % bootstrap interval; thin: sampled actions. The scale is logarithmic down to a "
-    "power of ten below all learners' means, and linear from there to 0. Levels are scripted policies."
+    "The best possible expected return of an episode less what it returned, against demonstrations seen. Thick: "
+    f"{_common.ACTIONS}, mean over runs with {_common.BANDS}; thin: the other kind of actions. The scale is "
+    "logarithmic down to a power of ten below all learners' means, and linear from there to 0. Levels are scripted "
+    "policies."
 )
 
 

@@ -1,0 +1,31 @@
+"""Commands within the process of the tests, for those that would spend most of their time on starting Python."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kshot import cli
+from tests.workflow.pipeline import PLUGINS
+
+Called = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def called(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Called:
+    """``called(folder, "train", ...)`` is ``kshot train ...`` in a folder: its exit status and what it printed."""
+
+    def call(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+        monkeypatch.chdir(folder)
+        monkeypatch.setenv("KSHOT_PATH", str(PLUGINS))
+        for library in ("OMP", "OPENBLAS", "MKL"):
+            monkeypatch.setenv(f"{library}_NUM_THREADS", "1")
+        capsys.readouterr()
+        status = cli.main(arguments)
+        printed = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, status, printed.out, printed.err)
+
+    return call

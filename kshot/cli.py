@@ -88,6 +88,12 @@ def _parser() -> argparse.ArgumentParser:
     page = _with_suite(command("report", _report, "Write the report page from the numbers, figures and tables."))
     for sub in (summing, page):
         sub.add_argument("--partial", action="store_true", help="work with the runs that are there, listing the others")
+    alone = "for a page kept without the results: copy the suite's CSV files beside it, and link to files there alone"
+    page.add_argument("--alone", action="store_true", help=alone)
+    stripping = command("strip-links", _strip_links, "Leave out links of pages to files that are not beside them.")
+    stripping.add_argument(
+        "pages", nargs="+", type=Path, metavar="PAGE", help="an index.html that `kshot report` wrote"
+    )
     drawing = _with_suite(command("figures", _figures, "Draw the figures of a suite from its numbers."))
     tabling = _with_suite(command("tables", _tables, "Write the tables of a suite (CSV, LaTeX, Markdown)."))
     choosing = _with_suite(command("select", _select, "Choose settings among the rows of a suite on validation tasks."))
@@ -221,7 +227,16 @@ def _report(options: argparse.Namespace) -> None:
     suite = _load(options)
     from kshot.reporting.page import write_page
 
-    _print_paths([write_page(suite.resolved(), suite.runs(), options.root, _out(options, suite), options.partial)])
+    page = write_page(
+        suite.resolved(), suite.runs(), options.root, _out(options, suite), options.partial, alone=options.alone
+    )
+    _print_paths([page])
+
+
+def _strip_links(options: argparse.Namespace) -> None:
+    from kshot.reporting.links import strip
+
+    _print_paths([strip(path) for path in options.pages])
 
 
 def _fidelity(options: argparse.Namespace) -> None:

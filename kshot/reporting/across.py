@@ -39,11 +39,11 @@ def normalised(data: Data) -> Table:
             shown |= {"runs": str(entry["n_runs"]), "families": f"{entry['n_families']} of {total}"}
             parts.setdefault(_across(data, evidence), []).append(shown)
     caption = (
-        "Headline scores on each family's scale from the random policy (0) to the oracle (1), all learners of a family "
-        f"at the same K ({_ks(data)}) and by the actions that each is meant to be tested with, over all runs and "
-        f"families: interquartile mean and mean, {brackets(entry['mean_n'] for entry in numbers)}, stratified by "
-        "family. A learner that adapts only after a trial is left out where the headline is a trial's return. Rows "
-        "over other families are not comparable."
+        "Headline scores on each family's scale from the random policy (0) to the scripted oracle (1), which is no "
+        f"bound, so that scores can exceed 1; all learners of a family at the same K ({_ks(data)}) and by the actions "
+        "that each is meant to be tested with, over all runs and families: interquartile mean and mean, "
+        f"{brackets(entry['mean_n'] for entry in numbers)}, stratified by family. A learner that adapts only after a "
+        "trial is left out where the headline is a trial's return. Rows over other families are not comparable."
     )
     return lay_out("normalised", "Normalised scores", caption, numbers, parts, ("scores.csv",))
 
@@ -69,8 +69,8 @@ def improvement(data: Data) -> Table:
     caption = (
         "Probability that a run of the row's learner scores above a run of the column's on the headline metric, at the "
         f"same K ({_ks(data)}) and by the actions that each is meant to be tested with: Mann-Whitney U / nm, averaged "
-        "over the families in which both have at least five runs, with 95 % score interval (Newcombe 2006). In "
-        "parentheses: families, and the fewest runs of the row's and the column's learner in one of them."
+        "over the families in which both have at least five runs, with 95 % score interval (Newcombe 2006). Beside "
+        "it: families, and the fewest runs of the row's and the column's learner in one of them."
     )
     return lay_out("improvement", "Probability of improvement", caption, numbers, parts, ("scores.csv",))
 

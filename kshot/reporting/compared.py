@@ -9,7 +9,7 @@ import numpy as np
 from kshot import seeding
 from kshot.reporting import stats
 from kshot.reporting.data import BAYES, Data, Section
-from kshot.reporting.layout import Parts, Row, Table, digits_for, interval, lay_out, number, part_title, title
+from kshot.reporting.layout import SCALE, Parts, Row, Table, digits_for, interval, lay_out, number, part_title, title
 from kshot.reporting.rows import brackets, columns, runs, runs_text, scripted
 
 Entries = list[tuple[Row, str]]
@@ -25,18 +25,29 @@ def headline(data: Data) -> Table:
         entries = _entries(data, section, learners)
         parts[part_title(family, evidence)] = _laid_out(data, section, entries)
         numbers += [entry for entry, _ in entries]
-    caption = (
+    caption = _caption(numbers)
+    return lay_out("headline", "Headline comparison", caption, numbers, parts, ("summary.csv", "scores.csv"))
+
+
+def _caption(numbers: Sequence[Row]) -> str:
+    """How to read the headline table; of columns that it may lack only where it has them."""
+    sentences = [
         "All at one K, the largest of the suite's that every learner reaches, by the actions that each is meant to be "
         "tested with. A learner that adapts on blocks of episodes acts, within a block, by what it learnt from the "
-        "complete ones: evidence is the environment steps that the policy has used, shown where they differ. Where the "
-        "headline is the return of a trial, the columns by K are returns of single episodes; learners that adapt only "
-        "after a trial stand below, not ranked by it, and those from demonstrations, to whom a trial means nothing, "
-        f"are scored by single episodes alone. Mean over runs, {brackets(entry['n_seeds'] for entry in numbers)}. "
-        "Over seeds and tasks: 95 % interval of the headline score when the test tasks are drawn anew as well. "
-        "Normalised: 0 is the random policy, 1 the oracle. Task s.e.: standard error over test tasks. Scripted "
-        "policies are floor and ceiling."
-    )
-    return lay_out("headline", "Headline comparison", caption, numbers, parts, ("summary.csv", "scores.csv"))
+        "complete ones: evidence is the environment steps that the policy has used, shown where they differ."
+    ]
+    if any(entry["metric"] == "trial_return" for entry in numbers):
+        sentences.append(
+            "Where the headline is the return of a trial, the columns by K are returns of single episodes; learners "
+            "that adapt only after a trial stand below, not ranked by it, and those from demonstrations, to whom a "
+            "trial means nothing, are scored by single episodes alone."
+        )
+    sentences.append(f"Mean over runs, {brackets(entry['n_seeds'] for entry in numbers)}.")
+    if any(np.isfinite(entry["mean_lo_tasks"]) for entry in numbers):
+        sentences.append(
+            "Over seeds and tasks: 95 % interval of the headline score when the test tasks are drawn anew as well."
+        )
+    return " ".join([*sentences, SCALE, "Task s.e.: standard error over test tasks."])
 
 
 def all_evidence(data: Data) -> Table:
@@ -57,16 +68,16 @@ def all_evidence(data: Data) -> Table:
             entry |= columns("score", point) | {name: point[name] for name in ("mode", "adaptation_steps", "n_seeds")}
             entry["normalised"] = float(stats.normalise(np.array([point["mean"]]), *scale)[0])
             numbers.append(entry)
-            at = f" @ {entry['score_k']:.0f}"
+            at = f" at K = {entry['score_k']:.0f}"
             shown = {"policy": title(name), "score": interval(entry, "score", digits) + at}
             shown |= {"evidence": _steps(point["adaptation_steps"])}
             shown |= {"normalised": number(entry["normalised"], 2) + at if np.isfinite(entry["normalised"]) else ""}
             shown |= {"actions": str(point["mode"]), "runs": runs_text(data, family, name)}
             parts.setdefault(part_title(family, evidence), []).append(shown)
     caption = (
-        "Single episodes after all the evidence that each learner can use and the suite asks for: the number behind @ "
-        "is its K. Rows with other K or other environment steps of evidence are no comparison. "
-        f"Mean over runs, {brackets(entry['n_seeds'] for entry in numbers)}."
+        "Single episodes after all the evidence that each learner can use and the suite asks for; its K stands beside "
+        "the score. Rows with other K or other environment steps of evidence are no comparison. "
+        f"{SCALE} Mean over runs, {brackets(entry['n_seeds'] for entry in numbers)}."
     )
     name = "All the evidence each can use"
     return lay_out("all_evidence", name, caption, numbers, parts, ("summary.csv",))

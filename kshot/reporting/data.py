@@ -18,6 +18,7 @@ from kshot.records import RecordError
 from kshot.reporting import stats
 from kshot.reporting.aggregate import ALL, SCORE_COLUMNS, SUMMARY_COLUMNS, TASKS_SCHEMA, suite_name
 from kshot.reporting.cells import CELL_COLUMNS, curve_path
+from kshot.reporting.csv_files import read_csv
 from kshot.reporting.evidence import IntendedTest, answering, common, of_cell
 from kshot.reporting.families import FamilyInfo, family_info
 from kshot.run_config import RunConfig
@@ -34,13 +35,7 @@ LIKELIHOOD = "held_out_log_likelihood"
 VALIDATION = r"validation_(loss|return|success)_(\d+)_(\d+)"
 """Names of what is measured on validation tasks: measure, shots, inner steps."""
 RANDOM, ORACLE, BAYES = "random", "oracle", "bayes_optimal_trial"
-_NUMBERS = (
-    *("seed", "k", "score", "mean", "mean_lo", "mean_hi", "iqm", "iqm_lo", "iqm_hi", "task_se"),
-    *("mean_lo_tasks", "mean_hi_tasks", "adaptation_episodes", "max_evidence"),
-    *("n_seeds", "n_seeds_expected", "n_tasks", "n_episodes", "adaptation_updates", "adaptation_steps"),
-    *("train_env_steps", "train_seconds", "evaluate_env_steps", "evaluate_seconds", "wall_seconds"),
-)
-"""Columns that hold numbers. All others are text, even where it looks like a number, as some hashes do."""
+_MADE_BY = "kshot aggregate"
 METRIC_NAMES = {
     "return": "return",
     "success_any": "success at any step",
@@ -304,10 +299,10 @@ def load(runs: Sequence[RunConfig], root: Path) -> Data:
     """
     suite = suite_name(runs)
     folder = root / suite
-    cells = _read_csv(folder / "cells.csv", CELL_COLUMNS)
+    cells = read_csv(folder / "cells.csv", CELL_COLUMNS, _MADE_BY)
     _check_fresh(cells, runs, root)
-    summary = _read_csv(folder / "summary.csv", SUMMARY_COLUMNS)
-    scores = _read_csv(folder / "scores.csv", SCORE_COLUMNS)
+    summary = read_csv(folder / "summary.csv", SUMMARY_COLUMNS, _MADE_BY)
+    scores = read_csv(folder / "scores.csv", SCORE_COLUMNS, _MADE_BY)
     tasks = records.read_table(folder / "tasks.parquet", TASKS_SCHEMA)
     families = {}
     for name in dict.fromkeys(run.family for run in runs):
@@ -316,20 +311,6 @@ def load(runs: Sequence[RunConfig], root: Path) -> Data:
             families[name] = info
     names = tuple(dict.fromkeys(run.algorithm for run in runs if run.kind == "algorithm"))
     return Data(suite, root, tuple(runs), names, summary, scores, tasks, cells, families)
-
-
-def _read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    if not path.is_file():
-        raise RecordError(f"{path}: no such file; run `kshot aggregate` first")
-    try:
-        text = pd.read_csv(path, dtype=str, keep_default_na=False)
-        numbers = {name: pd.to_numeric(text[name]) for name in _NUMBERS if name in text}
-    except (ValueError, OSError) as error:
-        detail = str(error).splitlines()[0]
-        raise RecordError(f"{path}: not readable as CSV ({detail}); run `kshot aggregate` again") from None
-    if absent := set(columns) - set(text):
-        raise RecordError(f"{path}: lacks {', '.join(sorted(absent))}; run `kshot aggregate` again")
-    return text.assign(**numbers)
 
 
 def _check_fresh(cells: pd.DataFrame, runs: Sequence[RunConfig], root: Path) -> None:

@@ -85,8 +85,8 @@ def given_away(data: Data, section: Section) -> str:
     if ceiling is None or best is None or not metric.startswith("success") or best["mean"] < NEARLY * ceiling["mean"]:
         return ""
     return (
-        f"Without any other task {title(best['algorithm'])} reaches {best['mean']:.2f} of the ceiling's "
-        f"{ceiling['mean']:.2f} with K = {best['k']}: there is little left for a prior to show here."
+        f"Without any other task {title(best['algorithm'])} reaches {best['mean']:.2f} with K = "
+        f"{best['k']}, and the script {CEILING!r} {ceiling['mean']:.2f}: there is little left for a prior to show here."
     )
 
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from kshot import records
 from kshot.reporting.aggregate import ALL, write_csv
+from kshot.reporting.csv_files import read_csv
 from kshot.reporting.layout import interval, number
 
 CONFIG = Path(__file__).resolve().parents[2] / "config" / "fidelity.yaml"
@@ -37,10 +38,18 @@ COLUMNS = (
     "n_seeds",
     "n_tasks",
     "steps",
+    "updates",
     "minutes",
+    "core_minutes",
     "commit",
     "source_digest",
 )
+LATER = ("updates", "core_minutes")
+"""Columns that numbers filed earlier lack."""
+SAME_STEPS = 1.05  # learners overshoot a budget by up to their last batch of episodes
+RETURNS = ("return", "trial_return")
+"""Measures without a known largest value."""
+_READ = ("family", "algorithm", "state", "train_env_steps", "train_seconds", "git_commit", "source_digest")
 
 
 class _Model(BaseModel):
@@ -68,6 +77,11 @@ class Yardstick(_Model):
     title: str
     suite: str
     family: str
+    steps: int
+    """Environment steps that every learner of the table is trained for. A problem that learners are trained on with
+    several budgets has a table for each, under the same suite and family."""
+    tasks_of: str | None = None
+    """Another family of the suite with the same test tasks and rewards: what is reached there is known here."""
     text: str
     """The protocol, its sources, and what stands in the way where a row falls short; Markdown."""
     rows: tuple[Row, ...]
@@ -94,9 +108,10 @@ def collect(suite: str, root: Path, out: Path = FILED) -> Path:
     asked = [(item.family, row) for item in yardsticks() if item.suite == suite for row in item.rows]
     if not asked:
         raise records.RecordError(f"no yardstick in {CONFIG.name} uses suite {suite!r}")
-    summary, cells = (_read_csv(root / suite / name) for name in ("summary.csv", "cells.csv"))
+    summary = read_csv(root / suite / "summary.csv", ("group", *COLUMNS[: COLUMNS.index("steps")]), "kshot aggregate")
+    cells = read_csv(root / suite / "cells.csv", _READ, "kshot aggregate")
     path = out / f"{suite}.csv"
-    earlier = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=list(COLUMNS))
+    earlier = _read_filed(path) if path.is_file() else pd.DataFrame(columns=list(COLUMNS))
     filed: dict[tuple[Any, ...], dict[str, Any]] = {}
     for family, row in asked:
         runs = cells[(cells["family"] == family) & (cells["algorithm"] == row.algorithm) & (cells["state"] == "ok")]
@@ -113,52 +128,68 @@ def collect(suite: str, root: Path, out: Path = FILED) -> Path:
     return path
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
-    if not path.is_file():
-        raise records.RecordError(f"{path}: no such file; the step that writes it has not run")
-    return pd.read_csv(path)
+def _read_filed(path: Path) -> pd.DataFrame:
+    """What is filed, with NaN in the columns that it lacks because it was filed before there were such."""
+    columns = [name for name in COLUMNS if name not in LATER]
+    return read_csv(path, columns, "kshot fidelity").reindex(columns=list(COLUMNS))
 
 
 def _cost(runs: pd.DataFrame) -> dict[str, Any]:
-    """What the runs of one learner took, on average, and the code they come from."""
+    """What the runs of one learner took, on average, and the code they come from; core-minutes: times the threads."""
+    minutes = runs["train_seconds"] / 60
     return {
         "steps": runs["train_env_steps"].mean(),
-        "minutes": round(runs["train_seconds"].mean() / 60, 1),
-        "commit": " ".join(sorted({str(commit)[:10] for commit in runs["git_commit"]})),
-        "source_digest": " ".join(sorted(set(map(str, runs["source_digest"])))),
+        "updates": runs["train_updates"].mean() if "train_updates" in runs else math.nan,
+        "minutes": round(minutes.mean(), 1),
+        "core_minutes": round((minutes * runs["threads"]).mean(), 1) if "threads" in runs else math.nan,
+        "commit": " ".join(sorted({commit[:10] for commit in runs["git_commit"]})),
+        "source_digest": " ".join(sorted(set(runs["source_digest"]))),
     }
 
 
 def write_page(filed: Path = FILED, page: Path = PAGE) -> Path:
-    """Render ``docs/fidelity.md`` from the yardsticks and what is filed; suites without results are shown as such."""
+    """Render ``docs/fidelity.md`` from the yardsticks and what is filed; what is not filed is shown as not measured."""
     blocks = [_HEAD, f"![What was reached, and the yardsticks](../{filed}/{PICTURE})"]
     for item in yardsticks():
         numbers = filed_numbers(item, filed)
-        body = "*Not run yet.*" if numbers is None else _table(item, numbers)
         source = (
             f"Suite `config/suites/{item.suite}.yaml`, family `{item.family}`; numbers: `{filed}/{item.suite}.csv`."
         )
-        blocks.append(f"## {item.title}\n\n{item.text.strip()}\n\n{body}\n\n{source}")
+        notes = [note for note in (_steps_note(item, numbers), source) if note]
+        blocks.append("\n\n".join([f"## {item.title}", item.text.strip(), _table(item, numbers, filed), *notes]))
     records.write_text(page, "\n\n".join(blocks) + "\n")
     return page
 
 
-def filed_numbers(item: Yardstick, filed: Path) -> pd.DataFrame | None:
-    """The numbers of a problem; None where there are none."""
+def filed_numbers(item: Yardstick, filed: Path, family: str | None = None) -> pd.DataFrame:
+    """The rows filed for a problem, or for another family of its suite; none where nothing is."""
     path = filed / f"{item.suite}.csv"
-    if not path.is_file():
+    numbers = _read_filed(path) if path.is_file() else pd.DataFrame(columns=list(COLUMNS))
+    return numbers[numbers["family"] == (family or item.family)]
+
+
+def best_known(item: Yardstick, metric: str, filed: Path) -> dict[str, Any] | None:
+    """The largest mean that any learner or script is filed with on a measure of a problem's tasks, at any K.
+
+    Scripts that know the task are no bound: a learner can pass them. None for measures that end at 1, and where
+    nothing is filed.
+    """
+    if metric not in RETURNS:
         return None
-    numbers = pd.read_csv(path)
-    numbers = numbers[numbers["family"] == item.family]
-    return None if numbers.empty else numbers
+    parts = [filed_numbers(item, filed, family) for family in (item.family, item.tasks_of) if family]
+    found = [row for part in parts for row in part.to_dict("records") if row["metric"] == metric]
+    return {str(name): value for name, value in max(found, key=lambda row: row["mean"]).items()} if found else None
 
 
 _HEAD = """# Fidelity: what the learners reach where the answer is known
 
 Every row: mean over training seeds on unseen tasks, with its 95 % bootstrap interval over seeds [a, b] or, below five
-seeds, their range from the lowest to the highest [a to b]. "Minutes" is the wall
-time of one training run on one core of the machine that ran it, beside other runs and with pauses; steps are
-environment steps. "met" compares the mean with the yardstick. This page is written by
+seeds, their range from the lowest to the highest [a to b]. Of one training run, on average: environment steps, gradient
+updates of what is trained, wall time in minutes, beside other runs and with pauses, and core-minutes, which are minutes
+times the threads that computed it; empty where the numbers were filed before these were. "met" compares the mean with
+the yardstick. Scripted policies (oracle, task_blind and others) are programs, no bounds: learners can pass the oracle.
+"best known" is the largest mean return that anything filed here has reached on these tasks, at any K and by either kind
+of actions. This page is written by
 `snakemake --cores all --configfile config/suites/fidelity-<name>.yaml fidelity` from `config/fidelity.yaml` and the
 numbers filed by each suite; do not edit it by hand."""
 
@@ -168,47 +199,72 @@ LABELS: Mapping[str, str] = {
     "success_any": "success at any step",
     "success_last": "success at the last step",
 }
+_COLUMNS = ("learner", "measure", "actions", "K", "reached", "yardstick", "met", "published", "seeds")
+_COSTS = {"steps": ("steps", ",.0f"), "updates": ("updates", ",.0f"), "minutes": ("minutes", ".1f")}
+_COSTS |= {"core_minutes": ("core-minutes", ".1f")}
+"""Column -> how it is headed and printed."""
 
 
-def _table(item: Yardstick, numbers: pd.DataFrame) -> str:
-    head = [
-        "learner",
-        "measure",
-        "actions",
-        "K",
-        "reached",
-        "yardstick",
-        "met",
-        "published",
-        "seeds",
-        "steps",
-        "minutes",
-    ]
+def _table(item: Yardstick, numbers: pd.DataFrame, filed: Path) -> str:
+    head = [*_COLUMNS, *(label for label, _ in _COSTS.values())]
     lines = [head, ["---"] * len(head)]
     for row in item.rows:
-        known = numbers
-        for name in ("algorithm", "metric", "mode"):
-            known = known[known[name] == getattr(row, name)]
+        known = filed_of(row, numbers)
         by_k = {int(k): found for k, found in zip(known["k"], known.to_dict("records"), strict=True)}
         for i, k in enumerate(row.k):
-            found = by_k.get(k)
+            wanted = row.at_least[i] if i < len(row.at_least) else None
+            published = row.published[i] if i < len(row.published) else ""
+            asked = "" if wanted is None else f"≥ {wanted:g}"
+            found, label = by_k.get(k), LABELS[row.metric]
+            if row.minus is not None:
+                label += f", gain over K = {row.minus}"
             if found is None or (row.minus is not None and row.minus not in by_k):
-                lines.append([row.algorithm, LABELS[row.metric], row.mode, str(k), "*not run yet*", *[""] * 6])
+                cells = [row.algorithm, label, row.mode, str(k), "*not measured*", asked, "", published]
+                lines.append(cells + [""] * (len(head) - len(cells)))
                 continue
-            known_by = {str(name): value for name, value in found.items()} | {"mean_n": found["n_seeds"]}
-            value, reached = found["mean"], interval(known_by, "mean", _digits(found["mean"]))
-            label = LABELS[row.metric]
+            value, reached = found["mean"], _reached(found)
             if row.minus is not None:
                 value -= by_k[row.minus]["mean"]
-                reached, label = number(value, _digits(value)), f"{label}, gain over K = {row.minus}"
-            wanted = row.at_least[i] if i < len(row.at_least) else None
+                reached = number(value, _digits(value))
             met = "" if wanted is None else "yes" if value >= wanted - ROUNDING else "**no**"
-            cost = [f"{found['steps']:,.0f}", f"{found['minutes']:.1f}"] if found["steps"] > 0 else ["", ""]
-            published = row.published[i] if i < len(row.published) else ""
-            seeds = str(found["n_seeds"])
-            wanted_text = "" if wanted is None else f"≥ {wanted:g}"
-            lines.append([row.algorithm, label, row.mode, str(k), reached, wanted_text, met, published, seeds, *cost])
+            cells = [row.algorithm, label, row.mode, str(k), reached, asked, met, published, str(found["n_seeds"])]
+            lines.append(cells + _costs(found))
+    for metric in dict.fromkeys(row.metric for row in item.rows):
+        best = best_known(item, metric, filed)
+        if best is not None:
+            text = [f"*best known: {best['algorithm']}*", LABELS[metric], best["mode"], str(best["k"]), _reached(best)]
+            lines.append([*text, "", "", "", str(best["n_seeds"]), *_costs(best)])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def filed_of(row: Row, numbers: pd.DataFrame) -> pd.DataFrame:
+    """What is filed for a row, by K."""
+    for name in ("algorithm", "metric", "mode"):
+        numbers = numbers[numbers[name] == getattr(row, name)]
+    return numbers.sort_values("k")
+
+
+def _reached(found: Mapping[str, Any]) -> str:
+    return interval({**found, "mean_n": found["n_seeds"]}, "mean", _digits(found["mean"]))
+
+
+def _costs(found: Mapping[str, Any]) -> list[str]:
+    """What a row took to train; empty for scripts, and where the numbers were filed without."""
+    trained = found["steps"] > 0
+    return [
+        format(found[name], form) if trained and math.isfinite(found[name]) else ""
+        for name, (_, form) in _COSTS.items()
+    ]
+
+
+def _steps_note(item: Yardstick, numbers: pd.DataFrame) -> str:
+    """A sentence that names the learners of a table that were trained for different numbers of steps; else nothing."""
+    asked = [row.algorithm for row in item.rows]
+    taken = numbers[numbers["algorithm"].isin(asked) & (numbers["steps"] > 0)].groupby("algorithm")["steps"].mean()
+    if taken.empty or taken.max() <= SAME_STEPS * taken.min():
+        return ""
+    named = ", ".join(f"{name} {taken[name]:,.0f}" for name in dict.fromkeys(asked) if name in taken)
+    return f"Rows with other steps are no comparison at equal budgets. Steps here: {named}."
 
 
 def _digits(value: float) -> int:

@@ -16,6 +16,11 @@ Row = dict[str, Any]
 Parts = dict[str, list[Row]]
 """The rows of each part of a table, by the part's title."""
 
+SCALE = (
+    "Normalised: 0 is the random policy, 1 the scripted oracle, which knows the task but is a program and no bound, so "
+    "that scores can exceed 1."
+)
+"""What captions say of normalised scores."""
 FROM_DEMONSTRATIONS = "from demonstrations"
 
 

@@ -19,7 +19,7 @@ from markupsafe import Markup, escape
 
 from kshot import records
 from kshot.records import RecordError
-from kshot.reporting import figures, style, tables
+from kshot.reporting import figures, links, style, tables
 from kshot.reporting.data import DEMONSTRATIONS, METRIC_NAMES, Data, Section, load
 from kshot.reporting.demonstrated import given_away
 from kshot.reporting.layout import Table, is_demonstrated, part_title, title
@@ -27,7 +27,7 @@ from kshot.reporting.stats import INTERVAL_RUNS, MINIMUM_RUNS, is_range
 from kshot.run_config import RunConfig
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_VALUE = re.compile(r"(-?[\d.]+)(?: \[(-?[\d.]+)(, | to )(-?[\d.]+)\])?(?: @ (\d+))?(?: \((.+)\))?")
+_VALUE = re.compile(r"(-?[\d.]+)(?: \[(-?[\d.]+)(, | to )(-?[\d.]+)\])?(?: at K = (\d+))?(?: \((.+)\))?")
 _SPREAD = re.compile(r"(-?[\d.]+) ± ([\d.]+)(?: \((-?[\d.]+)\))?")
 _RUNS = re.compile(r"(\d+/\d+)(?: \((.+)\))?")
 _MINUS = "\N{MINUS SIGN}"
@@ -76,7 +76,12 @@ class TextTable:
 
 
 def write_page(
-    suite: Mapping[str, Any], runs: Sequence[RunConfig], root: Path, out: Path, partial: bool = False
+    suite: Mapping[str, Any],
+    runs: Sequence[RunConfig],
+    root: Path,
+    out: Path,
+    partial: bool = False,
+    alone: bool = False,
 ) -> Path:
     """Write ``out/index.html``.
 
@@ -86,6 +91,8 @@ def write_page(
         root: folder of all results.
         out: folder of the report. Figures and tables found in its ``figures`` and ``tables`` are linked.
         partial: accept that runs are missing; the page says which.
+        alone: the page is to be kept without ``root``: the suite's CSV files are copied beside it, and it links to
+            files in ``out`` alone.
 
     Returns:
         The path of the page.
@@ -116,21 +123,37 @@ def write_page(
         halves=[_half(data, out, shown, demonstrated) for demonstrated in (False, True)],
         colours=colours,
         incomplete=data.cells[data.cells["state"] != "ok"].to_dict("records"),
-        excluded=list(suite.get("exclude") or ()),
+        excluded=[_excluded(item) for item in suite.get("exclude") or ()],
         config=yaml.safe_dump(json.loads(json.dumps(suite)), sort_keys=False, allow_unicode=True, width=100),
         provenance=_provenance(data, out),
         files=_files(data, out),
     )
     path = out / "index.html"
+    if alone:
+        for name in links.DATA_FILES:
+            if name.endswith(".csv"):
+                records.write_bytes(out / name, (data.folder / name).read_bytes())
+        html = links.kept(html, out)
     records.write_text(path, html)
     return path
+
+
+def _excluded(item: Mapping[str, Any]) -> dict[str, str]:
+    """An entry of ``exclude`` in plain words: names of one or several algorithms and families, and the reason."""
+    return {name: _listed(item[name]) for name in ("algorithm", "family")} | {"reason": str(item["reason"])}
+
+
+def _listed(names: str | Sequence[str]) -> str:
+    """``maml``, ``maml and reptile``, or ``maml, fomaml and reptile``."""
+    *most, last = [names] if isinstance(names, str) else names
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def value_html(text: str) -> Markup:
     """A value with what qualifies it on a line of its own; anything else as it is.
 
-    ``0.80 [0.76, 0.86] @ 10`` has an interval and a K, ``0.80 [0.76 to 0.86]`` the range of few seeds, ``0.80 ± 0.04
-    (0.82)`` an error and a median, ``0.80 [0.5, 1.0] (3 families, n = 5)`` what it is based on.
+    ``0.80 [0.76, 0.86] at K = 10`` has an interval and a K, ``0.80 [0.76 to 0.86]`` the range of few seeds,
+    ``0.80 ± 0.04 (0.82)`` an error and a median, ``0.80 [0.5, 1.0] (3 families, n = 5)`` what it is based on.
     """
     if runs := _RUNS.fullmatch(text):
         return Markup("{}<small>{}</small>").format(runs[1], runs[2]) if runs[2] else Markup("{}").format(text)
@@ -142,8 +165,8 @@ def value_html(text: str) -> Markup:
     if match is None:
         return Markup("{}").format(text)
     value, low, between, high, k, basis = (part.replace("-", _MINUS) if part else "" for part in match.groups())
-    kind = "range" if between == " to " else "95 %:"
-    notes = [f"{kind} {low} to {high}"] * bool(low) + [f"K = {k}"] * bool(k) + [basis] * bool(basis)
+    kind = "range" if between == " to " else "95 %"
+    notes = [f"{kind} [{low}{between}{high}]"] * bool(low) + [f"K = {k}"] * bool(k) + [basis] * bool(basis)
     small = Markup("<small>{}</small>").format(" · ".join(notes)) if notes else Markup("")
     return Markup("<b>{}</b>{}").format(value, small)
 
@@ -286,13 +309,13 @@ def _text_table(table: Table, data: Data, out: Path) -> TextTable:
 
 def _files(data: Data, out: Path) -> list[tuple[str, str, str]]:
     """(name, link, what it holds) of the suite's data files."""
-    held = {
-        "summary.csv": "every mean, interquartile mean and interval",
-        "scores.csv": "the score of every run",
-        "tasks.parquet": "the outcome on every test task, averaged over runs",
-        "cells.csv": "every run the suite expects, its state and where it came from",
-    }
-    return [(name, _link(data.folder / name, out), text) for name, text in held.items()]
+    held = (
+        "every mean, interquartile mean and interval",
+        "the score of every run",
+        "the outcome on every test task, averaged over runs",
+        "every run the suite expects, its state and where it came from",
+    )
+    return [(name, _link(data.folder / name, out), text) for name, text in zip(links.DATA_FILES, held, strict=True)]
 
 
 def _provenance(data: Data, out: Path) -> dict[str, Any]:

@@ -160,8 +160,8 @@ def paired(data: Data) -> Table:
         "Mean difference on the same test tasks with 95 % t interval over tasks, taking the trained runs as given, by "
         "the actions that each learner is meant to be tested with. Gain: single episodes at that K minus K = 0. Above "
         "task-blind: the score minus that of the task-blind policy, the best found without knowing the task; a learner "
-        "that is not above it has not been shown to know its task. K = 0 and the K that all learners reach, and, with "
-        "@, each learner's own largest K."
+        "that is not above it has not been shown to know its task. At the K that all learners reach and, where some "
+        "can use more, after all the evidence that each can use, with its K beside the number."
     )
     return lay_out("paired", "Differences on the same tasks", caption, numbers, parts, ("tasks.parquet",))
 
@@ -176,7 +176,7 @@ def _differs(data: Data, section: Section) -> bool:
 def _differences(data: Data, entry: Row, at: At) -> Row:
     """The cells of one learner in one view; the numbers go into ``entry``."""
     family, name, view, single = (entry[key] for key in ("family", "algorithm", "view", "gain_metric"))
-    suffix = f" @ {entry['k']}" if at == "all" else ""
+    suffix = f" at K = {entry['k']}" if at == "all" else ""
     cells = dict.fromkeys((f"gain, {view}", "improved, " + view, f"above task-blind, {view}"), "")
     point = data.point(family, name, single, at)
     before, after = (data.task_values(family, name, single, k) for k in (0, at))

@@ -13,13 +13,23 @@ from matplotlib.lines import Line2D
 
 from kshot import records
 from kshot.reporting import style
-from kshot.reporting.fidelity import LABELS, PICTURE, Row, Yardstick, filed_numbers, yardsticks
+from kshot.reporting.fidelity import (
+    LABELS,
+    PICTURE,
+    Row,
+    Yardstick,
+    best_known,
+    filed_numbers,
+    filed_of,
+    yardsticks,
+)
 from kshot.reporting.figures._common import evidence_axis, evidence_label
 from kshot.reporting.layout import title
 
 _COLUMNS = 2
 YARDSTICK: dict[str, Any] = {"marker": r"$\wedge$", "markersize": 5}
 PUBLISHED: dict[str, Any] = {"marker": "o", "markerfacecolor": "none", "markersize": 8}
+BEST: dict[str, Any] = {"color": style.INK, "linestyle": (0, (1, 2)), "linewidth": 1.2}
 Measured = list[tuple[Row, pd.DataFrame]]
 """Rows of one measure with what is filed for them, by K."""
 
@@ -43,7 +53,8 @@ def draw(filed: Path) -> Figure:
     figure, axes = style.panels(-(-len(found) // _COLUMNS), _COLUMNS, height=3.1)
     flat = [panel for row in axes for panel in row]
     for panel, (item, rows) in zip(flat, found, strict=False):
-        (_ranked if len({k for row, _ in rows for k in row.k}) == 1 else _curves)(panel, rows)
+        best = best_known(item, rows[0][0].metric, filed)
+        (_ranked if len({k for row, _ in rows for k in row.k}) == 1 else _curves)(panel, rows, best)
         panel.set_title(item.title)
     for panel in flat[len(found) :]:
         panel.remove()
@@ -55,21 +66,23 @@ def draw(filed: Path) -> Figure:
     ]
     handles.append(Line2D([], [], color=style.INK, linestyle="", label="yardstick: at least", **YARDSTICK))
     handles.append(Line2D([], [], color=style.INK, linestyle="", label="published", **PUBLISHED))
+    handles.append(Line2D([], [], label="best known return", **BEST))
     style.legend(figure, handles)
     return figure
 
 
-def measured(item: Yardstick, numbers: pd.DataFrame | None) -> Measured:
-    """The rows of the measure that has the first yardstick, one per learner, as far as their numbers are filed."""
-    if numbers is None:
-        return []
-    metric = next(row.metric for row in item.rows if row.at_least and row.minus is None)
+def measured(item: Yardstick, numbers: pd.DataFrame) -> Measured:
+    """The rows of the measure that has the first yardstick, one per learner, as far as their numbers are filed.
+
+    A problem without any yardstick is shown by the measure of its first row.
+    """
+    metric = next((row.metric for row in item.rows if row.at_least and row.minus is None), item.rows[0].metric)
     chosen: dict[str, tuple[Row, pd.DataFrame]] = {}
     for row in item.rows:
         if row.metric != metric or row.minus is not None or row.algorithm in chosen:
             continue
-        known = numbers[(numbers["algorithm"] == row.algorithm) & (numbers["metric"] == metric)]
-        known = known[(known["mode"] == row.mode) & known["k"].isin(row.k)].sort_values("k")
+        known = filed_of(row, numbers)
+        known = known[known["k"].isin(row.k)]
         if not known.empty:
             chosen[row.algorithm] = row, known
     return list(chosen.values())
@@ -89,8 +102,10 @@ def _wanted(row: Row) -> list[tuple[int, float]]:
     return [(k, value) for k, value in zip(row.k, row.at_least, strict=False) if value is not None]
 
 
-def _ranked(axes: Axes, rows: Measured) -> None:
-    """A problem with one number per policy, from the lowest to the highest."""
+def _ranked(axes: Axes, rows: Measured, best: dict[str, Any] | None) -> None:
+    """A problem with one number per policy, from the lowest to the highest; a line at the best known return."""
+    if best is not None:
+        axes.axvline(best["mean"], zorder=1.4, **BEST)
     looks = style.looks(row.algorithm for row, _ in rows)
     ordered = sorted(rows, key=lambda entry: float(entry[1]["mean"].iloc[0]))
     for y, (row, known) in enumerate(ordered):
@@ -109,10 +124,13 @@ def _ranked(axes: Axes, rows: Measured) -> None:
     axes.set_xlabel(LABELS[rows[0][0].metric])
 
 
-def _curves(axes: Axes, rows: Measured) -> None:
-    """Learners over K, scripted policies as levels or, where they learn too, as curves."""
+def _curves(axes: Axes, rows: Measured, best: dict[str, Any] | None) -> None:
+    """Learners over K, scripted policies as levels or, where they learn too, as curves; the best known return."""
     looks = style.looks(row.algorithm for row, _ in rows)
     levels: list[tuple[float, str, str]] = []
+    if best is not None:
+        axes.axhline(best["mean"], zorder=1.4, **BEST)
+        levels.append((float(best["mean"]), f"best known ({title(best['algorithm'])})", style.INK))
     for row, known in rows:
         if not _learns(row, known):
             color, dashes = style.reference_line(row.algorithm)

@@ -12,6 +12,8 @@ import pytest
 
 from kshot import registry
 from kshot.config import ROOT
+from kshot.reporting.csv_files import read_csv
+from kshot.reporting.fidelity import FILED
 
 
 def test_the_example_of_the_environments_runs_anywhere(tmp_path: Path) -> None:
@@ -35,3 +37,19 @@ def test_a_learners_page_names_settings_that_exist(name: str) -> None:
     text = (ROOT / "docs" / "algorithms" / f"{name}.md").read_text(encoding="utf-8")
     known = {field.name for field in dataclasses.fields(registry.load("algorithms", name).Settings)}
     assert set(re.findall(r"`([a-z_]+): [^`]+`", text)) <= known
+
+
+def test_what_the_page_of_the_bandits_prints_is_filed() -> None:
+    """The column of five arms and ten pulls; that of ten arms and a hundred pulls was measured on other tasks."""
+    text = (ROOT / "docs" / "families" / "bandit.md").read_text(encoding="utf-8")
+    filed = read_csv(ROOT / FILED / "fidelity-bandit.csv", (), "kshot fidelity")
+    filed = filed[filed["metric"] == "trial_return"].set_index(["family", "algorithm"])
+    ten, hundred = text.split("| n = 100 pulls |")
+    for name in ("thompson", "greedy", "ucb1"):
+        (row,) = re.findall(rf"^\| `{name}`[^|]*\| ([\d.]+) \|", ten, re.MULTILINE)
+        assert row == f"{filed.loc[('bandit-5-10', name), 'mean']:.2f}", name
+        (row, error) = re.findall(rf"^\| `{name}`[^|]*\|[^|]*\| ([\d.]+) ± ([\d.]+) \|", hundred, re.MULTILINE)[0]
+        known = filed.loc[("bandit-10-100", name)]
+        # The error grows with the root of the number of tasks, which is smaller there.
+        errors = float(error) * (1 + 20_000 / known["n_tasks"]) ** 0.5
+        assert float(row) == pytest.approx(known["mean"], abs=3 * errors), name

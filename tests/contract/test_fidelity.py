@@ -11,6 +11,7 @@ from kshot import records
 from kshot.config import ROOT, SUITES, load_suite
 from kshot.reporting import fidelity
 from kshot.reporting import yardsticks as pictured
+from kshot.reporting.csv_files import read_csv
 
 
 def test_yardsticks_ask_for_what_their_suites_measure() -> None:
@@ -23,6 +24,39 @@ def test_yardsticks_ask_for_what_their_suites_measure() -> None:
             assert len(row.at_least) in (0, len(row.k)) and len(row.published) in (0, len(row.k)), row
             if row.algorithm in suite.algorithms and row.metric != "trial_return" and row.mode == "mean":
                 assert set(row.k) <= set(cell.evaluation.k), (item.title, row)
+
+
+def test_learners_of_one_table_share_their_training_steps() -> None:
+    for item in fidelity.yardsticks():
+        suite = load_suite(SUITES / f"{item.suite}.yaml")
+        asked = {row.algorithm for row in item.rows} - {"untrained"}  # which takes no training step
+        runs = [run for run in suite.runs() if run.family == item.family and run.algorithm in asked]
+        budgets = {run.algorithm: run.steps for run in runs if run.kind == "algorithm"}
+        assert set(budgets.values()) == {item.steps}, f"{item.title}: put each budget in a table of its own: {budgets}"
+
+
+def test_tasks_that_a_table_shares_with_another_are_the_same() -> None:
+    for item in fidelity.yardsticks():
+        if item.tasks_of is None:
+            continue
+        cells = load_suite(SUITES / f"{item.suite}.yaml").families
+        here, there = cells[item.family], cells[item.tasks_of]
+        assert here.evaluation.tasks == there.evaluation.tasks
+        # Names of cells do not enter, and a mask changes what is seen, neither tasks nor rewards.
+        modules = [cell.family or name for name, cell in ((item.family, here), (item.tasks_of, there))]
+        settings = [
+            {name: value for name, value in cell.settings.items() if name != "mask_irrelevant_objects"}
+            for cell in (here, there)
+        ]
+        assert modules[0] == modules[1] and settings[0] == settings[1]
+
+
+def test_the_yardstick_of_the_start_on_nav2d_is_standing_still_less_one() -> None:
+    item = next(item for item in fidelity.yardsticks() if item.family == "nav2d")
+    numbers = fidelity.filed_numbers(item, ROOT / fidelity.FILED).set_index(["algorithm", "k"])["mean"]
+    (start,) = (row.at_least[0] for row in item.rows if row.at_least)
+    assert start == pytest.approx(numbers["task_blind", 0] - 1.0, abs=0.05)
+    assert numbers["maml", 0] >= start > numbers["task_blind", 0] - 1.1
 
 
 def test_the_page_says_what_is_filed(tmp_path: Path) -> None:
@@ -51,6 +85,7 @@ def results(tmp_path: Path) -> Path:
                 numbers = {"mean": value, "mean_lo": value - 1, "mean_hi": value + 1, "n_seeds": 3, "n_tasks": 21}
                 summary.append(key | {"group": "all"} | numbers)
             steps = {"train_env_steps": 2e7, "train_seconds": 600.0, "git_commit": "abc", "source_digest": "d"}
+            steps |= {"train_updates": 400, "threads": 2}
             cells.append({"family": item.family, "algorithm": row.algorithm, "state": "ok"} | steps)
     folder = tmp_path / "fidelity-gridnavi"
     folder.mkdir()
@@ -64,9 +99,79 @@ def test_numbers_are_filed_and_judged(results: Path, tmp_path: Path) -> None:
     assert (pd.read_csv(path).query("algorithm == 'rl2'")["minutes"] == 10.0).all()
     page = fidelity.write_page(tmp_path / "filed", tmp_path / "page.md").read_text(encoding="utf-8")
     rows = [line for line in page.splitlines() if line.startswith("| rl2 | return")]
+    rows = [row for row in rows if "*not measured*" not in row]
     assert [row.split(" | ")[6] for row in rows] == ["yes", "**no**", "**no**", "**no**"]
-    assert "5.00 [4.00 to 6.00]" in rows[0] and "≥ 3.6" in rows[0] and "20,000,000" in rows[0]
-    assert page.count("*Not run yet.*") == len(fidelity.yardsticks()) - 1
+    assert "5.00 [4.00 to 6.00]" in rows[0] and "≥ 3.6" in rows[0]
+    assert rows[0].endswith("| 3 | 20,000,000 | 400 | 10.0 | 20.0 |")
+    others = [row for item in fidelity.yardsticks() if item.suite != "fidelity-gridnavi" for row in item.rows]
+    assert page.count("*not measured*") == sum(len(row.k) for row in others)
+    assert "| pearl | return | mean | 3 | *not measured* | ≥ -13 |" in page
+    (best,) = (line for line in page.splitlines() if line.startswith("| *best known"))
+    assert best.startswith("| *best known: rl2* | return | sampled | 1 | 7.50 [6.50 to 8.50]")
+
+
+def test_the_best_known_return_may_be_a_learners(tmp_path: Path) -> None:
+    filed = ROOT / fidelity.FILED
+    items = {item.title: item for item in fidelity.yardsticks()}
+    reach = items["ML1-reach, ten episodes of 500 steps"]
+    best = fidelity.best_known(reach, "return", filed)
+    numbers = pd.read_csv(filed / "fidelity-reach.csv").query("family == 'ml1-reach' and metric == 'return'")
+    oracle = numbers.loc[numbers["algorithm"] == "oracle", "mean"].item()
+    assert best is not None and best["mean"] == numbers["mean"].max() > oracle
+    masked = fidelity.best_known(items["ML1-reach with masked objects"], "return", filed)
+    assert masked is not None and (masked["algorithm"], masked["mean"]) == (best["algorithm"], best["mean"])
+    assert fidelity.best_known(reach, "success_last", filed) is None
+    assert fidelity.best_known(reach, "return", tmp_path) is None
+    panels = {panel.get_title(): panel for panel in pictured.draw(filed).axes}
+    for title in ("ML1-reach, ten episodes of 500 steps", "ML1-reach with masked objects"):
+        assert best["mean"] in [line.get_ydata()[0] for line in panels[title].lines], title
+        assert f"best known ({best['algorithm']})" in [text.get_text() for text in panels[title].texts]
+
+
+def test_numbers_filed_without_updates_and_core_minutes_are_shown_without(results: Path, tmp_path: Path) -> None:
+    path = results / "fidelity-gridnavi" / "cells.csv"
+    pd.read_csv(path).drop(columns=["train_updates", "threads"]).to_csv(path, index=False)
+    filed = fidelity.collect("fidelity-gridnavi", results, tmp_path / "filed")
+    for drop in ([], list(fidelity.LATER)):
+        pd.read_csv(filed).drop(columns=drop).to_csv(filed, index=False)
+        page = fidelity.write_page(tmp_path / "filed", tmp_path / "page.md").read_text(encoding="utf-8")
+        assert "| 20,000,000 |  | 10.0 |  |" in page
+
+
+def test_learners_that_took_other_steps_are_named(results: Path, tmp_path: Path) -> None:
+    filed = fidelity.collect("fidelity-gridnavi", results, tmp_path / "filed")
+    said = "Rows with other steps are no comparison"
+    assert said not in fidelity.write_page(tmp_path / "filed", tmp_path / "page.md").read_text(encoding="utf-8")
+    frame = pd.read_csv(filed)
+    frame.loc[frame["algorithm"] == "random", "steps"] = 1e6
+    frame.to_csv(filed, index=False)
+    page = fidelity.write_page(tmp_path / "filed", tmp_path / "page.md").read_text(encoding="utf-8")
+    assert f"{said} at equal budgets. Steps here: rl2 20,000,000, " in page and "random 1,000,000." in page
+
+
+@pytest.mark.parametrize("digest", ["1234567e12", "00123456"])
+def test_hashes_that_look_like_numbers_are_filed_as_they_are(results: Path, tmp_path: Path, digest: str) -> None:
+    path = results / "fidelity-gridnavi" / "cells.csv"
+    pd.read_csv(path).assign(source_digest=digest, git_commit=digest).to_csv(path, index=False)
+    for _ in range(2):  # the second time, what is filed is read, too
+        filed = fidelity.collect("fidelity-gridnavi", results, tmp_path / "filed")
+        assert set(pd.read_csv(filed, dtype=str)["source_digest"]) == {digest}
+        assert set(pd.read_csv(filed, dtype=str)["commit"]) == {digest}
+        cells = pd.read_csv(path, dtype=str).assign(state="missing")
+        cells.to_csv(path, index=False)
+
+
+def test_a_damaged_table_is_one_clear_line(tmp_path: Path) -> None:
+    path = tmp_path / "cells.csv"
+    for text, said in (
+        (None, "no such file; run `kshot aggregate` first"),
+        ("seed,state\none,ok\n", "not readable as CSV"),
+        ("seed\n1\n", "lacks state; run `kshot aggregate` again"),
+    ):
+        if text is not None:
+            path.write_text(text)
+        with pytest.raises(records.RecordError, match=said):
+            read_csv(path, ("seed", "state"), "kshot aggregate")
 
 
 def test_the_picture_has_every_filed_problem_with_its_yardsticks(results: Path, tmp_path: Path) -> None:
@@ -101,4 +206,5 @@ def test_learners_that_were_not_run_stay_as_they_were_filed(results: Path, tmp_p
     assert set(after.query("algorithm == 'rl2'")["commit"]) == {"abc"}
     assert set(after.query("algorithm != 'rl2'")["commit"]) == {"later"}
     page = fidelity.write_page(tmp_path / "none", tmp_path / "page.md").read_text(encoding="utf-8")
-    assert page.count("*Not run yet.*") == len(fidelity.yardsticks())
+    rows = [row for item in fidelity.yardsticks() for row in item.rows]
+    assert page.count("*not measured*") == sum(len(row.k) for row in rows)

@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 
 from kshot import records
+from kshot.config import ROOT
 from kshot.records import RecordError
-from kshot.reporting import demonstrated, figures, page, select, tables
+from kshot.reporting import demonstrated, figures, links, page, select, tables
 from kshot.reporting.aggregate import aggregate
 from kshot.reporting.data import Data, load
 from kshot.reporting.figures import furthest_stage, inner_steps, learning_curves, value_difference
@@ -233,7 +234,7 @@ def test_a_family_that_one_demonstration_gives_away_is_called_so(data: Data) -> 
         summary.loc[here & (summary["algorithm"] == "maxent_irl") & (summary["k"] == 1), "mean"] = reached
         summary.loc[here & (summary["algorithm"] == "mandril"), "mean"] = 0.9  # it was trained on other tasks
         text = demonstrated.given_away(replace(data, summary=summary, cells=cells), section)
-        assert ("0.75 of the ceiling's 0.90 with K = 1" in text) == said == bool(text)
+        assert ("0.75 with K = 1, and the script 'ceiling' 0.90" in text) == said == bool(text)
 
 
 def test_a_page_without_demonstrations_does_not_mention_them(tmp_path: Path) -> None:
@@ -254,3 +255,63 @@ def test_results_of_before_are_one_clear_line(suite: tuple[list[RunConfig], Path
         aggregate(runs, tmp_path)
     expected = f"{path}: columns differ from this version's schema in ['optimal_return', 'stage']; run its step again"
     assert str(error.value) == expected
+
+
+# Pages that are kept without their results
+
+
+COMMITTED = sorted((ROOT / "reports").rglob("reference/**/*.html"))
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_of_a_committed_page_leads_to_a_committed_file(path: Path) -> None:
+    for target in links.targets(path.read_text(encoding="utf-8")):
+        assert links.beside(target, path.parent), f"{target}: run `kshot strip-links {path.relative_to(ROOT)}`"
+
+
+def test_a_page_kept_alone_links_to_what_lies_beside_it(suite: tuple[list[RunConfig], Path], tmp_path: Path) -> None:
+    runs, root = suite
+    out = tmp_path / "kept"
+    path = page.write_page({}, runs, root, out, alone=True)
+    text = path.read_text()
+    assert set(links.targets(text)) == {"summary.csv", "scores.csv", "cells.csv"}
+    for name in links.targets(text):
+        assert (out / name).read_bytes() == (root / runs[0].suite / name).read_bytes()
+    assert "tasks.parquet" in text and "not kept with this page" in text
+    before = path.read_bytes()
+    assert links.strip(path).read_bytes() == before
+
+    whole = page.write_page({}, runs, root, tmp_path / "whole")
+    assert len(links.targets(whole.read_text())) > 50 and "not kept with this page" not in whole.read_text()
+    assert links.targets(links.strip(whole).read_text()) == []
+    assert 'href="#provenance"' in whole.read_text()
+    (tmp_path / "other.html").write_text("<p>a page</p>")
+    with pytest.raises(RecordError, match="not a page that `kshot report` wrote"):
+        links.strip(tmp_path / "other.html")
+    with pytest.raises(RecordError, match="no such file"):
+        links.strip(tmp_path / "none.html")
+
+
+def test_what_is_left_out_is_said_in_words(suite: tuple[list[RunConfig], Path], tmp_path: Path) -> None:
+    runs, root = suite
+    left_out = [
+        {"algorithm": ["maml", "fomaml", "reptile"], "family": ["reach", "bandit"], "reason": "no rewards"},
+        {"algorithm": "pearl", "family": ("reach",), "reason": "too slow"},
+    ]
+    text = page.write_page({"exclude": left_out}, runs, root, tmp_path).read_text()
+    assert "<dt>maml, fomaml and reptile on reach and bandit</dt><dd>no rewards</dd>" in text
+    assert "<dt>pearl on reach</dt>" in text
+
+
+def test_captions_describe_what_is_there(data: Data) -> None:
+    for table in tables.build(data):
+        shown = " ".join([*(" ".join(text.columns) for _, text in table.parts)])
+        cells = " ".join(str(cell) for _, text in table.parts for cell in text.to_numpy().ravel())
+        assert "@" not in table.caption + cells, table.name
+        assert ("Over seeds and tasks:" in table.caption) == ("over seeds and tasks" in shown), table.name
+        assert "ceiling" not in table.caption, table.name
+        for mark, notation in (("[a, b]", r"\[-?[\d.]+, "), ("[a to b]", r"\[-?[\d.]+ to ")):
+            if mark in table.caption:
+                assert re.search(notation, cells), (table.name, mark)
+    normalised = {table.name: table.caption for table in tables.build(data)}
+    assert all("can exceed 1" in normalised[name] for name in ("headline", "normalised"))

@@ -15,6 +15,7 @@ from kshot import records
 from kshot.reporting import style
 from kshot.reporting.fidelity import LABELS, PICTURE, Row, Yardstick, filed_numbers, yardsticks
 from kshot.reporting.figures._common import evidence_axis, evidence_label
+from kshot.reporting.labels import end_labels
 from kshot.reporting.layout import title
 
 _COLUMNS = 2
@@ -26,7 +27,7 @@ Measured = list[tuple[Row, pd.DataFrame]]
 
 def write_picture(filed: Path) -> Path:
     """Draw all problems that something is filed for, beside the numbers; PNG."""
-    with style.context():
+    with style.context(PICTURE):
         figure = draw(filed)
         style.settle(figure)
         path = filed / PICTURE
@@ -130,7 +131,7 @@ def _curves(axes: Axes, rows: Measured) -> None:
     evidence_axis(axes, sorted({k for row, _ in rows for k in row.k}))
     axes.set_xlabel(evidence_label("rollouts"))
     axes.set_ylabel(LABELS[rows[0][0].metric])
-    style.end_labels(axes, levels)
+    end_labels(axes, levels)
 
 
 def _marks(axes: Axes, points: Sequence[tuple[float, float]], **look: Any) -> None:

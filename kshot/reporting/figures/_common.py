@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 
 from kshot.reporting import style
 from kshot.reporting.data import BAYES, DEMONSTRATIONS, METRIC_NAMES, Data, Section
+from kshot.reporting.labels import end_labels
 from kshot.reporting.layout import part_title, title
 
 OTHER = {"sampled": "mean", "mean": "sampled"}
@@ -117,7 +118,7 @@ def draw_references(axes: Axes, data: Data, section: Section, metric: str) -> No
             axes.plot(rows["k"], rows["mean"], color=color, linestyle=dashes, linewidth=1.2, zorder=1.5)
             level = float(rows["mean"].iloc[-1])
         labels.append((level, title(name), color))
-    style.end_labels(axes, labels)
+    end_labels(axes, labels)
 
 
 def is_flat(means: Any, errors: Any, scale: tuple[float, float] = (np.nan, np.nan)) -> bool:

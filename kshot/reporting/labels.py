@@ -6,12 +6,11 @@ overlap is moved apart by ``place``, when limits and layout are final.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from matplotlib.transforms import Transform
@@ -90,25 +89,12 @@ class TopLabel(Label):
         self.set_position((points, OVER + TIER * tier))
 
 
-def end_labels(axes: Axes, labels: Iterable[tuple[float, str, str]]) -> None:
-    """Names to the right of the axes at the height of their lines: (height in data units, text, colour)."""
-    for height, text, color in labels:
-        EndLabel(axes, height, text, color)
-
-
-def top_labels(axes: Axes, labels: Iterable[tuple[float, str, str]]) -> None:
-    """Names above the axes at their vertical lines: (x in data units, text, colour)."""
-    for x, text, color in labels:
-        TopLabel(axes, x, text, color)
-
-
 def place(figure: Figure) -> None:
     """Move apart what would overlap; once before the layout, for the room it takes, and once when that is final.
 
     Raises:
         ValueError: a label's line lies outside the axes' limits, where nobody sees it.
     """
-    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]  # figures are laid out by Agg
     for axes in figure.axes:
         ends = [artist for artist in axes.texts if isinstance(artist, EndLabel)]
         tops = [artist for artist in axes.texts if isinstance(artist, TopLabel)]
@@ -116,7 +102,7 @@ def place(figure: Figure) -> None:
         if ends:
             _place_ends(axes, ends)
         if tops:
-            _place_tops(axes, tops, renderer)
+            _place_tops(axes, tops)
 
 
 def _check_inside(axes: Axes, labels: Sequence[tuple[Label, int]]) -> None:
@@ -161,7 +147,7 @@ def spread(heights: Array, gap: float, low: float, high: float) -> Array:
     return np.asarray(np.clip(level, low, high - below[-1]) + below)
 
 
-def _place_tops(axes: Axes, labels: list[TopLabel], renderer: RendererBase) -> None:
+def _place_tops(axes: Axes, labels: list[TopLabel]) -> None:
     """In as many tiers as it takes; none sticks out of the axes sideways where that can be helped."""
     points = 72 / axes.figure.dpi
     box = axes.get_window_extent()
@@ -169,7 +155,7 @@ def _place_tops(axes: Axes, labels: list[TopLabel], renderer: RendererBase) -> N
     for label in sorted(labels, key=lambda item: (_display(axes, item.value, 0), item.get_text())):
         at = points * _display(axes, label.value, 0)
         label.lead(False)
-        half = points * label.get_window_extent(renderer).width / 2
+        half = points * label.get_window_extent().width / 2
         middle = max(min(at, points * box.x1 - half), points * box.x0 + half)
         tier = next((i for i, end in enumerate(ends) if middle - half > end + FONT / 3), len(ends))
         ends[tier : tier + 1] = [middle + half]

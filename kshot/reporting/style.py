@@ -227,7 +227,8 @@ def _say_scale(axis: Axis) -> None:
     if scale == "symlog":
         assert isinstance(transform := axis.get_transform(), SymmetricalLogTransform)
         text += f" beyond {transform.linthresh:g}"
-    axis.set_label_text(", ".join(part for part in (axis.get_label_text(), text) if part))
+    if not (label := axis.get_label_text()).endswith(text):
+        axis.set_label_text(f"{label}, {text}" if label else text)
 
 
 def render(figure: Figure, format: str) -> bytes:

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from kshot.reporting import style
 from kshot.reporting.data import Data, Section
 from kshot.reporting.figures import _common
-from kshot.reporting.labels import top_labels
+from kshot.reporting.labels import TopLabel
 from kshot.reporting.layout import title
 
 NAME = "headline"
@@ -94,4 +94,4 @@ def _panel(axes: Axes, data: Data, section: Section) -> None:
     for name, value in lines:
         color, dashes = style.reference_line(name)
         axes.axvline(value, color=color, linestyle=dashes, linewidth=1.2, zorder=1.5)
-    top_labels(axes, [(value, title(name), style.reference_line(name)[0]) for name, value in lines])
+        TopLabel(axes, value, title(name), color)

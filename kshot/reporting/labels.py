@@ -89,12 +89,16 @@ class TopLabel(Label):
         self.set_position((points, OVER + TIER * tier))
 
 
-def place(figure: Figure) -> None:
-    """Move apart what would overlap; once before the layout, for the room it takes, and once when that is final.
+def place(figure: Figure) -> bool:
+    """Move apart what would overlap in the layout as it is.
+
+    Returns:
+        Whether a panel's title had to make way, so that the figure has to be laid out, and this be done, again.
 
     Raises:
         ValueError: a label's line lies outside the axes' limits, where nobody sees it.
     """
+    pushed = False
     for axes in figure.axes:
         ends = [artist for artist in axes.texts if isinstance(artist, EndLabel)]
         tops = [artist for artist in axes.texts if isinstance(artist, TopLabel)]
@@ -103,6 +107,8 @@ def place(figure: Figure) -> None:
             _place_ends(axes, ends)
         if tops:
             _place_tops(axes, tops)
+            pushed = True
+    return pushed
 
 
 def _check_inside(axes: Axes, labels: Sequence[tuple[Label, int]]) -> None:
@@ -134,6 +140,9 @@ def spread(heights: Array, gap: float, low: float, high: float) -> Array:
 
     Args:
         heights: [n], increasing, within [low, high].
+        gap: as in the first sentence, in the unit of the heights.
+        low: the lowest place allowed.
+        high: the highest.
     """
     below = min(gap, (high - low) / max(1, len(heights) - 1)) * np.arange(len(heights))
     pools: list[tuple[float, int]] = []  # (mean, members)

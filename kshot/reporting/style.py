@@ -208,8 +208,8 @@ def settle(figure: Figure) -> None:
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):
             _say_scale(axis)
-    for _ in range(2):  # how many lines of names there are above a panel, too, hangs on how wide it is
-        labels.place(figure)
+    figure.draw_without_rendering()
+    if labels.place(figure):  # they take room of their own
         figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for axes in figure.axes:
@@ -225,10 +225,12 @@ def _say_scale(axis: Axis) -> None:
         return
     text = f"{scale.removeprefix('sym')} scale"
     if scale == "symlog":
-        assert isinstance(transform := axis.get_transform(), SymmetricalLogTransform)
+        transform = axis.get_transform()
+        assert isinstance(transform, SymmetricalLogTransform)
         text += f" beyond {transform.linthresh:g}"
     if not (label := axis.get_label_text()).endswith(text):
-        axis.set_label_text(f"{label}, {text}" if label else text)
+        gap = ", " if axis.axis_name == "x" else ",\n"  # beside a panel there is less room than below it
+        axis.set_label_text(f"{label}{gap}{text}" if label else text)
 
 
 def render(figure: Figure, format: str) -> bytes:

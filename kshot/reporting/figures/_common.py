@@ -61,12 +61,12 @@ def evidence_label(evidence: str) -> str:
     return "demonstrations seen, K" if evidence == DEMONSTRATIONS else "episodes of experience, K"
 
 
-def learner_handles(data: Data) -> list[Line2D]:
-    """Legend entries of every learner."""
-    looks = style.looks(data.names)
+def learner_handles(data: Data, shown: Sequence[Section]) -> list[Line2D]:
+    """Legend entries of the learners in the sections that a figure shows."""
+    looks, present = style.looks(data.names), {name for section in shown for name in data.algorithms(*section)}
     return [
         Line2D([], [], color=look.color, marker=look.marker, linestyle=look.dashes, label=title(name))
-        for name, look in ((name, looks[name]) for name in data.algorithms())
+        for name, look in ((name, looks[name]) for name in data.algorithms() if name in present)
     ]
 
 

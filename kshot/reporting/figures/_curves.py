@@ -35,11 +35,16 @@ def pieces(ks: Sequence[int], block: int = 1) -> list[slice]:
 def draw(
     axes: Axes, rows: pd.DataFrame, look: Look, *, block: int = 1, end: int = 0, x: str = "k", ends: tuple[str, str]
 ) -> None:
-    """Points of ``rows`` (columns ``x``, mean and ``ends`` of the interval), joined as far as they were evaluated.
+    """Points of ``rows``, joined as far as they were evaluated, with their intervals.
 
     Args:
+        axes: where.
+        rows: columns ``x``, mean and ``ends``; by increasing ``x``.
+        look: how they are drawn.
         block: as in ``pieces``; steps are held for so many.
         end: no step is held beyond this.
+        x: the column of the evaluated points.
+        ends: the columns of the ends of their intervals.
     """
     for piece in pieces([int(k) for k in rows[x]], block):
         part = rows.iloc[piece]

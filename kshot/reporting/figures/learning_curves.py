@@ -43,7 +43,7 @@ def draw(data: Data) -> Figure:
     for panel in flat[len(wanted) :]:
         panel.remove()
     before = Line2D([], [], color=style.GREY, linestyle=":", label="before adaptation")
-    style.legend(figure, [*_common.learner_handles(data), before])
+    style.legend(figure, [*_common.learner_handles(data, wanted), before])
     return figure
 
 

@@ -36,7 +36,7 @@ def draw(data: Data) -> Figure:
         panel.set_title(_common.heading(data, section))
     hollow = Line2D([], [], color=style.GREY, marker="o", markerfacecolor="white", linestyle="", label="K = 0")
     several = any(data.families[family].classes for family, _ in sections)
-    style.legend(figure, [*_common.learner_handles(data), *([hollow] if several else [])])
+    style.legend(figure, [*_common.learner_handles(data, sections), *([hollow] if several else [])])
     return figure
 
 

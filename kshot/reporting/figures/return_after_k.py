@@ -32,5 +32,5 @@ def draw(data: Data) -> Figure:
         _common.draw_references(panel, data, section, "return")
     for panel in flat[len(sections) :]:
         panel.remove()
-    style.legend(figure, _common.learner_handles(data))
+    style.legend(figure, _common.learner_handles(data, sections))
     return figure

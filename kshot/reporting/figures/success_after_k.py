@@ -35,5 +35,5 @@ def draw(data: Data) -> Figure:
             panel.set_ylabel(label)
             panel.set_title(_common.heading(data, section))
             _common.draw_references(panel, data, section, metric)
-    style.legend(figure, _common.learner_handles(data))
+    style.legend(figure, _common.learner_handles(data, wanted))
     return figure

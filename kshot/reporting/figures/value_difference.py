@@ -54,5 +54,5 @@ def draw(data: Data) -> Figure:
         _common.draw_references(panel, data, section, METRIC)
     for panel in flat[len(wanted) :]:
         panel.remove()
-    style.legend(figure, _common.learner_handles(data))
+    style.legend(figure, _common.learner_handles(data, wanted))
     return figure

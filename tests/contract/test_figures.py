@@ -155,7 +155,7 @@ def test_scales_that_are_not_linear_are_named(drawn: Drawn) -> None:
 
 
 def test_a_warning_while_drawing_is_an_error_that_names_the_figure() -> None:
-    with pytest.raises(style.DrawingError, match="^figure bars: too wide$"), style.context("bars"):
+    with pytest.raises(style.DrawingError, match=r"^figure bars: too wide$"), style.context("bars"):
         warnings.warn("too\n  wide", stacklevel=1)
     with style.context("bars"):
         warnings.warn("will be removed", DeprecationWarning, stacklevel=1)

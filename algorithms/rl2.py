@@ -353,7 +353,6 @@ class RL2:
         self._iteration += 1
         by_episode = episodes.returns.reshape(len(tasks), s.trials, self.trial_episodes).mean(axis=(0, 1))
         metrics |= {
-            "updates": s.epochs * s.minibatches,
             "return": float(by_episode[0]),
             "return_adapted": float(by_episode[-1]),
             "trial_return": float(by_episode.sum()),
@@ -376,10 +375,12 @@ class RL2:
         rng = generator(self._seed, "minibatches", self._iteration)
         losses = []
         for _ in range(s.epochs):
-            for rows in np.array_split(rng.permutation(len(sequences.mask)), s.minibatches):
+            n = len(sequences.mask)  # fewer where short trials leave fewer chunks than minibatches
+            for rows in np.array_split(rng.permutation(n), min(s.minibatches, n)):
                 index = torch.as_tensor(rows, device=sequences.mask.device)
                 losses.append(self._update(Sequences(*(x[index] for x in sequences)), s.entropy * remaining))
-        return {name: float(np.mean([loss[name] for loss in losses])) for name in losses[0]}
+        means = {name: float(np.mean([loss[name] for loss in losses])) for name in losses[0]}
+        return {"updates": len(losses), **means}
 
     def _chunk_outputs(self, batch: Sequences) -> tuple[Distribution, Tensor]:
         """Distribution and value at every step of the chunks, each read after its burn-in."""

@@ -52,9 +52,10 @@ def _mistakes() -> tuple[type[Exception], ...]:
     from kshot.registry import RegistryError
 
     kinds: tuple[type[Exception], ...] = (ConfigError, RecordError, RegistryError, OSError)
-    checkpoint = sys.modules.get("kshot.running.checkpoint")  # its errors exist only once it is imported
-    if checkpoint is not None:
-        kinds = (*kinds, checkpoint.Busy)
+    # Errors of what is only imported where it is needed.
+    for module, name in (("kshot.running.checkpoint", "Busy"), ("kshot.reporting.style", "DrawingError")):
+        if module in sys.modules:
+            kinds = (*kinds, getattr(sys.modules[module], name))
     return kinds
 
 

@@ -38,6 +38,7 @@ class Family:
     known: Mapping[str, float] = field(default_factory=dict)
     best: float = float("nan")  # the best possible return of every episode
     stages: tuple[str, ...] = ()
+    learning: tuple[str, ...] = ()  # scripted policies that get better within a trial
 
 
 BANDIT = Family(
@@ -67,6 +68,23 @@ BLOCKS = {"maml": 10, "fomaml": 10}
 LIMITS: dict[tuple[str, str], int] = {}  # (family, algorithm)
 REFERENCES = {"random": 0.0, "task_blind": 0.35, "oracle": 1.0, "thompson": 0.8}
 LEARNING = ("thompson",)
+
+
+def share_of(run: RunConfig) -> tuple[float, float, float]:
+    """Where a learner starts and ends, and its spread over seeds; drawn from its name where that is not listed."""
+    if found := (LEARNERS | DEMONSTRATED).get(run.algorithm):
+        return found
+    start, end = generator("synthetic-learner", run.algorithm).uniform([0.0, 0.3], [0.3, 1.0])
+    return float(start), float(end), 0.04
+
+
+def shown(run: RunConfig) -> bool:
+    """Whether a learner adapts on demonstrations."""
+    return run.algorithm_module in (*DEMONSTRATED, "pretrained_irl", "contextual_irl", "behaviour_cloning", "replay")
+
+
+def block_of(run: RunConfig) -> int:
+    return BLOCKS.get(f"{run.family}/{run.algorithm}", BLOCKS.get(run.algorithm, 1))
 
 
 def runs_of(
@@ -131,19 +149,18 @@ def write_run(
         "action_kind": "continuous",
         "references": dict(family.known),
         "stages": list(family.stages),
-        "trial_memory": run.algorithm in LEARNING,
+        "trial_memory": run.algorithm in (*LEARNING, *family.learning),
     }
     tested: dict[str, Any] = {"test_actions": "sampled"}
     if run.kind == "algorithm":
         name = run.algorithm
-        tested = {"test_actions": ACTIONS.get(name, "sampled"), "adaptation_episodes": BLOCKS.get(name, 1)}
+        tested = {"test_actions": ACTIONS.get(name, "sampled"), "adaptation_episodes": block_of(run)}
         tested["max_evidence"] = LIMITS.get((run.family, name))
     records.write_json(folder / "evaluate.json", common | tested | {"env_steps": 5_000, "family": info})
     if run.kind == "algorithm":
-        shown = {"evidence": "demonstrations" if run.algorithm_module in DEMONSTRATED else "rollouts"}
-        records.write_json(
-            folder / "run.json", common | shown | {"env_steps": run.steps, "iterations": 50, "updates": 100} | extra
-        )
+        trained = {"evidence": "demonstrations" if shown(run) else "rollouts", "env_steps": run.steps}
+        trained |= {"iterations": 50, "updates": 100}
+        records.write_json(folder / "run.json", common | trained | extra)
         records.write_table(folder / "train.parquet", training(family, run), records.TRAIN_SCHEMA)
     return folder
 
@@ -156,15 +173,17 @@ def curve(family: Family, run: RunConfig) -> pd.DataFrame:
     ease = generator("synthetic-tasks", family.name).uniform(-0.15, 0.15, family.n_tasks)
     ease = ease + np.linspace(-0.25, 0.2, len(groups))[np.arange(family.n_tasks) % len(groups)]
     if run.kind == "reference":
-        share, lift, points, played = REFERENCES[run.algorithm], 0.0, (0,), [(0, 10)]
+        share, lift, points, played = REFERENCES.get(run.algorithm, 0.6), 0.0, (0,), [(0, 10)]
+        if run.algorithm in family.learning:
+            share, lift, played = 0.2, 0.6, [(k, 10) for k in range(family.episodes_per_trial)]
         ease = ease * (run.algorithm == "task_blind")
     else:
-        start, end, spread = (LEARNERS | DEMONSTRATED)[run.algorithm]
+        start, end, spread = share_of(run)
         shift = rng.normal(0, spread)
         share, lift, points = start + shift / 3, end - start + shift * 2 / 3, family.k
-        block, limit = BLOCKS.get(run.algorithm, 1), LIMITS.get((run.family, run.algorithm), max(points))
+        block, limit = block_of(run), LIMITS.get((run.family, run.algorithm), max(points))
         points = tuple(sorted({k // block * block for k in points if k <= limit}))
-        played = [(k, block) for k in range(0, max(points) + 1, block)]
+        played = [(k, block) for k in (points if shown(run) else range(0, max(points) + 1, block))]
 
     frames = []
     plans = [("mean", [(k, 1) for k in points])] if run.kind == "algorithm" else []  # scripted policies act as they are
@@ -186,7 +205,7 @@ def curve(family: Family, run: RunConfig) -> pd.DataFrame:
                     "task": np.repeat([f"test-{i:05d}-{family.name}" for i in range(family.n_tasks)], n),
                     "k": k,
                     "adaptation_episodes": k,
-                    "adaptation_updates": k // BLOCKS.get(run.algorithm, 1),
+                    "adaptation_updates": k // block_of(run) if run.kind == "algorithm" else 0,
                     "adaptation_steps": k * family.horizon,
                     "episode": np.tile(np.arange(n), family.n_tasks),
                     "mode": mode,
@@ -196,7 +215,7 @@ def curve(family: Family, run: RunConfig) -> pd.DataFrame:
                     "first_success": np.where(any_step, rng.integers(1, family.horizon + 1, size), -1),
                     "optimal_return": family.best,
                     "held_out_log_likelihood": (
-                        np.repeat(level[::n] - 2.0, n) if run.algorithm in DEMONSTRATED and mode == "mean" else np.nan
+                        np.repeat(level[::n] - 2.0, n) if shown(run) and mode == "mean" else np.nan
                     ),
                     "stage": (
                         np.minimum((level + 0.1) * len(family.stages), len(family.stages) - 1).astype(int)
@@ -223,7 +242,7 @@ def curve(family: Family, run: RunConfig) -> pd.DataFrame:
 def training(family: Family, run: RunConfig, iterations: int = 50) -> pd.DataFrame:
     """A run's training record: the mean return before and after adaptation, and a loss."""
     rng = generator("synthetic-training", run.family, run.algorithm, run.seed)
-    start, end, _ = (LEARNERS | DEMONSTRATED)[run.algorithm]
+    start, end, _ = share_of(run)
     progress = 1 - np.exp(-np.arange(iterations) / (iterations / 4))
     rows = []
     for metric, share in (("return", start * progress), ("return_adapted", end * progress)):

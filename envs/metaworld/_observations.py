@@ -27,12 +27,12 @@ from kshot.types import Array
 FILE = Path(__file__).with_name("observations.json")
 GOALS = 10
 """Training goals that are recorded, of 50: placements vary by centimetres, episodes by decimetres."""
-_FRAME = [*3 * [0.05], 0.1, *3 * [0.05], *4 * [0.2], *3 * [0.05], *4 * [0.2]]
-LEAST = np.array([*_FRAME, *_FRAME, *3 * [0.05]])
+_FRAME = [*3 * [0.1], 0.2, *3 * [0.1], *4 * [0.25], *3 * [0.1], *4 * [0.25]]
+LEAST = np.array([*_FRAME, *_FRAME, *3 * [0.1]])
 """Of the hand, the gripper and two objects, now and a step before, and the target; positions in metres. What hardly
 moves in training may be off by nearly a metre in another class, where training has no second object (its entries are
 zero), an entry of a quaternion by 2, the gripper's by 1."""
-CLIP = 20.0
+CLIP = 10.0
 """Bound on normalised observations: no class's expert gets there, whichever class was trained on."""
 
 

@@ -290,7 +290,7 @@ def _picture(module: ModuleType, data: Data, out: Path, sections: Sequence[Secti
         parts = {"": data} if concerned and concerned[0] in sections else {}
     images = {}
     for part, narrowed in parts.items():
-        with style.context():
+        with style.context(module.NAME):
             svg = style.render(figures.draw(module, narrowed), "svg")
         images[part] = "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
     links = _existing([out / "figures" / f"{module.NAME}.{format}" for format in style.FORMATS], out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,10 +14,13 @@ from typing import Any
 import matplotlib
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.scale import SymmetricalLogTransform
 from matplotlib.typing import LineStyleType
 
 from kshot import records
+from kshot.reporting import labels
 
 FORMATS = ("pdf", "svg", "png")
 PANEL_WIDTH, PANEL_HEIGHT = 4.6, 2.9
@@ -45,6 +49,7 @@ _KNOWN: dict[str, Look] = {
     "fomaml": Look(_SKY, "s", "-"),
     "reptile": Look(_GREEN, "^", "-"),
     "rl2": Look(_RED, "D", "-"),
+    "rl2-transformer": Look("#e0245e", "H", "-"),
     "pearl": Look(_PINK, "v", "-"),
     "mandril": Look(_BROWN, "P", "-"),
     "anil": Look(_ORANGE, "X", "-"),
@@ -59,14 +64,14 @@ _KNOWN: dict[str, Look] = {
     "behaviour-cloning": Look(_TEAL, ">", "-"),
     "replay": Look(_OLIVE, "<", "-"),
 }
-_SPARE = (
-    Look(_ROSE, "h", "-"),
-    Look(_INDIGO, "*", "-"),
-    Look(_OLIVE, "<", "-"),
-    Look(_TEAL, ">", "-"),
-    Look(_WINE, "p", "-"),
-    Look(_DARK, "d", "-"),
+# For everyone else: eight colours that no known algorithm has, each with three markers and dashes.
+_SPARE = tuple(
+    Look(color, marker, dashes)
+    for marker, dashes in (("D", "-"), ("s", (0, (4, 1.5))), ("^", (0, (1, 1))))
+    for color in ("#1b2a6b", "#6cbf1f", "#d100a0", "#7b2fbe", "#00c2b2", "#ff7f6e", "#1e5c2a", "#7d9bb8")
 )
+SPARE = len(_SPARE)
+"""How many algorithms without a look of their own can be told apart in one suite."""
 _REFERENCES: dict[str, tuple[str, LineStyleType]] = {
     "oracle": ("#22262b", "--"),
     "bayes_optimal_trial": ("#22262b", (0, (1, 1))),
@@ -115,32 +120,50 @@ _METADATA: dict[str, dict[str, Any]] = {
 }
 
 
+class DrawingError(RuntimeError):
+    """A figure cannot be drawn as it should be; the message names it."""
+
+
 @contextmanager
-def context() -> Iterator[None]:
-    """Drawing and saving happen inside this; the caller's matplotlib settings stay as they were."""
-    with matplotlib.rc_context():
+def context(name: str) -> Iterator[None]:
+    """Drawing and saving the figure ``name`` happen inside this; the caller's matplotlib settings stay as they were.
+
+    Whatever warns is an error: nobody sees a warning, and the picture goes out all the same. Only what libraries say
+    about their own next versions is let through.
+
+    Raises:
+        DrawingError: something warned.
+    """
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for coming in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
+            warnings.simplefilter("ignore", coming)
         matplotlib.rcdefaults()
         settings: Any = sns.axes_style("whitegrid") | _RC
         matplotlib.rcParams.update(settings)
-        yield
+        try:
+            yield
+        except Warning as warning:
+            raise DrawingError(f"figure {name}: {' '.join(str(warning).split())}") from warning
 
 
 def looks(names: Iterable[str]) -> Mapping[str, Look]:
     """A look for each algorithm: fixed for the well-known names, for others derived from the name alone.
 
-    Two unknown names that would get the same look get different ones while there are spare ones left.
+    Up to ``SPARE`` unknown names have different looks, and different colours while there are any left: where two would
+    get the same, the later in the alphabet takes the next.
     """
     chosen: dict[str, Look] = {}
-    taken: set[int] = set()
     for name in sorted(set(names)):
         if (known := name.replace("_", "-")) in _KNOWN:
             chosen[name] = _KNOWN[known]
             continue
         start = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "little")
-        order = [(start + i) % len(_SPARE) for i in range(len(_SPARE))]
-        index = next((i for i in order if i not in taken), order[0])
-        taken.add(index)
-        chosen[name] = _SPARE[index]
+        order = [_SPARE[(start + i) % SPARE] for i in range(SPARE)]
+        taken = set(chosen.values())
+        colors = {look.color for look in taken}
+        free = [look for look in order if look not in taken] or order
+        chosen[name] = next((look for look in free if look.color not in colors), free[0])
     return chosen
 
 
@@ -154,34 +177,6 @@ def panels(rows: int, columns: int, height: float = PANEL_HEIGHT, **kwargs: Any)
     figure = Figure(figsize=(PANEL_WIDTH * columns, height * rows + 0.4))
     axes = figure.subplots(rows, columns, squeeze=False, **kwargs)
     return figure, [list(row) for row in axes]
-
-
-def end_labels(axes: Axes, labels: Iterable[tuple[float, str, str]]) -> None:
-    """Names to the right of the axes at the height of their lines, moved apart where they would overlap.
-
-    Args:
-        axes: finished axes: their limits are final.
-        labels: (height in data units, text, colour).
-    """
-    height = axes.figure.get_figheight() / max(1, axes.get_subplotspec().get_gridspec().nrows)  # type: ignore[union-attr]  # placed by subplots
-    gap = 0.15 / height
-    fraction = axes.transScale + axes.transLimits  # of the axes' height, whatever their scale
-    placed: list[float] = []
-    for value, text, color in sorted(labels):
-        at = float(fraction.transform((0.0, value))[1])
-        y = max(at, placed[-1] + gap) if placed else at
-        placed.append(y)
-        axes.annotate(
-            text,
-            xy=(1, value),
-            xytext=(1.02, y),
-            xycoords=("axes fraction", "data"),
-            textcoords="axes fraction",
-            color=color,
-            fontsize=7.5,
-            va="center",
-            annotation_clip=False,
-        )
 
 
 def legend(figure: Figure, handles: list[Any], columns: int = 4) -> None:
@@ -202,16 +197,40 @@ def empty(message: str) -> Figure:
 
 
 def settle(figure: Figure) -> None:
-    """Lay the figure out once and for all.
+    """Lay the figure out once and for all: scales are named, labels stand at their lines.
 
     The constraint solver behind matplotlib's layout returns positions that differ in their last bits from one process
     to the next, which would change every element id in an SVG: they are rounded to a millionth of the figure.
+
+    Raises:
+        ValueError: a line that has a label lies outside its axes.
     """
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            _say_scale(axis)
     figure.draw_without_rendering()
+    if labels.place(figure):  # they take room of their own
+        figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for axes in figure.axes:
         box = axes.get_position()
         axes.set_position((round(box.x0, 6), round(box.y0, 6), round(box.width, 6), round(box.height, 6)))
+    labels.place(figure)
+
+
+def _say_scale(axis: Axis) -> None:
+    """Name a scale other than linear behind the axis's label."""
+    scale = axis.get_scale()
+    if scale == "linear":
+        return
+    text = f"{scale.removeprefix('sym')} scale"
+    if scale == "symlog":
+        transform = axis.get_transform()
+        assert isinstance(transform, SymmetricalLogTransform)
+        text += f" beyond {transform.linthresh:g}"
+    if not (label := axis.get_label_text()).endswith(text):
+        gap = ", " if axis.axis_name == "x" else ",\n"  # beside a panel there is less room than below it
+        axis.set_label_text(f"{label}{gap}{text}" if label else text)
 
 
 def render(figure: Figure, format: str) -> bytes:

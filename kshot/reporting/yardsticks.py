@@ -23,7 +23,9 @@ from kshot.reporting.fidelity import (
     filed_of,
     yardsticks,
 )
+from kshot.reporting.figures import _curves
 from kshot.reporting.figures._common import evidence_axis, evidence_label
+from kshot.reporting.labels import EndLabel
 from kshot.reporting.layout import title
 
 _COLUMNS = 2
@@ -36,7 +38,7 @@ Measured = list[tuple[Row, pd.DataFrame]]
 
 def write_picture(filed: Path) -> Path:
     """Draw all problems that something is filed for, beside the numbers; PNG."""
-    with style.context():
+    with style.context(PICTURE):
         figure = draw(filed)
         style.settle(figure)
         path = filed / PICTURE
@@ -54,7 +56,7 @@ def draw(filed: Path) -> Figure:
     flat = [panel for row in axes for panel in row]
     for panel, (item, rows) in zip(flat, found, strict=False):
         best = best_known(item, rows[0][0].metric, filed)
-        (_ranked if len({k for row, _ in rows for k in row.k}) == 1 else _curves)(panel, rows, best)
+        (_ranked if len({k for row, _ in rows for k in row.k}) == 1 else _by_k)(panel, rows, best)
         panel.set_title(item.title)
     for panel in flat[len(found) :]:
         panel.remove()
@@ -124,31 +126,29 @@ def _ranked(axes: Axes, rows: Measured, best: dict[str, Any] | None) -> None:
     axes.set_xlabel(LABELS[rows[0][0].metric])
 
 
-def _curves(axes: Axes, rows: Measured, best: dict[str, Any] | None) -> None:
+def _by_k(axes: Axes, rows: Measured, best: dict[str, Any] | None) -> None:
     """Learners over K, scripted policies as levels or, where they learn too, as curves; the best known return."""
     looks = style.looks(row.algorithm for row, _ in rows)
-    levels: list[tuple[float, str, str]] = []
     if best is not None:
         axes.axhline(best["mean"], zorder=1.4, **BEST)
-        levels.append((float(best["mean"]), f"best known ({title(best['algorithm'])})", style.INK))
+        EndLabel(axes, float(best["mean"]), f"best known ({title(best['algorithm'])})", style.INK)
     for row, known in rows:
-        if not _learns(row, known):
-            color, dashes = style.reference_line(row.algorithm)
-            if len(known) == 1:
-                axes.axhline(known["mean"].iloc[0], color=color, linestyle=dashes, linewidth=1.2, zorder=1.5)
-            else:
-                axes.plot(known["k"], known["mean"], color=color, linestyle=dashes, linewidth=1.2, zorder=1.5)
-            levels.append((float(known["mean"].iloc[-1]), title(row.algorithm), color))
+        ends = ("mean_lo", "mean_hi")
+        if _learns(row, known):
+            _curves.draw(axes, known, looks[row.algorithm], ends=ends)
+            _marks(axes, _wanted(row), **YARDSTICK)
+            _marks(axes, _published(row), **PUBLISHED)
             continue
-        look = looks[row.algorithm]
-        axes.plot(known["k"], known["mean"], color=look.color, marker=look.marker, linestyle=look.dashes)
-        axes.fill_between(known["k"], known["mean_lo"], known["mean_hi"], color=look.color, alpha=0.15, linewidth=0)
-        _marks(axes, _wanted(row), **YARDSTICK)
-        _marks(axes, _published(row), **PUBLISHED)
+        color, dashes = style.reference_line(row.algorithm)
+        last = known.iloc[-1]
+        if len(known) == 1:
+            axes.axhline(last["mean"], color=color, linestyle=dashes, linewidth=1.2, zorder=1.5)
+        else:
+            _curves.draw(axes, known, style.Look(color, ".", dashes), ends=ends)
+        EndLabel(axes, last["mean"], title(row.algorithm), color, x=None if len(known) == 1 else float(last["k"]))
     evidence_axis(axes, sorted({k for row, _ in rows for k in row.k}))
     axes.set_xlabel(evidence_label("rollouts"))
     axes.set_ylabel(LABELS[rows[0][0].metric])
-    style.end_labels(axes, levels)
 
 
 def _marks(axes: Axes, points: Sequence[tuple[float, float]], **look: Any) -> None:

@@ -1,16 +1,237 @@
-"""What is drawn stays readable: labels do not touch, legends fit."""
+"""What is drawn says what it is: labels stand at their lines and do not touch, lines join what was evaluated."""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 from itertools import pairwise
 
+import numpy as np
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.image import imread as read_png
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
-from kshot.reporting import style
-from kshot.reporting.figures import _common
+from kshot import registry
+from kshot.config import load_suite
+from kshot.reporting import figures, style
+from kshot.reporting.data import Data, Section
+from kshot.reporting.figures import _common, _curves
+from kshot.reporting.labels import LINE, EndLabel, TopLabel, spread
+from kshot.reporting.layout import title
+from tests import shipped
+
+Drawn = list[tuple[str, Data, Figure]]
+"""(name, what it shows, figure), laid out."""
+
+
+@pytest.fixture(scope="module", params=shipped.SUITES, ids=lambda path: path.stem)
+def drawn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Drawn:
+    """Every figure of a suite; of the smallest also as the page has it, section by section."""
+    data = shipped.made_up(request.param, tmp_path_factory.mktemp(request.param.stem))
+    found: Drawn = []
+    for module in figures.modules():
+        parts = getattr(module, "sections", _common.sections)(data) if data.suite == "smoke" else []
+        for shown in (data, *map(data.only, parts)):
+            with style.context(module.NAME):
+                found.append((module.NAME, shown, figures.draw(module, shown)))
+    return found
+
+
+def text_box(label: Text) -> Bbox:
+    """Of the text alone, without a leader."""
+    return Text.get_window_extent(label)
+
+
+def panels(drawn: Drawn) -> Iterator[tuple[str, Axes]]:
+    return ((name, axes) for name, _, figure in drawn for axes in figure.axes)
+
+
+def curves(drawn: Drawn) -> Iterator[tuple[Data, Section, str, Axes]]:
+    """The panels with curves over K, and what each shows: section and metric."""
+    shown = {"return_after_k": ["return"], "success_after_k": ["success_last", "success_any"]}
+    shown["value_difference"] = ["value_difference"]
+    for name, data, figure in drawn:
+        if name in shown and figure.axes:
+            module = next(module for module in figures.modules() if name == module.NAME)
+            sections = getattr(module, "sections", _common.sections)(data)
+            content = [(section, metric) for section in sections for metric in shown[name]]
+            for (section, metric), axes in zip(content, figure.axes, strict=True):
+                yield data, section, metric, axes
+
+
+# Labels
+
+
+def test_labels_stand_at_the_heights_of_their_lines(drawn: Drawn) -> None:
+    seen = 0
+    for name, axes in panels(drawn):
+        labels = [label for label in axes.texts if isinstance(label, EndLabel)]
+        box, gap = axes.get_window_extent(), LINE * axes.figure.dpi / 72
+        middles = {label: (text_box(label).y0 + text_box(label).y1) / 2 for label in labels}
+        for label in labels:
+            seen += 1
+            lines = [line for line in axes.lines if line.get_color() == label.get_color()]
+            ends = [line for line in lines if np.asarray(line.get_ydata())[-1] == label.value]
+            assert ends, f"{name}: no line of its colour ends where {label.get_text()} says"
+            height = axes.transData.transform((axes.get_xlim()[1], label.value))[1]
+            assert box.y0 <= height <= box.y1
+            assert box.y0 - 1 <= middles[label] <= box.y1 + 1
+            moved = abs(middles[label] - height)
+            assert label.arrow_patch is not None
+            if moved > 2:
+                assert label.arrow_patch.get_visible(), f"{name}: {label.get_text()} is moved and not led to its line"
+                assert moved <= (len(labels) - 1) * gap + 1
+                others = [abs(middles[label] - y) for other, y in middles.items() if other is not label]
+                assert min(others) <= gap + 1, f"{name}: {label.get_text()} is moved out of nobody's way"
+            else:
+                assert not label.arrow_patch.get_visible() or moved > 0.5
+        assert all(low + 0.9 * gap < high for low, high in pairwise(sorted(middles.values())))
+    assert seen
+
+
+def test_labels_name_the_levels_of_the_policies(drawn: Drawn) -> None:
+    for data, section, metric, axes in curves(drawn):
+        found = {label.get_text(): label.value for label in axes.texts if isinstance(label, EndLabel)}
+        for policy in data.references(section):
+            means = data.curve(section[0], policy, metric)["mean"]
+            if len(means):
+                value = found.pop(title(policy))
+                assert value == pytest.approx(means.mean()) or value == means.iloc[-1]
+        assert not found
+
+
+def test_names_above_a_panel_stand_at_their_lines_and_do_not_touch(drawn: Drawn) -> None:
+    seen = 0
+    for name, axes in panels(drawn):
+        labels = [label for label in axes.texts if isinstance(label, TopLabel)]
+        boxes = [text_box(label) for label in labels]
+        for label, box in zip(labels, boxes, strict=True):
+            seen += 1
+            at = axes.transData.transform((label.value, 0))[0]
+            lines = [line for line in axes.lines if list(line.get_xdata()) == [label.value] * 2]
+            assert label.get_color() in [line.get_color() for line in lines], name
+            assert box.x0 - 1 <= at <= box.x1 + 1
+            inside = axes.get_window_extent()
+            at_the_edge = min(box.x0 - inside.x0, inside.x1 - box.x1) < 2
+            assert at_the_edge or abs((box.x0 + box.x1) / 2 - at) < 2
+        assert not any(a.shrunk(0.98, 0.8).overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+        if labels:
+            heading = axes._left_title.get_window_extent()  # type: ignore[attr-defined]  # no public way to the artist
+            assert heading.y0 >= max(box.y1 for box in boxes) - 2
+    assert seen
+
+
+def test_labels_that_would_overlap_move_as_little_as_they_can() -> None:
+    assert spread(np.array([1.0, 5.0]), 2, 0, 10).tolist() == [1, 5]
+    assert spread(np.array([4.0, 5.0]), 2, 0, 10).tolist() == [3.5, 5.5]
+    assert spread(np.array([0.0, 0.0, 9.0]), 2, 0, 10).tolist() == [0, 2, 9]
+    assert spread(np.array([10.0, 10.0]), 2, 0, 10).tolist() == [8, 10]
+    assert spread(np.array([0.0, 0.0, 1.0]), 2, 0, 1).tolist() == [0, 0.5, 1]
+
+
+# Panels
+
+
+def test_panels_have_room_and_nothing_is_cut_off(drawn: Drawn) -> None:
+    for name, _, figure in drawn:
+        for axes in figure.axes:
+            box = axes.get_window_extent()
+            assert box.width >= 0.35 * style.PANEL_WIDTH * figure.dpi, name
+            assert box.height >= 0.35 * figure.dpi, name
+        whole = figure.get_tightbbox()  # in inches
+        assert whole.x0 >= -0.02 and whole.y0 >= -0.02, name
+        assert whole.x1 <= figure.get_figwidth() + 0.02 and whole.y1 <= figure.get_figheight() + 0.02, name
+
+
+def test_scales_that_are_not_linear_are_named(drawn: Drawn) -> None:
+    for name, axes in panels(drawn):
+        for axis in (axes.xaxis, axes.yaxis):
+            assert ("log scale" in axis.get_label_text()) == (axis.get_scale() != "linear"), name
+
+
+def test_a_warning_while_drawing_is_an_error_that_names_the_figure() -> None:
+    with pytest.raises(style.DrawingError, match=r"^figure bars: too wide$"), style.context("bars"):
+        warnings.warn("too\n  wide", stacklevel=1)
+    with style.context("bars"):
+        warnings.warn("will be removed", DeprecationWarning, stacklevel=1)
+
+
+# Lines
+
+
+@pytest.mark.parametrize(
+    ("ks", "block", "expected"),
+    [
+        ((0, 1, 2, 5, 10, 11), 1, [(0, 1, 2), (5,), (10, 11)]),
+        ((0, 10, 20, 40), 10, [(0, 10, 20), (40,)]),
+        ((0,), 1, [(0,)]),
+        ((), 1, []),
+    ],
+)
+def test_lines_join_neighbours_alone(ks: Sequence[int], block: int, expected: list[tuple[int, ...]]) -> None:
+    assert [tuple(ks[piece]) for piece in _curves.pieces(ks, block)] == expected
+
+
+def test_no_line_crosses_evidence_that_nobody_evaluated(drawn: Drawn) -> None:
+    """What a curve says at K is what the tables say there: what the policy at the last complete block does."""
+    for data, section, metric, axes in curves(drawn):
+        family = section[0]
+        for algorithm in data.algorithms(*section):
+            look, block = style.looks(data.names)[algorithm], data.tested(family, algorithm).block
+            curve = data.curve(family, algorithm, metric).set_index("k")["mean"]
+            drawn_at: set[int] = set()
+            for line in axes.lines:
+                if line.get_color() != look.color or line.get_alpha() is not None:
+                    continue
+                x, y = np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
+                joined = "steps-post" if block > 1 else "default"
+                assert len(x) == 1 or line.get_drawstyle() == joined, f"{section}: {algorithm}"
+                for k, value in zip(x, y, strict=True):
+                    at = int(k) // block * block if int(k) not in curve.index else int(k)
+                    held = at if at in curve.index else max(p for p in curve.index if p <= k)
+                    assert value == curve[held] or (k == x[-1] and value == y[-2]), f"{section}: {algorithm} at {k}"
+                assert (np.diff(x) <= block).all(), f"{section}: {algorithm} joins {x}"
+                drawn_at |= {int(k) for k in np.asarray(x)[list(line.get_markevery() or range(len(x)))]}
+            assert drawn_at == set(curve.index), f"{section}: {algorithm}"
+
+
+# Looks
+
+
+def test_names_that_ship_have_one_look_everywhere_and_share_it_with_nobody() -> None:
+    suites = {path.stem: {run.algorithm for run in load_suite(path).runs() if run.kind == "algorithm"}
+              for path in shipped.SUITES}  # fmt: skip
+    modules = {name.replace("_", "-") for name in registry.names("algorithms")}
+    known = style.looks(modules)
+    assert "rl2-transformer" in modules
+    assert not set(known.values()) & set(style._SPARE)
+    assert len({(look.color, look.marker) for look in known.values()}) == len(modules)
+    everywhere: dict[str, style.Look] = {}
+    for suite, names in suites.items():
+        looks = style.looks(names | modules)
+        assert len(names - modules) <= style.SPARE
+        assert len({(look.color, look.marker) for look in looks.values()}) == len(looks), suite
+        for name, look in style.looks(names).items():
+            if name in style._KNOWN:
+                assert everywhere.setdefault(name, look) == look == style.looks([name])[name]
+
+
+def test_spare_looks_are_unlike_all_others_and_last_for_as_many_as_is_said() -> None:
+    colors = {look.color for look in style._KNOWN.values()}
+    assert len({(look.color, look.marker) for look in style._KNOWN.values()}) == len(style._KNOWN)
+    assert not colors & {look.color for look in style._SPARE}
+    names = [f"variant-{i}" for i in range(style.SPARE)]
+    assert len(set(style.looks(names).values())) == style.SPARE == 24
+    assert style.looks(names) == style.looks(names[::-1])
+    assert len({look.color for look in style.looks(names[:8]).values()}) == 8
+
+
+# Ticks and legends
 
 
 @pytest.mark.parametrize(
@@ -23,7 +244,7 @@ from kshot.reporting.figures import _common
     ],
 )
 def test_labels_of_k_do_not_touch_and_hide_no_more_than_they_must(ks: tuple[int, ...], hidden: set[int]) -> None:
-    with style.context():
+    with style.context("trial"):
         figure, ((axes, _),) = style.panels(1, 2)
         _common.evidence_axis(axes, ks)
         style.settle(figure)
@@ -33,10 +254,10 @@ def test_labels_of_k_do_not_touch_and_hide_no_more_than_they_must(ks: tuple[int,
 
 
 def test_names_of_references_end_within_the_saved_picture() -> None:
-    with style.context():
+    with style.context("trial"):
         figure, ((_, axes),) = style.panels(1, 2)
         axes.plot([0, 1], [0, 1])
-        style.end_labels(axes, [(1.0, "posterior-sampling", "black")])
+        EndLabel(axes, 1.0, "posterior-sampling", "black")
         style.settle(figure)
         picture = read_png(BytesIO(style.render(figure, "png")))
     assert picture[:, :-1].min() < 0.5, "nothing was drawn"
@@ -45,7 +266,7 @@ def test_names_of_references_end_within_the_saved_picture() -> None:
 
 def test_a_legend_of_long_names_fits_the_figure() -> None:
     names = ["rl2-transformer", "before adaptation", "behaviour-cloning", "maxent-irl-linear", "maml", "anil"]
-    with style.context():
+    with style.context("trial"):
         figure, _ = style.panels(1, 1)
         style.legend(figure, [Line2D([], [], label=name) for name in names])
         style.settle(figure)

@@ -124,6 +124,15 @@ def test_chunks_with_burn_in_give_what_whole_trials_give(options: dict[str, Any]
     torch.testing.assert_close(again[batch.mask], batch.target[batch.mask], rtol=0, atol=1e-12)
 
 
+def test_more_minibatches_than_chunks_are_no_empty_updates() -> None:
+    learner = make_learner(discrete=True, chunk=7, minibatches=50, epochs=3)
+    episodes, _ = play(learner, learner.policy(), EPISODES, seed=12)
+    chunks = int(np.ceil(episodes.lengths.reshape(T * TRIALS, -1).sum(axis=1) / 7).sum())
+    metrics = learner.meta_step([None] * T, lambda *_: episodes, 0.0)  # type: ignore[list-item, arg-type]
+    assert metrics["updates"] == 3 * chunks
+    assert np.isfinite(list(metrics.values())).all()
+
+
 def test_burn_in_brings_stale_states_up_to_date() -> None:
     """After the parameters changed, stored states are wrong; more burn-in brings outputs nearer to a fresh reading."""
     errors = []

@@ -41,13 +41,13 @@ def render_all(runs: Sequence[RunConfig], root: Path, out: Path) -> list[Path]:
     data = load(runs, root)
     paths = []
     for module in modules():
-        with style.context():
+        with style.context(module.NAME):
             paths += style.save(draw(module, data), out / module.NAME)
     return paths
 
 
 def draw(module: ModuleType, data: Data) -> Figure:
-    """The module's figure of ``data``, laid out; call it inside ``style.context``."""
+    """The module's figure of ``data``, laid out; call it inside ``style.context``, which names the figure."""
     figure = module.draw(data)
     if not isinstance(figure, Figure):
         raise TypeError(f"{module.__name__}.draw returned {type(figure).__name__}, expected a matplotlib Figure")

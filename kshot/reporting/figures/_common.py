@@ -12,6 +12,8 @@ from matplotlib.lines import Line2D
 
 from kshot.reporting import style
 from kshot.reporting.data import BAYES, DEMONSTRATIONS, METRIC_NAMES, Data, Section
+from kshot.reporting.figures import _curves
+from kshot.reporting.labels import EndLabel
 from kshot.reporting.layout import part_title, title
 
 OTHER = {"sampled": "mean", "mean": "sampled"}
@@ -59,30 +61,26 @@ def evidence_label(evidence: str) -> str:
     return "demonstrations seen, K" if evidence == DEMONSTRATIONS else "episodes of experience, K"
 
 
-def learner_handles(data: Data) -> list[Line2D]:
-    """Legend entries of every learner."""
-    looks = style.looks(data.names)
+def learner_handles(data: Data, shown: Sequence[Section]) -> list[Line2D]:
+    """Legend entries of the learners in the sections that a figure shows."""
+    looks, present = style.looks(data.names), {name for section in shown for name in data.algorithms(*section)}
     return [
         Line2D([], [], color=look.color, marker=look.marker, linestyle=look.dashes, label=title(name))
-        for name, look in ((name, looks[name]) for name in data.algorithms())
+        for name, look in ((name, looks[name]) for name in data.algorithms() if name in present)
     ]
 
 
 def draw_curve(axes: Axes, data: Data, section: Section, metric: str) -> None:
     """The learners' curves over K by the actions that each is meant to be tested with; the other kind as thin lines."""
     family, evidence = section
-    looks = style.looks(data.names)
+    looks, ks = style.looks(data.names), data.families[family].k
     for name in data.algorithms(family, evidence):
-        look = looks[name]
+        tested = data.tested(family, name)
+        held = {"block": tested.block, "end": ks[-1] if tested.limit is None else min(ks[-1], tested.limit)}
         other = data.curve(family, name, metric, OTHER[data.mode(family, name, metric)])
-        if len(other) > 1:
-            axes.plot(other["k"], other["mean"], color=look.color, linewidth=0.9, alpha=0.45, linestyle=look.dashes)
-        rows = data.curve(family, name, metric)
-        axes.plot(rows["k"], rows["mean"], color=look.color, marker=look.marker, linestyle=look.dashes)
-        axes.fill_between(rows["k"], rows["mean_lo"], rows["mean_hi"], color=look.color, alpha=0.15, linewidth=0)
-        if len(rows) == 1:  # a learner that was scored only before any evidence
-            axes.axhline(rows["mean"].iloc[0], color=look.color, linewidth=0.9, linestyle=look.dashes, alpha=0.6)
-    evidence_axis(axes, data.families[family].k)
+        _curves.draw_thin(axes, other, looks[name], **held)
+        _curves.draw(axes, data.curve(family, name, metric), looks[name], **held, ends=("mean_lo", "mean_hi"))
+    evidence_axis(axes, ks)
     axes.set_xlabel(evidence_label(evidence))
 
 
@@ -101,23 +99,32 @@ def evidence_axis(axes: Axes, ks: Sequence[int]) -> None:
 
 
 def draw_references(axes: Axes, data: Data, section: Section, metric: str) -> None:
-    """Scripted policies: a level each, or a curve where they play a whole trial; named at the right edge."""
-    labels, family = [], section[0]
+    """Scripted policies, named: a level each, or a curve where they get better within the trial that they play."""
+    family = section[0]
     for name in data.references(section):
         color, dashes = style.reference_line(name)
         rows = data.curve(family, name, metric, data.mode(family, name, metric))
         if rows.empty:
             continue
-        level = float(rows["mean"].mean())
-        # Where K counts demonstrations, a scripted policy's episodes have no place on the axis.
-        shown = section[1] == DEMONSTRATIONS
-        if shown or is_flat(rows["mean"], rows["task_se"], data.scale(family, metric)):
+        if (level := reference_level(data, section, name, metric)) is not None:
             axes.axhline(level, color=color, linestyle=dashes, linewidth=1.2, zorder=1.5)
+            EndLabel(axes, level, title(name), color)
         else:
-            axes.plot(rows["k"], rows["mean"], color=color, linestyle=dashes, linewidth=1.2, zorder=1.5)
-            level = float(rows["mean"].iloc[-1])
-        labels.append((level, title(name), color))
-    style.end_labels(axes, labels)
+            for piece in _curves.pieces([int(k) for k in rows["k"]]):
+                part = rows.iloc[piece]
+                axes.plot(part["k"], part["mean"], color=color, linestyle=dashes, linewidth=1.2, zorder=1.5)
+            last = rows.iloc[-1]
+            EndLabel(axes, last["mean"], title(name), color, x=float(last["k"]))
+
+
+def reference_level(data: Data, section: Section, name: str, metric: str) -> float | None:
+    """The level at which a scripted policy is drawn; None where it is a curve, or has no results."""
+    rows = data.curve(section[0], name, metric, data.mode(section[0], name, metric))
+    if rows.empty:
+        return None
+    # Where K counts demonstrations, a scripted policy's episodes have no place on the axis.
+    flat = section[1] == DEMONSTRATIONS or is_flat(rows["mean"], rows["task_se"], data.scale(section[0], metric))
+    return float(rows["mean"].mean()) if flat else None
 
 
 def is_flat(means: Any, errors: Any, scale: tuple[float, float] = (np.nan, np.nan)) -> bool:

@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from kshot.reporting import style
 from kshot.reporting.data import Data, Section
 from kshot.reporting.figures import _common
+from kshot.reporting.labels import TopLabel
 from kshot.reporting.layout import title
 
 NAME = "headline"
@@ -20,8 +21,6 @@ BY_SECTION = True
 PALE = 0.35
 OVER: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "fontsize": 6.5}
 OVER["bbox"] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5}
-TIERS = 3
-"""Lines of names above a panel."""
 CAPTION = (
     f"Headline score of every learner by {_common.ACTIONS}: before any evidence (hollow) and at the K that all "
     f"learners of the panel reach (filled), mean over runs with {_common.BANDS}. Pale: with all the evidence that a "
@@ -83,7 +82,7 @@ def _panel(axes: Axes, data: Data, section: Section) -> None:
     axes.set_ylim(-0.6, len(names) - 0.4)
     axes.grid(axis="y", visible=False)
     axes.set_xlabel(_common.metric_label(metric) + ("" if metric == "trial_return" else f", K = {k}"))
-    axes.set_title(_common.heading(data, section), pad=10 * TIERS + 4)
+    axes.set_title(_common.heading(data, section))
 
     lines = []
     for name in data.references(section):
@@ -95,27 +94,4 @@ def _panel(axes: Axes, data: Data, section: Section) -> None:
     for name, value in lines:
         color, dashes = style.reference_line(name)
         axes.axvline(value, color=color, linestyle=dashes, linewidth=1.2, zorder=1.5)
-    _top_labels(axes, lines)
-
-
-def _top_labels(axes: Axes, lines: list[tuple[str, float]]) -> None:
-    """Names above the axes at their lines, in tiers where neighbours are close."""
-    low, high = axes.get_xlim()
-    ends = [-1e9] * TIERS
-    for name, value in sorted(lines, key=lambda item: item[1]):
-        text, position = title(name), (value - low) / (high - low)
-        half = 0.0115 * len(text)
-        position = min(max(position, half), 1 - half)
-        tier = next((i for i, end in enumerate(ends) if position - half > end + 0.01), TIERS - 1)
-        ends[tier] = position + half
-        axes.annotate(
-            text,
-            (position, 1),
-            xytext=(0, 3 + 9 * tier),
-            xycoords="axes fraction",
-            textcoords="offset points",
-            ha="center",
-            va="bottom",
-            fontsize=7.5,
-            color=style.reference_line(name)[0],
-        )
+        TopLabel(axes, value, title(name), color)

@@ -9,16 +9,17 @@ from matplotlib.lines import Line2D
 
 from kshot.reporting import style
 from kshot.reporting.data import Data, Section
-from kshot.reporting.figures import _common
+from kshot.reporting.figures import _common, _curves
 from kshot.reporting.layout import title
 
 NAME = "inner_steps"
 ORDER = 50
 BY_SECTION = True
 CAPTION = (
-    "Validation tasks after training: how the number of gradient steps on K demonstrations (a line each) decides what "
-    "comes of them. Held-out loss is that of further demonstrations; return and success of single episodes; mean over "
-    "runs, bands span the lowest to the highest run. Test tasks are adapted to with the number that was best here."
+    "Validation tasks after training: how the number of gradient steps on K demonstrations (a colour each) decides "
+    "what comes of them. Held-out loss is that of further demonstrations; return and success of single episodes; mean "
+    "over runs, bands and whiskers span the lowest to the highest run. No line joins two numbers between which others "
+    "were not tried. Test tasks are adapted to with the number that was best here."
 )
 MEASURES = {
     "loss": "held-out loss, nats per step",
@@ -54,7 +55,9 @@ def draw(data: Data) -> Figure:
     for unused in figure.axes:
         if not unused.has_data():
             unused.remove()
-    style.legend(figure, [_line(shots, k, label=f"K = {k}") for k in shots], columns=6)
+    looks = {k: _look(shots, k) for k in shots}
+    handles = [Line2D([], [], color=look.color, marker=look.marker, label=f"K = {k}") for k, look in looks.items()]
+    style.legend(figure, handles, columns=6)
     return figure
 
 
@@ -70,10 +73,8 @@ def _panel(axes: Axes, data: Data, section: Section, name: str, measure: str, sh
     for column, value in (("family", section[0]), ("algorithm", name), ("measure", measure)):
         rows = rows[rows[column] == value]
     for k in sorted(set(rows["shots"])):
-        over = rows[rows["shots"] == k].groupby("steps")["value"].agg(["mean", "min", "max"])
-        line = _line(shots, k)
-        axes.plot(over.index, over["mean"], color=line.get_color(), marker=line.get_marker())
-        axes.fill_between(over.index, over["min"], over["max"], color=line.get_color(), alpha=0.12, linewidth=0)
+        over = rows[rows["shots"] == k].groupby("steps", as_index=False)["value"].agg(["mean", "min", "max"])
+        _curves.draw(axes, over, _look(shots, k), x="steps", ends=("min", "max"))
     steps = sorted(set(rows["steps"]))
     axes.set_xscale("log")
     axes.set_xticks(steps, [str(n) for n in steps])
@@ -84,8 +85,8 @@ def _panel(axes: Axes, data: Data, section: Section, name: str, measure: str, sh
     axes.set_title(f"{section[0]}: {title(name)} ({runs} seed{'' if runs == 1 else 's'})")
 
 
-def _line(shots: list[int], k: int, **options: str) -> Line2D:
+def _look(shots: list[int], k: int) -> style.Look:
     """How a number of shots is drawn: the more, the darker."""
     index = shots.index(k)
     color = sns.color_palette("flare", len(shots)).as_hex()[index]
-    return Line2D([], [], color=color, marker=MARKERS[index % len(MARKERS)], **options)  # type: ignore[arg-type]  # only a label
+    return style.Look(color, MARKERS[index % len(MARKERS)], "-")

@@ -11,14 +11,15 @@ from matplotlib.ticker import EngFormatter
 
 from kshot.reporting import style
 from kshot.reporting.data import Data, Section
-from kshot.reporting.figures import _common
+from kshot.reporting.figures import _common, _curves
 
 NAME = "learning_curves"
 ORDER = 40
 BY_SECTION = True
 CAPTION = (
     "Mean return on training tasks while meta-training: before adaptation (dotted) and after it (solid). Lines are "
-    "averages of the runs in 60 equal intervals of the budget; bands span the lowest to the highest run."
+    "averages of the runs in 60 equal intervals of the budget, or fewer where a learner reports less often; they stop "
+    "at intervals in which nobody reports. Bands span the lowest to the highest run."
 )
 BINS = 60
 
@@ -42,7 +43,7 @@ def draw(data: Data) -> Figure:
     for panel in flat[len(wanted) :]:
         panel.remove()
     before = Line2D([], [], color=style.GREY, linestyle=":", label="before adaptation")
-    style.legend(figure, [*_common.learner_handles(data), before])
+    style.legend(figure, [*_common.learner_handles(data, wanted), before])
     return figure
 
 
@@ -57,10 +58,15 @@ def _panel(axes: Axes, data: Data, section: Section) -> None:
             binned = _binned(rows[rows["metric"] == metric], budget)
             if binned.empty:
                 continue
-            line, color = binned.groupby("steps")["value"].agg(["mean", "min", "max"]), looks[name].color
-            axes.plot(line.index, line["mean"], color=color, linestyle=dashes, linewidth=1.2 if alpha == 0 else 1.8)
-            if alpha:
-                axes.fill_between(line.index, line["min"], line["max"], color=color, alpha=alpha, linewidth=0)
+            line, color = binned.groupby("bin")["value"].agg(["mean", "min", "max"]), looks[name].color
+            for piece in _curves.pieces([int(i) for i in line.index]):
+                part = line.iloc[piece]
+                at = binned.groupby("bin")["steps"].first()[part.index]
+                alone = {"marker": ".", "markersize": 3} if len(part) == 1 else {}
+                width = 1.2 if alpha == 0 else 1.8
+                axes.plot(at, part["mean"], color=color, linestyle=dashes, linewidth=width, **alone)
+                if alpha:
+                    axes.fill_between(at, part["min"], part["max"], color=color, alpha=alpha, linewidth=0)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.set_xlabel("environment steps")
     axes.set_ylabel("return on training tasks")
@@ -68,10 +74,16 @@ def _panel(axes: Axes, data: Data, section: Section) -> None:
 
 
 def _binned(rows: pd.DataFrame, budget: float) -> pd.DataFrame:
-    """Columns steps (middle of the interval), seed, value: one row per run and interval."""
+    """Columns bin, steps (its middle), seed, value: one row per run and interval in which it reported.
+
+    Intervals are no shorter than it usually is from one report of a run to its next.
+    """
     if rows.empty:
-        return pd.DataFrame({"steps": [], "seed": [], "value": []})
-    width = max(budget, 1.0) / BINS
-    index = np.minimum(np.ceil(rows["env_steps"].to_numpy() / width) - 1, BINS - 1).clip(0)
-    steps = (index + 0.5) * width
-    return rows.assign(steps=steps).groupby(["steps", "seed"])["value"].mean().reset_index()
+        return pd.DataFrame({"bin": [], "steps": [], "seed": [], "value": []})
+    gaps = rows.sort_values("env_steps").groupby("seed")["env_steps"].diff().dropna()
+    usual = float(gaps.median()) if len(gaps) else 0.0
+    width = max(budget / BINS, usual, 1.0)
+    last = int(np.ceil(budget / width)) - 1
+    index = np.minimum(np.ceil(rows["env_steps"].to_numpy() / width) - 1, last).clip(0).astype(np.int64)
+    found = rows.assign(bin=index, steps=(index + 0.5) * width)
+    return found.groupby(["bin", "steps", "seed"])["value"].mean().reset_index()

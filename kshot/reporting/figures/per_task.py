@@ -17,7 +17,7 @@ BY_SECTION = True
 CAPTION = (
     "Families with several classes of tasks: headline score of each class, before any evidence (hollow) and at the K "
     f"that all learners reach (filled, with {_common.BANDS}). Families with one class: change in return from K = 0 to "
-    "that K on every test task, averaged over runs and sorted; left of where a curve crosses zero, evidence made "
+    "that K on every test task, averaged over runs and sorted, a step each; left of where a curve crosses zero, evidence made "
     "things worse. Learners whose first block of evidence is longer have no curve."
 )
 POINTS = 200
@@ -36,7 +36,7 @@ def draw(data: Data) -> Figure:
         panel.set_title(_common.heading(data, section))
     hollow = Line2D([], [], color=style.GREY, marker="o", markerfacecolor="white", linestyle="", label="K = 0")
     several = any(data.families[family].classes for family, _ in sections)
-    style.legend(figure, [*_common.learner_handles(data), *([hollow] if several else [])])
+    style.legend(figure, [*_common.learner_handles(data, sections), *([hollow] if several else [])])
     return figure
 
 
@@ -82,11 +82,10 @@ def _sorted_gain(axes: Axes, data: Data, section: Section) -> None:
         if first is None or last is None or point is None or point["k"] == 0:
             continue
         gain = np.sort((last - first).to_numpy())
-        share = (np.arange(len(gain)) + 0.5) / len(gain)
         if len(gain) > POINTS:
-            share = (np.arange(POINTS) + 0.5) / POINTS
-            gain = np.quantile(gain, share)
-        axes.plot(100 * share, gain, color=looks[name].color, linestyle=looks[name].dashes)
+            gain = np.quantile(gain, (np.arange(POINTS) + 0.5) / POINTS)
+        edges = np.linspace(0, 100, len(gain) + 1)  # every task takes its share of the axis
+        axes.stairs(gain, edges, baseline=None, color=looks[name].color, linestyle=looks[name].dashes, linewidth=1.8)
     axes.axhline(0, color=style.INK, linewidth=0.8, zorder=1.5)
     axes.set_xlim(0, 100)
     axes.set_xlabel("% of test tasks, sorted by gain")

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from kshot.reporting import style
 from kshot.reporting.data import Data
-from kshot.reporting.figures import _common
+from kshot.reporting.figures import _common, _curves
 
 NAME = "return_after_k"
 ORDER = 20
@@ -14,7 +14,7 @@ BY_SECTION = True
 CAPTION = (
     f"Undiscounted return of an episode on unseen tasks against the evidence consumed. Thick: {_common.ACTIONS}, mean "
     f"over runs with {_common.BANDS}; thin: the other kind of actions. Levels are scripted policies; one that learns "
-    "within a trial is a curve."
+    f"within a trial is a curve. {_curves.READING}"
 )
 
 
@@ -32,5 +32,5 @@ def draw(data: Data) -> Figure:
         _common.draw_references(panel, data, section, "return")
     for panel in flat[len(sections) :]:
         panel.remove()
-    style.legend(figure, _common.learner_handles(data))
+    style.legend(figure, _common.learner_handles(data, sections))
     return figure

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from kshot.reporting import style
 from kshot.reporting.data import Data
-from kshot.reporting.figures import _common
+from kshot.reporting.figures import _common, _curves
 
 NAME = "success_after_k"
 ORDER = 10
@@ -14,7 +14,8 @@ BY_SECTION = True
 CAPTION = (
     "Share of episodes on unseen tasks that end in success (last step) and that succeed at any step, against the "
     f"evidence consumed. Thick: {_common.ACTIONS}, mean over runs with {_common.BANDS}; thin: the other kind of "
-    "actions. A learner is only shown to know its task where it is above task-blind by the last step."
+    "actions. A learner is only shown to know its task where it is above task-blind by the last step. Levels are "
+    f"scripted policies; one that learns within a trial is a curve. {_curves.READING}"
 )
 _PANELS = (("success_last", "success at the last step"), ("success_any", "success at any step"))
 sections = _common.sections_with_success
@@ -34,5 +35,5 @@ def draw(data: Data) -> Figure:
             panel.set_ylabel(label)
             panel.set_title(_common.heading(data, section))
             _common.draw_references(panel, data, section, metric)
-    style.legend(figure, _common.learner_handles(data))
+    style.legend(figure, _common.learner_handles(data, wanted))
     return figure

@@ -1,0 +1,179 @@
+"""Names of lines, beside them: to the right of the axes, above them, or at the end of a curve.
+
+A label keeps the value of its line and stands there by itself, whatever the limits and the scale come to be. What would
+overlap is moved apart by ``place``, when limits and layout are final.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation
+from matplotlib.transforms import Transform
+
+Array = npt.NDArray[np.float64]
+
+FONT = 7.5
+LINE = 1.25 * FONT
+"""Points from one label to the next that is moved out of its way; n labels move by at most n - 1 of these."""
+ASIDE = 9
+"""Points from the right end of the axes to a label: room for a leader."""
+TIER, OVER = 9, 3
+"""Points from one line of names above the axes to the next, and from the axes to the first."""
+_TOUCHING = 0.5
+"""Points within which a label counts as standing at its line."""
+
+
+class Label(Annotation):
+    """The name of a line.
+
+    Attributes:
+        value: where the line stands, in data units: the height of a level, the x of a vertical line.
+    """
+
+    def __init__(self, axes: Axes, text: str, value: float, at: tuple[float, float], coords: Transform, color: str):
+        leader = {"arrowstyle": "-", "linewidth": 0.6, "color": color, "shrinkA": 1, "shrinkB": 0, "relpos": (0, 0.5)}
+        super().__init__(
+            text,
+            at,
+            xytext=(0, 0),
+            xycoords=coords,
+            textcoords="offset points",
+            arrowprops=leader,
+            annotation_clip=False,
+            color=color,
+            fontsize=FONT,
+        )
+        self.value = float(value)
+        self.set_clip_on(False)
+        axes.add_artist(self)
+        self.lead(False)
+
+    def lead(self, visible: bool) -> None:
+        """Whether a thin line joins the label to its line."""
+        assert self.arrow_patch is not None
+        self.arrow_patch.set_visible(visible)
+
+
+class EndLabel(Label):
+    """A name at the height of its line: right of the axes or, with ``x``, right of where its curve ends."""
+
+    def __init__(self, axes: Axes, height: float, text: str, color: str, x: float | None = None):
+        at, coords = ((1, height), axes.get_yaxis_transform()) if x is None else ((x, height), axes.transData)
+        super().__init__(axes, text, height, at, coords, color)
+        self.set_verticalalignment("center")
+        self.aside = ASIDE if x is None else ASIDE / 2
+        self.move(0)
+
+    def move(self, points: float) -> None:
+        """Stand so many points above the line, joined to it where that is not at its height."""
+        self.set_position((self.aside, points))
+        self.lead(abs(points) > _TOUCHING)
+
+
+class TopLabel(Label):
+    """A name above the axes at a vertical line."""
+
+    def __init__(self, axes: Axes, x: float, text: str, color: str):
+        super().__init__(axes, text, x, (x, 1), axes.get_xaxis_transform(), color)
+        self.set_horizontalalignment("center")
+        self.set_verticalalignment("bottom")
+        self.move(0, 0)
+
+    def move(self, points: float, tier: int) -> None:
+        """Stand so many points right of the line, in a tier from 0."""
+        self.set_position((points, OVER + TIER * tier))
+
+
+def place(figure: Figure) -> bool:
+    """Move apart what would overlap in the layout as it is.
+
+    Returns:
+        Whether a panel's title had to make way, so that the figure has to be laid out, and this be done, again.
+
+    Raises:
+        ValueError: a label's line lies outside the axes' limits, where nobody sees it.
+    """
+    pushed = False
+    for axes in figure.axes:
+        ends = [artist for artist in axes.texts if isinstance(artist, EndLabel)]
+        tops = [artist for artist in axes.texts if isinstance(artist, TopLabel)]
+        _check_inside(axes, [(label, 1) for label in ends] + [(label, 0) for label in tops])
+        if ends:
+            _place_ends(axes, ends)
+        if tops:
+            _place_tops(axes, tops)
+            pushed = True
+    return pushed
+
+
+def _check_inside(axes: Axes, labels: Sequence[tuple[Label, int]]) -> None:
+    for label, axis in labels:
+        low, high = sorted((axes.get_xlim(), axes.get_ylim())[axis])
+        if not low <= label.value <= high:
+            raise ValueError(
+                f"the line of {label.get_text()} at {label.value:g} lies outside the axes, {low:g} to {high:g}"
+            )
+
+
+def _place_ends(axes: Axes, labels: list[EndLabel]) -> None:
+    points = 72 / axes.figure.dpi
+    heights = np.array([points * _display(axes, label.value, 1) for label in labels])
+    box = axes.get_window_extent()
+    order = np.argsort(heights, kind="stable")
+    apart = spread(heights[order], LINE, points * box.y0, points * box.y1)
+    for i, height in zip(order, apart, strict=True):
+        moved = height - heights[i]
+        labels[i].move(float(moved) if abs(moved) > _TOUCHING else 0.0)
+
+
+def spread(heights: Array, gap: float, low: float, high: float) -> Array:
+    """The places nearest to ``heights`` (by least squares) that are at least ``gap`` apart, within [low, high].
+
+    None moves by more than (n - 1) ``gap``. Where there is no room for that, gaps shrink. This is isotonic regression
+    of what is left of the heights when each is lowered by the gaps below it, by pooling adjacent violators (Barlow et
+    al., Statistical Inference under Order Restrictions, 1972, section 1.2); clipping it keeps it the nearest.
+
+    Args:
+        heights: [n], increasing, within [low, high].
+        gap: as in the first sentence, in the unit of the heights.
+        low: the lowest place allowed.
+        high: the highest.
+    """
+    below = min(gap, (high - low) / max(1, len(heights) - 1)) * np.arange(len(heights))
+    pools: list[tuple[float, int]] = []  # (mean, members)
+    for value in heights - below:
+        mean, members = float(value), 1
+        while pools and pools[-1][0] > mean:
+            other, count = pools.pop()
+            mean, members = (mean * members + other * count) / (members + count), members + count
+        pools.append((mean, members))
+    level = np.repeat([mean for mean, _ in pools], [members for _, members in pools])
+    return np.asarray(np.clip(level, low, high - below[-1]) + below)
+
+
+def _place_tops(axes: Axes, labels: list[TopLabel]) -> None:
+    """In as many tiers as it takes; none sticks out of the axes sideways where that can be helped."""
+    points = 72 / axes.figure.dpi
+    box = axes.get_window_extent()
+    ends: list[float] = []  # the right end of the last name of each tier
+    for label in sorted(labels, key=lambda item: (_display(axes, item.value, 0), item.get_text())):
+        at = points * _display(axes, label.value, 0)
+        label.lead(False)
+        half = points * label.get_window_extent().width / 2
+        middle = max(min(at, points * box.x1 - half), points * box.x0 + half)
+        tier = next((i for i, end in enumerate(ends) if middle - half > end + FONT / 3), len(ends))
+        ends[tier : tier + 1] = [middle + half]
+        label.move(middle - at, tier)
+    axes.set_title(axes.get_title(loc="left"), loc="left", pad=OVER + TIER * len(ends) + 4)
+
+
+def _display(axes: Axes, value: float, axis: int) -> float:
+    """Pixels from the figure's left or lower end."""
+    blended = (axes.get_xaxis_transform(), axes.get_yaxis_transform())[axis]
+    point = (value, 0) if axis == 0 else (0, value)
+    return float(blended.transform(point)[axis])

@@ -76,10 +76,11 @@ def draw_curve(axes: Axes, data: Data, section: Section, metric: str) -> None:
     looks, ks = style.looks(data.names), data.families[family].k
     for name in data.algorithms(family, evidence):
         tested = data.tested(family, name)
-        held = {"block": tested.block, "end": ks[-1] if tested.limit is None else min(ks[-1], tested.limit)}
+        end = ks[-1] if tested.limit is None else min(ks[-1], tested.limit)
         other = data.curve(family, name, metric, OTHER[data.mode(family, name, metric)])
-        _curves.draw_thin(axes, other, looks[name], **held)
-        _curves.draw(axes, data.curve(family, name, metric), looks[name], **held, ends=("mean_lo", "mean_hi"))
+        _curves.draw_thin(axes, other, looks[name], block=tested.block, end=end)
+        rows, ends = data.curve(family, name, metric), ("mean_lo", "mean_hi")
+        _curves.draw(axes, rows, looks[name], block=tested.block, end=end, ends=ends)
     evidence_axis(axes, ks)
     axes.set_xlabel(evidence_label(evidence))
 

@@ -111,6 +111,7 @@ def draw_references(axes: Axes, data: Data, section: Section, metric: str) -> No
             axes.axhline(level, color=color, linestyle=dashes, linewidth=1.2, zorder=1.5)
             EndLabel(axes, level, title(name), color)
         else:
+            rows = rows[rows["k"] <= data.families[family].k[-1]]  # a trial may be longer than the axis
             for piece in _curves.pieces([int(k) for k in rows["k"]]):
                 part = rows.iloc[piece]
                 axes.plot(part["k"], part["mean"], color=color, linestyle=dashes, linewidth=1.2, zorder=1.5)

@@ -28,6 +28,10 @@ _TOUCHING = 0.5
 """Points within which a label counts as standing at its line."""
 
 
+class LostLine(ValueError):
+    """A label's line lies where nobody sees it."""
+
+
 class Label(Annotation):
     """The name of a line.
 
@@ -96,7 +100,7 @@ def place(figure: Figure) -> bool:
         Whether a panel's title had to make way, so that the figure has to be laid out, and this be done, again.
 
     Raises:
-        ValueError: a label's line lies outside the axes' limits, where nobody sees it.
+        LostLine: a label's line lies outside the axes' limits, where nobody sees it.
     """
     pushed = False
     for axes in figure.axes:
@@ -117,7 +121,7 @@ def _check_inside(axes: Axes, ends: Sequence[EndLabel], tops: Sequence[TopLabel]
     for label, at, limits in [*places, *((label, label.value, axes.get_xlim()) for label in tops)]:
         if not min(limits) <= at <= max(limits):
             reach = f"{limits[0]:g} to {limits[1]:g}"
-            raise ValueError(f"the line of {label.get_text()} at {at:g} lies outside the axes, {reach}")
+            raise LostLine(f"the line of {label.get_text()} at {at:g} lies outside the axes, {reach}")
 
 
 def _place_ends(axes: Axes, labels: list[EndLabel]) -> None:

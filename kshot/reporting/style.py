@@ -137,7 +137,7 @@ def context(name: str) -> Iterator[None]:
     about their own next versions is let through.
 
     Raises:
-        DrawingError: something warned.
+        DrawingError: something warned, or a label names a line that nobody sees.
     """
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -148,8 +148,8 @@ def context(name: str) -> Iterator[None]:
         matplotlib.rcParams.update(settings)
         try:
             yield
-        except Warning as warning:
-            raise DrawingError(f"figure {name}: {' '.join(str(warning).split())}") from warning
+        except (Warning, labels.LostLine) as problem:
+            raise DrawingError(f"figure {name}: {' '.join(str(problem).split())}") from problem
 
 
 def looks(names: Iterable[str]) -> Mapping[str, Look]:
@@ -208,11 +208,12 @@ def settle(figure: Figure) -> None:
     to the next, which would change every element id in an SVG: they are rounded to a millionth of the figure.
 
     Raises:
-        ValueError: a line that has a label lies outside its axes.
+        kshot.reporting.labels.LostLine: a line that has a label lies outside its axes.
     """
     for axes in figure.axes:
         _say_scale(axes.xaxis, ", ")
         _say_scale(axes.yaxis, ",\n")  # beside a panel there is less room than below it
+    labels.place(figure)
     _lay_out(figure)
     if labels.place(figure):  # they take room of their own
         _lay_out(figure)

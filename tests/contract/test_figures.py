@@ -103,7 +103,8 @@ def test_labels_name_the_levels_of_the_policies(drawn: Drawn) -> None:
             if len(means):
                 value = found.pop(title(policy))
                 assert (
-                    value == pytest.approx(means.mean()) or value == means[: data.families[section[0]].k[-1]].iloc[-1]
+                    value == pytest.approx(means.mean())
+                    or value == means.loc[: data.families[section[0]].k[-1]].iloc[-1]
                 )
         assert not found
 
@@ -175,6 +176,12 @@ def test_scales_that_are_not_linear_are_named(drawn: Drawn) -> None:
 def test_a_warning_while_drawing_is_an_error_that_names_the_figure() -> None:
     with pytest.raises(style.DrawingError, match=r"^figure bars: too wide$"), style.context("bars"):
         warnings.warn("too\n  wide", stacklevel=1)
+    with pytest.raises(style.DrawingError, match=r"^figure bars: the line of oracle at 2 lies outside"):
+        with style.context("bars"):
+            figure, ((axes,),) = style.panels(1, 1)
+            axes.set_ylim(0, 1)
+            EndLabel(axes, 2, "oracle", "black")
+            style.settle(figure)
     with style.context("bars"):
         warnings.warn("will be removed", DeprecationWarning, stacklevel=1)
 

@@ -238,6 +238,8 @@ def _lay_out(figure: Figure) -> None:
         narrow = bool(caught) or any(box.width * width < LEAST_WIDTH for box in boxes)
         low = bool(caught) or any(box.height * height < LEAST_HEIGHT for box in boxes)
         if not (narrow or low):
+            if (whole := figure.get_tightbbox()).x0 < 0 or whole.x1 > width:  # ticks changed with the panels' size
+                figure.draw_without_rendering()
             return
         figure.set_size_inches(width * (_GROWTH if narrow else 1), height * (_GROWTH if low else 1))
     figure.draw_without_rendering()

@@ -176,12 +176,12 @@ def test_scales_that_are_not_linear_are_named(drawn: Drawn) -> None:
 def test_a_warning_while_drawing_is_an_error_that_names_the_figure() -> None:
     with pytest.raises(style.DrawingError, match=r"^figure bars: too wide$"), style.context("bars"):
         warnings.warn("too\n  wide", stacklevel=1)
-    with pytest.raises(style.DrawingError, match=r"^figure bars: the line of oracle at 2 lies outside"):
-        with style.context("bars"):
-            figure, ((axes,),) = style.panels(1, 1)
-            axes.set_ylim(0, 1)
-            EndLabel(axes, 2, "oracle", "black")
-            style.settle(figure)
+    lost = r"^figure bars: the line of oracle at 2 lies outside"
+    with pytest.raises(style.DrawingError, match=lost), style.context("bars"):
+        figure, ((axes,),) = style.panels(1, 1)
+        axes.set_ylim(0, 1)
+        EndLabel(axes, 2, "oracle", "black")
+        style.settle(figure)
     with style.context("bars"):
         warnings.warn("will be removed", DeprecationWarning, stacklevel=1)
 

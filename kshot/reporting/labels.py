@@ -28,6 +28,10 @@ _TOUCHING = 0.5
 """Points within which a label counts as standing at its line."""
 
 
+class LostLine(ValueError):
+    """A label's line lies where nobody sees it."""
+
+
 class Label(Annotation):
     """The name of a line.
 
@@ -66,7 +70,7 @@ class EndLabel(Label):
         at, coords = ((1, height), axes.get_yaxis_transform()) if x is None else ((x, height), axes.transData)
         super().__init__(axes, text, height, at, coords, color)
         self.set_verticalalignment("center")
-        self.aside = ASIDE if x is None else ASIDE / 2
+        self.x, self.aside = x, ASIDE if x is None else ASIDE / 2
         self.move(0)
 
     def move(self, points: float) -> None:
@@ -96,13 +100,13 @@ def place(figure: Figure) -> bool:
         Whether a panel's title had to make way, so that the figure has to be laid out, and this be done, again.
 
     Raises:
-        ValueError: a label's line lies outside the axes' limits, where nobody sees it.
+        LostLine: a label's line lies outside the axes' limits, where nobody sees it.
     """
     pushed = False
     for axes in figure.axes:
         ends = [artist for artist in axes.texts if isinstance(artist, EndLabel)]
         tops = [artist for artist in axes.texts if isinstance(artist, TopLabel)]
-        _check_inside(axes, [(label, 1) for label in ends] + [(label, 0) for label in tops])
+        _check_inside(axes, ends, tops)
         if ends:
             _place_ends(axes, ends)
         if tops:
@@ -111,13 +115,13 @@ def place(figure: Figure) -> bool:
     return pushed
 
 
-def _check_inside(axes: Axes, labels: Sequence[tuple[Label, int]]) -> None:
-    for label, axis in labels:
-        low, high = sorted((axes.get_xlim(), axes.get_ylim())[axis])
-        if not low <= label.value <= high:
-            raise ValueError(
-                f"the line of {label.get_text()} at {label.value:g} lies outside the axes, {low:g} to {high:g}"
-            )
+def _check_inside(axes: Axes, ends: Sequence[EndLabel], tops: Sequence[TopLabel]) -> None:
+    places = [(label, label.value, axes.get_ylim()) for label in ends]
+    places += [(label, label.x, axes.get_xlim()) for label in ends if label.x is not None]
+    for label, at, limits in [*places, *((label, label.value, axes.get_xlim()) for label in tops)]:
+        if not min(limits) <= at <= max(limits):
+            reach = f"{limits[0]:g} to {limits[1]:g}"
+            raise LostLine(f"the line of {label.get_text()} at {at:g} lies outside the axes, {reach}")
 
 
 def _place_ends(axes: Axes, labels: list[EndLabel]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import textwrap
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +26,9 @@ from kshot.reporting import labels
 FORMATS = ("pdf", "svg", "png")
 PANEL_WIDTH, PANEL_HEIGHT = 4.6, 2.9
 """Inches of one panel. Text of 9 pt in a panel this wide stays readable when a phone shows it 350 px wide."""
+LEAST_WIDTH, LEAST_HEIGHT = 1.6, 0.35
+"""Inches of a panel within its axes; a figure in which names and legends leave less is made larger."""
+_GROWTH, _GROWTHS = 1.2, 12
 INK, GREY = "#22262b", "#6b7280"
 
 # Seaborn's "colorblind" palette, whose yellow is too pale for lines on white and is left out.
@@ -65,9 +69,10 @@ _KNOWN: dict[str, Look] = {
     "replay": Look(_OLIVE, "<", "-"),
 }
 # For everyone else: eight colours that no known algorithm has, each with three markers and dashes.
+_SPARE_LINES: tuple[tuple[str, LineStyleType], ...] = (("D", "-"), ("s", (0, (4, 1.5))), ("^", (0, (1, 1))))
 _SPARE = tuple(
     Look(color, marker, dashes)
-    for marker, dashes in (("D", "-"), ("s", (0, (4, 1.5))), ("^", (0, (1, 1))))
+    for marker, dashes in _SPARE_LINES
     for color in ("#1b2a6b", "#6cbf1f", "#d100a0", "#7b2fbe", "#00c2b2", "#ff7f6e", "#1e5c2a", "#7d9bb8")
 )
 SPARE = len(_SPARE)
@@ -132,7 +137,7 @@ def context(name: str) -> Iterator[None]:
     about their own next versions is let through.
 
     Raises:
-        DrawingError: something warned.
+        DrawingError: something warned, or a label names a line that nobody sees.
     """
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -143,8 +148,8 @@ def context(name: str) -> Iterator[None]:
         matplotlib.rcParams.update(settings)
         try:
             yield
-        except Warning as warning:
-            raise DrawingError(f"figure {name}: {' '.join(str(warning).split())}") from warning
+        except (Warning, labels.LostLine) as problem:
+            raise DrawingError(f"figure {name}: {' '.join(str(problem).split())}") from problem
 
 
 def looks(names: Iterable[str]) -> Mapping[str, Look]:
@@ -192,7 +197,7 @@ def legend(figure: Figure, handles: list[Any], columns: int = 4) -> None:
 def empty(message: str) -> Figure:
     """A figure that says why there is nothing to see."""
     figure = Figure(figsize=(PANEL_WIDTH, 1.2))
-    figure.text(0.5, 0.5, message, ha="center", va="center", color=GREY)
+    figure.text(0.5, 0.5, textwrap.fill(message, 50), ha="center", va="center", color=GREY)
     return figure
 
 
@@ -203,14 +208,15 @@ def settle(figure: Figure) -> None:
     to the next, which would change every element id in an SVG: they are rounded to a millionth of the figure.
 
     Raises:
-        ValueError: a line that has a label lies outside its axes.
+        kshot.reporting.labels.LostLine: a line that has a label lies outside its axes.
     """
     for axes in figure.axes:
-        for axis in (axes.xaxis, axes.yaxis):
-            _say_scale(axis)
-    figure.draw_without_rendering()
+        _say_scale(axes.xaxis, ", ")
+        _say_scale(axes.yaxis, ",\n")  # beside a panel there is less room than below it
+    labels.place(figure)
+    _lay_out(figure)
     if labels.place(figure):  # they take room of their own
-        figure.draw_without_rendering()
+        _lay_out(figure)
     figure.set_layout_engine("none")
     for axes in figure.axes:
         box = axes.get_position()
@@ -218,7 +224,28 @@ def settle(figure: Figure) -> None:
     labels.place(figure)
 
 
-def _say_scale(axis: Axis) -> None:
+def _lay_out(figure: Figure) -> None:
+    """Give every panel its place; the figure grows until names, legends and titles leave room for all panels.
+
+    Where there is no room at all, matplotlib leaves everything where it is, overlapping, and warns.
+    """
+    for _ in range(_GROWTHS):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.filterwarnings("always", "constrained_layout not applied")
+            figure.draw_without_rendering()
+        boxes = [axes.get_position() for axes in figure.axes]
+        width, height = figure.get_size_inches()
+        narrow = bool(caught) or any(box.width * width < LEAST_WIDTH for box in boxes)
+        low = bool(caught) or any(box.height * height < LEAST_HEIGHT for box in boxes)
+        if not (narrow or low):
+            if (whole := figure.get_tightbbox()).x0 < 0 or whole.x1 > width:  # ticks changed with the panels' size
+                figure.draw_without_rendering()
+            return
+        figure.set_size_inches(width * (_GROWTH if narrow else 1), height * (_GROWTH if low else 1))
+    figure.draw_without_rendering()
+
+
+def _say_scale(axis: Axis, gap: str) -> None:
     """Name a scale other than linear behind the axis's label."""
     scale = axis.get_scale()
     if scale == "linear":
@@ -229,7 +256,6 @@ def _say_scale(axis: Axis) -> None:
         assert isinstance(transform, SymmetricalLogTransform)
         text += f" beyond {transform.linthresh:g}"
     if not (label := axis.get_label_text()).endswith(text):
-        gap = ", " if axis.axis_name == "x" else ",\n"  # beside a panel there is less room than below it
         axis.set_label_text(f"{label}{gap}{text}" if label else text)
 
 

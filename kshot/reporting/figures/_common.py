@@ -76,10 +76,11 @@ def draw_curve(axes: Axes, data: Data, section: Section, metric: str) -> None:
     looks, ks = style.looks(data.names), data.families[family].k
     for name in data.algorithms(family, evidence):
         tested = data.tested(family, name)
-        held = {"block": tested.block, "end": ks[-1] if tested.limit is None else min(ks[-1], tested.limit)}
+        end = ks[-1] if tested.limit is None else min(ks[-1], tested.limit)
         other = data.curve(family, name, metric, OTHER[data.mode(family, name, metric)])
-        _curves.draw_thin(axes, other, looks[name], **held)
-        _curves.draw(axes, data.curve(family, name, metric), looks[name], **held, ends=("mean_lo", "mean_hi"))
+        _curves.draw_thin(axes, other, looks[name], block=tested.block, end=end)
+        rows, ends = data.curve(family, name, metric), ("mean_lo", "mean_hi")
+        _curves.draw(axes, rows, looks[name], block=tested.block, end=end, ends=ends)
     evidence_axis(axes, ks)
     axes.set_xlabel(evidence_label(evidence))
 
@@ -110,6 +111,7 @@ def draw_references(axes: Axes, data: Data, section: Section, metric: str) -> No
             axes.axhline(level, color=color, linestyle=dashes, linewidth=1.2, zorder=1.5)
             EndLabel(axes, level, title(name), color)
         else:
+            rows = rows[rows["k"] <= data.families[family].k[-1]]  # a trial may be longer than the axis
             for piece in _curves.pieces([int(k) for k in rows["k"]]):
                 part = rows.iloc[piece]
                 axes.plot(part["k"], part["mean"], color=color, linestyle=dashes, linewidth=1.2, zorder=1.5)

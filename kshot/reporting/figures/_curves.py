@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -52,7 +52,7 @@ def draw(
         if len(at) == 1:
             axes.plot([at[0], at[0]], values[1:, 0], color=look.color, alpha=WHISKER, linewidth=1.2)
         else:
-            step = "post" if block > 1 else None
+            step: Literal["post"] | None = "post" if block > 1 else None
             axes.fill_between(at, values[1], values[2], step=step, color=look.color, alpha=BAND, linewidth=0)
         options: dict[str, Any] = {"drawstyle": "steps-post" if block > 1 else "default"}
         points = list(range(len(part)))  # what a step is held to was not evaluated by itself

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -62,7 +64,7 @@ def _panel(axes: Axes, data: Data, section: Section) -> None:
             for piece in _curves.pieces([int(i) for i in line.index]):
                 part = line.iloc[piece]
                 at = binned.groupby("bin")["steps"].first()[part.index]
-                alone = {"marker": ".", "markersize": 3} if len(part) == 1 else {}
+                alone: dict[str, Any] = {"marker": ".", "markersize": 3} if len(part) == 1 else {}
                 width = 1.2 if alpha == 0 else 1.8
                 axes.plot(at, part["mean"], color=color, linestyle=dashes, linewidth=width, **alone)
                 if alpha:

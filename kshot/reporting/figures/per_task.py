@@ -17,8 +17,8 @@ BY_SECTION = True
 CAPTION = (
     "Families with several classes of tasks: headline score of each class, before any evidence (hollow) and at the K "
     f"that all learners reach (filled, with {_common.BANDS}). Families with one class: change in return from K = 0 to "
-    "that K on every test task, averaged over runs and sorted, a step each; left of where a curve crosses zero, evidence made "
-    "things worse. Learners whose first block of evidence is longer have no curve."
+    "that K on every test task, averaged over runs and sorted, a step each; left of where a curve crosses zero, "
+    "evidence made things worse. Learners whose first block of evidence is longer have no curve."
 )
 POINTS = 200
 """A sorted curve is drawn through at most this many of its quantiles, however many tasks there are."""

@@ -188,7 +188,7 @@ def legend(figure: Figure, handles: list[Any], columns: int = 4) -> None:
     """One legend below all panels, where it covers nothing; as many columns as the figure is wide enough for."""
     for count in range(min(columns, len(handles)), 0, -1):
         drawn = figure.legend(handles=handles, loc="outside lower center", ncols=count, handlelength=2.2)
-        if drawn.get_window_extent().width <= figure.bbox.width:
+        if drawn.get_window_extent().width <= figure.bbox.width - 0.25 * figure.dpi:
             break
         if count > 1:
             drawn.remove()

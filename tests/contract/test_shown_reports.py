@@ -12,7 +12,7 @@ import pytest
 
 from kshot import records
 from kshot.records import RecordError
-from kshot.reporting import demonstrated, figures, page, select, tables
+from kshot.reporting import demonstrated, figures, page, select, style, tables
 from kshot.reporting.aggregate import aggregate
 from kshot.reporting.data import Data, load
 from kshot.reporting.figures import furthest_stage, inner_steps, learning_curves, value_difference
@@ -189,9 +189,11 @@ def test_figures_are_drawn_where_there_is_something_to_see(data: Data) -> None:
 def test_the_figure_of_value_differences_shows_every_learner_from_demonstrations(data: Data) -> None:
     assert value_difference.sections(data) == [SHOWN]  # nobody knows the best return on reach
     panel = figures.draw(value_difference, data).axes[0]
-    drawn = [list(line.get_ydata()) for line in panel.lines]
+    looks, drawn = style.looks(data.names), [list(line.get_ydata()) for line in panel.lines]
     for name in data.algorithms(*SHOWN):
-        assert list(data.curve("bandit", name, "value_difference")["mean"]) in drawn
+        own = [line for line in panel.lines if line.get_color() == looks[name].color and line.get_alpha() is None]
+        means = list(data.curve("bandit", name, "value_difference")["mean"])
+        assert [value for line in own for value in line.get_ydata()] == means
     low, high = panel.get_ylim()
     values = [value for line in drawn for value in line]
     assert low < min(values) and high > max(values)

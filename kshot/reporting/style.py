@@ -188,7 +188,7 @@ def legend(figure: Figure, handles: list[Any], columns: int = 4) -> None:
     """One legend below all panels, where it covers nothing; as many columns as the figure is wide enough for."""
     for count in range(min(columns, len(handles)), 0, -1):
         drawn = figure.legend(handles=handles, loc="outside lower center", ncols=count, handlelength=2.2)
-        if drawn.get_window_extent().width <= figure.bbox.width:
+        if drawn.get_window_extent().width <= figure.bbox.width - 0.25 * figure.dpi:
             break
         if count > 1:
             drawn.remove()
@@ -219,7 +219,10 @@ def settle(figure: Figure) -> None:
         _lay_out(figure)
     figure.set_layout_engine("none")
     for axes in figure.axes:
-        box = axes.get_position()
+        # Ticks hang on the panel's size, and the layout on the ticks: it can end with wider ones than it made room for.
+        tight, box = axes.get_tightbbox(), axes.get_position()
+        if tight is not None and tight.x0 < 0:
+            box.x0 -= tight.x0 / figure.bbox.width
         axes.set_position((round(box.x0, 6), round(box.y0, 6), round(box.width, 6), round(box.height, 6)))
     labels.place(figure)
 
@@ -238,8 +241,6 @@ def _lay_out(figure: Figure) -> None:
         narrow = bool(caught) or any(box.width * width < LEAST_WIDTH for box in boxes)
         low = bool(caught) or any(box.height * height < LEAST_HEIGHT for box in boxes)
         if not (narrow or low):
-            if (whole := figure.get_tightbbox()).x0 < 0 or whole.x1 > width:  # ticks changed with the panels' size
-                figure.draw_without_rendering()
             return
         figure.set_size_inches(width * (_GROWTH if narrow else 1), height * (_GROWTH if low else 1))
     figure.draw_without_rendering()

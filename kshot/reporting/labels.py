@@ -131,8 +131,7 @@ def _place_ends(axes: Axes, labels: list[EndLabel]) -> None:
     order = np.argsort(heights, kind="stable")
     apart = spread(heights[order], LINE, points * box.y0, points * box.y1)
     for i, height in zip(order, apart, strict=True):
-        moved = height - heights[i]
-        labels[i].move(float(moved) if abs(moved) > _TOUCHING else 0.0)
+        labels[i].move(float(height - heights[i]))
 
 
 def spread(heights: Array, gap: float, low: float, high: float) -> Array:

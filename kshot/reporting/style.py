@@ -16,6 +16,7 @@ import matplotlib
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.scale import SymmetricalLogTransform
 from matplotlib.typing import LineStyleType
@@ -179,7 +180,7 @@ def reference_line(name: str) -> tuple[str, LineStyleType]:
 
 def panels(rows: int, columns: int, height: float = PANEL_HEIGHT, **kwargs: Any) -> tuple[Figure, list[list[Axes]]]:
     """An empty figure with a grid of axes."""
-    figure = Figure(figsize=(PANEL_WIDTH * columns, height * rows + 0.4))
+    figure = _measured(Figure(figsize=(PANEL_WIDTH * columns, height * rows + 0.4)))
     axes = figure.subplots(rows, columns, squeeze=False, **kwargs)
     return figure, [list(row) for row in axes]
 
@@ -196,8 +197,19 @@ def legend(figure: Figure, handles: list[Any], columns: int = 4) -> None:
 
 def empty(message: str) -> Figure:
     """A figure that says why there is nothing to see."""
-    figure = Figure(figsize=(PANEL_WIDTH, 1.2))
+    figure = _measured(Figure(figsize=(PANEL_WIDTH, 1.2)))
     figure.text(0.5, 0.5, textwrap.fill(message, 50), ha="center", va="center", color=GREY)
+    return figure
+
+
+def _measured(figure: Figure) -> Figure:
+    """The figure with a renderer of its own.
+
+    Without one, matplotlib makes a new renderer, of the whole picture's size, for every text that it measures, and the
+    text keeps it: a figure of thirty panels took 1.9 GB.
+    """
+    if not isinstance(figure.canvas, FigureCanvasAgg):
+        FigureCanvasAgg(figure)
     return figure
 
 
@@ -210,6 +222,7 @@ def settle(figure: Figure) -> None:
     Raises:
         kshot.reporting.labels.LostLine: a line that has a label lies outside its axes.
     """
+    _measured(figure)
     for axes in figure.axes:
         _say_scale(axes.xaxis, ", ")
         _say_scale(axes.yaxis, ",\n")  # beside a panel there is less room than below it

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import warnings
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from io import BytesIO
 from itertools import pairwise
 from typing import Any
@@ -22,8 +22,10 @@ from matplotlib.transforms import Bbox
 
 from kshot import registry
 from kshot.config import load_suite
-from kshot.reporting import figures, style
+from kshot.places import ROOT
+from kshot.reporting import figures, style, yardsticks
 from kshot.reporting.data import Data, Section
+from kshot.reporting.fidelity import FILED, PICTURE
 from kshot.reporting.figures import _common, _curves
 from kshot.reporting.labels import LINE, EndLabel, TopLabel, spread
 from kshot.reporting.layout import title
@@ -71,9 +73,10 @@ def curves(drawn: Drawn) -> Iterator[tuple[Data, Section, str, Axes]]:
 # Labels
 
 
-def test_labels_stand_at_the_heights_of_their_lines(drawn: Drawn) -> None:
+def stand_at_their_lines(panels: Iterable[tuple[str, Axes]]) -> int:
+    """How many names there are beside (figure, panel), each of which has been checked."""
     seen = 0
-    for name, axes in panels(drawn):
+    for name, axes in panels:
         labels = [label for label in axes.texts if isinstance(label, EndLabel)]
         box, gap = axes.get_window_extent(), LINE * axes.figure.dpi / 72
         middles = {label: (text_box(label).y0 + text_box(label).y1) / 2 for label in labels}
@@ -95,7 +98,18 @@ def test_labels_stand_at_the_heights_of_their_lines(drawn: Drawn) -> None:
             else:
                 assert not label.arrow_patch.get_visible() or moved > 0.5
         assert all(low + 0.9 * gap < high for low, high in pairwise(sorted(middles.values())))
-    assert seen
+    return seen
+
+
+def test_labels_stand_at_the_heights_of_their_lines(drawn: Drawn) -> None:
+    assert stand_at_their_lines(panels(drawn))
+
+
+def test_labels_of_the_yardsticks_stand_at_the_heights_of_their_lines() -> None:
+    with style.context(PICTURE):
+        figure = yardsticks.draw(ROOT / FILED)
+        style.settle(figure)
+    assert stand_at_their_lines((PICTURE, axes) for axes in figure.axes)
 
 
 def test_labels_name_the_levels_of_the_policies(drawn: Drawn) -> None:
@@ -285,8 +299,8 @@ def test_names_that_ship_have_one_look_everywhere_and_share_it_with_nobody() -> 
         assert len(names - modules) <= style.SPARE
         assert len({(look.color, look.marker) for look in looks.values()}) == len(looks), suite
         for name, look in style.looks(names).items():
-            if name in style._KNOWN:
-                assert everywhere.setdefault(name, look) == look == style.looks([name])[name]
+            assert everywhere.setdefault(name, look) == look, f"{suite}: {name} has another look than elsewhere"
+            assert name not in style._KNOWN or look == style._KNOWN[name]
 
 
 def test_spare_looks_are_unlike_all_others_and_last_for_as_many_as_is_said() -> None:

@@ -1,4 +1,4 @@
-"""Where each learner starts and how far the same evidence takes it, between the floor and the ceiling."""
+"""Where each learner starts and how far the same evidence takes it, beside scripted policies."""
 
 from __future__ import annotations
 

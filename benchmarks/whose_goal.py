@@ -54,8 +54,8 @@ def exchanged(obs: Array, objects: Array) -> Array:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("suite")
-    for name in ("family", "algorithm"):
-        parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--family", required=True)
+    parser.add_argument("--algorithm", required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--k", type=int, default=1, help="episodes of evidence")
     parser.add_argument("--root", type=Path, default=Path("results"))

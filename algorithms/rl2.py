@@ -86,7 +86,7 @@ class Settings:
     reward_scale: float = 1.0
     border: Literal["kept", "zeroed"] = "kept"
     trial_episodes: int = 0
-    trial_end: Literal["bootstrapped", "timed", "terminated"] = "bootstrapped"
+    trial_end: Literal["bootstrapped", "timed", "terminated"] = "timed"
     std: Literal["free", "head"] = "free"
     meta_batch: int = 1000
     trials: int = 1

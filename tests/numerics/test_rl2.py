@@ -17,7 +17,7 @@ T, TRIALS, EPISODES, H, D, A = 2, 3, 4, 5, 3, 2
 
 MEMORIES = [
     pytest.param({}, id="gru"),
-    pytest.param({"trial_end": "timed"}, id="timed"),
+    pytest.param({"trial_end": "bootstrapped"}, id="bootstrapped"),
     pytest.param({"encoder": (6,)}, id="encoder"),
     pytest.param({"memory": "lstm"}, id="lstm"),
     pytest.param({"memory": "transformer", "hidden": 8, "heads": 2, "context": 5}, id="transformer"),
@@ -246,10 +246,10 @@ def test_adapted_policy_refuses_another_number_of_tasks() -> None:
         adapted.start(5, 1)
 
 
-@pytest.mark.parametrize("options", [m for m in MEMORIES if m.id != "timed"])
+@pytest.mark.parametrize("options", [m for m in MEMORIES if m.id != "bootstrapped"])
 def test_what_follows_a_trial_is_the_first_step_of_another_episode_on_the_task(options: dict[str, Any]) -> None:
     """The value after three episodes is that of the fourth's first step, read by a network that played on."""
-    learner = make_learner(discrete=False, **options)
+    learner = make_learner(discrete=False, **options, trial_end="bootstrapped")
     policy = learner.policy()
     episodes, _ = play(learner, policy, EPISODES, seed=8)
     start = episodes.obs.copy()

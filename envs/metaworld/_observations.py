@@ -1,10 +1,10 @@
 """What observations of Meta-World are centred on and divided by: recorded once, from training goals of every class.
 
 ``python -m envs.metaworld._observations`` plays the first training goals of each of the 50 classes, half of the
-episodes by Metaworld's expert and half by random actions, and writes mean and mean square of every entry to
-``observations.json``, those of the target as where it is shown. A family pools the classes that it trains on, so its
-test classes have no part in it. Entries that hardly ever move in the training classes, but may do so in others, are
-divided by no less than ``LEAST``.
+episodes by Metaworld's expert and half by random actions. It writes to ``observations.json``, for every entry, its mean
+at the start of an episode, its mean, and its mean square; those of the target as where it is shown. A family pools the
+classes that it trains on, so its test classes have no part in it. Entries that hardly ever move in the training
+classes, but may do so in others, are divided by no less than ``LEAST``.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ CLIP = 10.0
 """Bound on normalised observations: no class's expert gets there, whichever class was trained on."""
 
 
-def record(name: str) -> tuple[Array, Array]:
-    """Mean [39] and mean square [39] of the observations of one class's training goals, their targets shown."""
+def record(name: str) -> Array:
+    """Mean at the start, mean, and mean square [3, 39] of observations of one class's training goals, targets shown."""
     chosen = goals(Source("ML1", name), "train")[:GOALS]
     targets = np.array([prototype(name, False).snapshot(goal).target for goal in chosen])
     act = told_expert(name)
@@ -51,13 +51,16 @@ def record(name: str) -> tuple[Array, Array]:
         drawn = 2 * seeding.uniform(keys, np.arange(4)) - 1
         obs, *_ = env.step(np.concatenate([np.asarray(told), drawn]))
     env.close()
-    every = np.concatenate(seen)
-    every[:, -3:] = np.tile(targets, (len(every) // GOALS, 1))
-    return every.mean(axis=0), (every**2).mean(axis=0)
+    every = np.array(seen)  # [steps, goals, 39]
+    every[..., -3:] = np.tile(targets, (2, 1))
+    return np.array([every[0].mean(axis=0), every.mean(axis=(0, 1)), (every**2).mean(axis=(0, 1))])
 
 
 def normaliser(classes: Sequence[str], masked: bool, shown: bool) -> tuple[Array, Array]:
     """Centre and scale [39] over the training classes of a family, each counting the same.
+
+    The centre is where episodes start, the scale the root mean square distance from there, so that what a network sees
+    first is near zero. Centred on the mean of whole episodes MAML does worse (docs/families/metaworld.md).
 
     Args:
         classes: of training.
@@ -65,19 +68,19 @@ def normaliser(classes: Sequence[str], masked: bool, shown: bool) -> tuple[Array
         shown: whether observations show the target; else its entries are zero.
     """
     recorded = _recorded()
-    moments = np.array([recorded[name] for name in classes])  # [classes, 2, 39]
+    moments = np.array([recorded[name] for name in classes])  # [classes, 3, 39]
     if masked:
-        moments[np.ix_([name in OBJECT_IRRELEVANT for name in classes], [0, 1], OBJECT_ENTRIES)] = 0.0
+        moments[np.ix_([name in OBJECT_IRRELEVANT for name in classes], [0, 1, 2], OBJECT_ENTRIES)] = 0.0
     if not shown:
         moments[..., -3:] = 0.0
-    mean, square = moments.mean(axis=0)
-    deviation = np.sqrt(np.maximum(square - mean**2, 0.0))
-    return mean, np.maximum(deviation, LEAST)
+    start, mean, square = moments.mean(axis=0)
+    distance = np.sqrt(np.maximum(square - 2.0 * start * mean + start**2, 0.0))
+    return start, np.maximum(distance, LEAST)
 
 
 @cache
 def _recorded() -> dict[str, list[list[float]]]:
-    """Class -> [mean [39], mean square [39]]."""
+    """Class -> [mean at the start [39], mean [39], mean square [39]]."""
     found: dict[str, list[list[float]]] = json.loads(FILE.read_text(encoding="utf-8"))
     return found
 

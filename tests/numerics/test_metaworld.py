@@ -214,18 +214,31 @@ def test_recorded_observations_are_those_of_the_training_goals(name: str) -> Non
 
 
 def test_a_family_pools_its_training_classes_and_no_other() -> None:
-    """Mean and standard deviation of the mixture of classes, by its definition: within and between them."""
+    """Start and root mean square distance from it of the mixture of classes, by definition: within and between them."""
     family = family_module.build(Settings(benchmark="custom", train_classes=TWO, test_classes=("push-v3",)))
-    (m0, s0), (m1, s1) = (np.array(json.loads(_observations.FILE.read_text())[name]) for name in TWO)
-    for moment in (m0, s0, m1, s1):
-        moment[-3:] = 0.0  # the target is hidden
-    mean = (m0 + m1) / 2
-    variance = (s0 - m0**2 + s1 - m1**2) / 2 + ((m0 - mean) ** 2 + (m1 - mean) ** 2) / 2
-    np.testing.assert_allclose(family.spec.observation_center, mean, atol=1e-9)
-    expected = np.maximum(np.sqrt(np.maximum(variance, 0)), _observations.LEAST)
+    recorded = [np.array(json.loads(_observations.FILE.read_text())[name]) for name in TWO]
+    for moments in recorded:
+        moments[:, -3:] = 0.0  # the target is hidden
+    center = np.mean([start for start, _, _ in recorded], axis=0)
+    within = [square - mean**2 for _, mean, square in recorded]
+    away = [(mean - center) ** 2 for _, mean, _ in recorded]
+    np.testing.assert_allclose(family.spec.observation_center, center, atol=1e-9)
+    distance = np.sqrt(np.maximum(np.mean(within, axis=0) + np.mean(away, axis=0), 0))
+    expected = np.maximum(distance, _observations.LEAST)
     np.testing.assert_allclose(family.spec.observation_scale, expected, rtol=1e-5)
     other = family_module.build(Settings(benchmark="custom", train_classes=TWO, test_classes=("drawer-open-v3",)))
     assert np.array_equal(other.spec.observation_scale, family.spec.observation_scale)
+
+
+def test_networks_see_zeros_where_episodes_start() -> None:
+    """Up to where other goals of the class put their objects."""
+    for task in ("reach-v3", "door-close-v3"):
+        family = family_module.build(Settings(task=task))
+        env = family.vector_env(family.tasks("train", 20, 0), 1)
+        seen = family.spec.normalise(env.reset()[0])
+        env.close()
+        assert np.abs(seen[:, :4]).max() < 1e-6  # hand and gripper start at one place
+        assert np.abs(seen.mean(axis=0)).max() < 0.15
 
 
 def test_raw_observations_are_not_touched() -> None:

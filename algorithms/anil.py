@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from algorithms import maml
+from kshot.algorithms import maml
 from kshot.types import FamilySpec
 
 EVIDENCE = maml.EVIDENCE

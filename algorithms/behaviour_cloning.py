@@ -22,8 +22,20 @@ from kshot.learning.fine_tuning import FineTuning
 from kshot.learning.irl import Demonstrations
 from kshot.learning.networks import Params
 from kshot.seeding import key
-from kshot.types import ActionKind, Array, Collect, Episodes, Evidence, FamilySpec, Memory, Metrics, Mode, Policy, Task
-from kshot.worlds import World
+from kshot.types import (
+    ActionKind,
+    Array,
+    Collect,
+    Episodes,
+    Evidence,
+    FamilySpec,
+    Memory,
+    Metrics,
+    Mode,
+    Policy,
+    Task,
+    World,
+)
 
 EVIDENCE: Evidence = "demonstrations"
 ACTIONS: frozenset[ActionKind] = frozenset({"discrete"})

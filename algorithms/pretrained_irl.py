@@ -2,7 +2,7 @@
 
 One reward is trained on the demonstrations of all training tasks together: their pooled maximum-entropy IRL loss, which
 is MandRIL's outer loss without inner steps. On a new task it is where fine-tuning starts, and that is done and tuned as
-for rewards from scratch (``algorithms.maxent_irl``). What MandRIL gains beyond it comes from training for adaptation.
+for rewards from scratch (``maxent_irl``). What MandRIL gains beyond it comes from training for adaptation.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from algorithms import maxent_irl
+from kshot.algorithms import maxent_irl
 from kshot.learning import irl
 from kshot.learning.checks import check_finite, require_at_least_one, require_positive
 from kshot.learning.descent import descend, falling

@@ -14,8 +14,20 @@ from typing import Any
 import numpy as np
 
 from kshot.learning import irl
-from kshot.types import ActionKind, Array, Collect, Episodes, Evidence, FamilySpec, Memory, Metrics, Mode, Policy, Task
-from kshot.worlds import World
+from kshot.types import (
+    ActionKind,
+    Array,
+    Collect,
+    Episodes,
+    Evidence,
+    FamilySpec,
+    Memory,
+    Metrics,
+    Mode,
+    Policy,
+    Task,
+    World,
+)
 
 EVIDENCE: Evidence = "demonstrations"
 ACTIONS: frozenset[ActionKind] = frozenset({"discrete"})

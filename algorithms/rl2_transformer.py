@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from algorithms import rl2
+from kshot.algorithms import rl2
 from kshot.learning.checks import require_at_least_one
 from kshot.learning.memory import Transformer
 from kshot.types import FamilySpec

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from algorithms import maml
+from kshot.algorithms import maml
 from kshot.types import Collect, FamilySpec, Metrics, Task
 
 EVIDENCE = maml.EVIDENCE

@@ -9,16 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from envs import _half_circle as arc
-from envs import _sprites as pictures
-from envs import spritegrid
-from envs._grid_search import GOALS, REST, SWEEP, towards
-from envs._guessing import linear
-from envs._point import STEP_SIZE
-from envs._scripted import Scripted, constant_arm
-from envs.metaworld_hand._world import STAY
-from envs.spritegrid import Arrangement
 from kshot import seeding
+from kshot.envs import spritegrid
+from kshot.envs._guessing import linear
+from kshot.envs._point import STEP_SIZE
+from kshot.envs._scripted import Scripted, constant_arm
+from kshot.envs.gridnavi.grid import GOALS, REST, SWEEP, towards
+from kshot.envs.metaworld_hand._world import STAY
+from kshot.envs.nav2d_sparse import arc
+from kshot.envs.spritegrid import Arrangement, pictures
 from kshot.types import Array, Memory, ReferencePolicy, Split
 
 Candidates = Mapping[str, ReferencePolicy]

@@ -24,12 +24,12 @@ from typing import Any
 import numba
 import numpy as np
 
-from algorithms import maml, rl2
 from benchmarks import Clock
-from envs import metaworld
-from envs.metaworld._vector import MetaWorldVectorEnv
-from envs.metaworld.engine import kernel
 from kshot import seeding
+from kshot.algorithms import maml, rl2
+from kshot.envs import metaworld
+from kshot.envs.metaworld._vector import MetaWorldVectorEnv
+from kshot.envs.metaworld.engine import kernel
 from kshot.running.rollout import rollout
 from kshot.types import Array, FamilySpec, Memory, Policy, Task
 

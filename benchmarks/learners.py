@@ -26,8 +26,8 @@ import torch
 import yaml
 
 from benchmarks import Clock
-from envs import metaworld
 from kshot import registry
+from kshot.envs import metaworld
 from kshot.running.train import Collector
 
 CONFIG = Path(__file__).resolve().parent.parent / "config" / "algorithms"

@@ -37,11 +37,11 @@ import numpy as np
 import psutil
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 
-from envs.metaworld._goals import Source, goals
-from envs.metaworld._tasks import Goal, official_task
-from envs.metaworld._vector import MetaWorldVectorEnv
-from envs.metaworld.engine import kernel, prototype
 from kshot import environments
+from kshot.envs.metaworld._goals import Source, goals
+from kshot.envs.metaworld._tasks import Goal, official_task
+from kshot.envs.metaworld._vector import MetaWorldVectorEnv
+from kshot.envs.metaworld.engine import kernel, prototype
 
 Stepper = Callable[[np.ndarray[Any, Any]], Any]
 REGISTERED = environments.__name__  # importing it is what registers the environments

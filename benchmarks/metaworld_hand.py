@@ -19,16 +19,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from envs.metaworld._goals import Source, goals
-from envs.metaworld._tasks import CLASSES, Goal
-from envs.metaworld_hand import _references as scripts
-from envs.metaworld_hand._abilities import ABILITIES, CELL, Ability
-from envs.metaworld_hand._arms import Arms
-from envs.metaworld_hand._environment import EXPERT, HandVectorEnv
-from envs.metaworld_hand._experts import demonstrate, told
-from envs.metaworld_hand._scenes import Scene
-from envs.metaworld_hand._world import STAY, HandWorld
 from kshot import seeding
+from kshot.envs.metaworld._goals import Source, goals
+from kshot.envs.metaworld._tasks import CLASSES, Goal
+from kshot.envs.metaworld_hand import _references as scripts
+from kshot.envs.metaworld_hand._abilities import ABILITIES, CELL, Ability
+from kshot.envs.metaworld_hand._arms import Arms
+from kshot.envs.metaworld_hand._environment import EXPERT, HandVectorEnv
+from kshot.envs.metaworld_hand._experts import demonstrate, told
+from kshot.envs.metaworld_hand._scenes import Scene
+from kshot.envs.metaworld_hand._world import STAY, HandWorld
 from kshot.types import Policy
 
 MOST_DECISIONS = 40

@@ -13,10 +13,10 @@ import argparse
 import numpy as np
 from metaworld.policies import ENV_POLICY_MAP
 
-from envs import metaworld
-from envs.metaworld._goals import Source, goals
-from envs.metaworld.engine import prototype
 from kshot import seeding
+from kshot.envs import metaworld
+from kshot.envs.metaworld._goals import Source, goals
+from kshot.envs.metaworld.engine import prototype
 from kshot.running.rollout import rollout
 from kshot.types import Array, FamilySpec
 

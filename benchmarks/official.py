@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from envs.metaworld import MetaWorldFamily, Settings
 from kshot import seeding
+from kshot.envs.metaworld import MetaWorldFamily, Settings
 from kshot.running import official
 from kshot.running.rollout import rollout
 from kshot.types import Policy, Task

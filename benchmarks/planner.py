@@ -22,9 +22,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from algorithms.mandril import adapted
-from envs import gridnavi
 from kshot import seeding
+from kshot.algorithms.mandril import adapted
+from kshot.envs import gridnavi
 from kshot.learning import networks, planner
 from kshot.learning.descent import flushing
 from kshot.learning.irl import Demonstrations, reward_map

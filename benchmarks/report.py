@@ -20,7 +20,7 @@ from kshot.reporting.aggregate import aggregate
 from kshot.reporting.figures import render_all
 from kshot.reporting.page import write_page
 from kshot.reporting.tables import write_tables
-from kshot.run_config import RunConfig
+from kshot.suites.run import RunConfig
 from tests import synthetic
 
 SUITE = "large"

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from envs import bandit, tabular_mdp
-from envs._mdp_planning import PosteriorSampling
-from envs.tabular_mdp import TabularMDPFamily
 from kshot import seeding
+from kshot.envs import bandit, tabular_mdp
+from kshot.envs.tabular_mdp import TabularMDPFamily
+from kshot.envs.tabular_mdp.posterior_sampling import PosteriorSampling
 from kshot.running.rollout import rollout
 from kshot.types import Array, Task, TaskFamily
 

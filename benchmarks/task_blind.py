@@ -25,9 +25,10 @@ import numpy as np
 from metaworld import env_dict
 
 from benchmarks._task_blind import CASES, Case, guesses
-from envs import metaworld
-from envs._guessing import fitted
 from kshot import registry, seeding
+from kshot.envs import metaworld
+from kshot.envs._guessing import fitted
+from kshot.errors import suggest
 from kshot.running.rollout import rollout
 from kshot.types import Array, ReferencePolicy, Split, Task, TaskFamily
 
@@ -97,7 +98,7 @@ def searched(name: str, everything: bool = False) -> list[str]:
 def targets() -> list[str]:
     """Lines of a table: how far off guesses of the target are in every class of Meta-World, in centimetres.
 
-    Fitted to the 50 training goals of ML1, mean over its 50 test goals; and what ``envs._guessing.fitted`` chooses.
+    Fitted to the 50 training goals of ML1, mean over its 50 test goals; and what ``_guessing.fitted`` chooses.
     """
     lines = [
         "| class | the mean | linear in what is seen | the nearest training task's | chosen |",
@@ -131,7 +132,7 @@ def main() -> None:
     arguments = parser.parse_args()
     for name in arguments.names:
         if name not in CASES:
-            parser.error(f"unknown family {name!r}{registry.suggest(name, CASES)}")
+            parser.error(f"unknown family {name!r}{suggest(name, CASES)}")
     warnings.simplefilter("ignore", UserWarning)  # metaworld's experts warn at nearly every step
     if arguments.targets:
         print("\n".join(targets()))

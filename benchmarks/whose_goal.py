@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from envs.metaworld._vector import OBJECT_ENTRIES
-from envs.metaworld.engine import prototype
 from kshot import seeding
-from kshot.config import find_suite, load_suite
-from kshot.run_config import RunConfig
+from kshot.envs.metaworld._vector import OBJECT_ENTRIES
+from kshot.envs.metaworld.engine import prototype
 from kshot.running import build, checkpoint
 from kshot.running.rollout import rollout
+from kshot.suites.checks import find_suite, load_suite
+from kshot.suites.run import RunConfig
 from kshot.types import Array, Memory, Policy
 
 HAND = slice(0, 3)

@@ -15,9 +15,9 @@ from typing import Any, Literal
 import numpy as np
 from gymnasium import spaces
 
-from envs._point import STEP_SIZE, PointVectorEnv
-from envs._scripted import Scripted, uniform_random
 from kshot import seeding
+from kshot.envs._point import STEP_SIZE, PointVectorEnv
+from kshot.envs._scripted import Scripted, uniform_random
 from kshot.types import ActionKind, Array, Evidence, FamilySpec, ReferencePolicy, Split, Task
 
 ACTIONS: ActionKind = "continuous"

@@ -16,9 +16,9 @@ from kshot import __version__
 
 if TYPE_CHECKING:
     from kshot import registry
-    from kshot.run_config import RunConfig
     from kshot.running import jobs
-    from kshot.suite import Suite
+    from kshot.suites.model import Suite
+    from kshot.suites.run import RunConfig
 
 FINDINGS, USER_ERROR = 1, 2
 
@@ -47,9 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _mistakes() -> tuple[type[Exception], ...]:
     """Errors that a user can mend."""
-    from kshot.config_errors import ConfigError
-    from kshot.records import RecordError
-    from kshot.registry import RegistryError
+    from kshot.errors import ConfigError, RecordError, RegistryError
 
     kinds: tuple[type[Exception], ...] = (ConfigError, RecordError, RegistryError, OSError)
     # Errors of what is only imported where it is needed.
@@ -125,7 +123,7 @@ def _positive(text: str) -> int:
 
 
 def _load(options: argparse.Namespace, only: tuple[str, str] | None = None) -> Suite:
-    from kshot.config import find_suite, load_suite
+    from kshot.suites.checks import find_suite, load_suite
 
     return load_suite(find_suite(options.suite, options.root), only=only)
 
@@ -133,7 +131,7 @@ def _load(options: argparse.Namespace, only: tuple[str, str] | None = None) -> S
 def _train(options: argparse.Namespace) -> int:
     run = _prepare(options)
     if run.kind == "reference":
-        from kshot.config_errors import ConfigError
+        from kshot.errors import ConfigError
 
         raise ConfigError([f"{run.algorithm!r} is a reference policy: it is not trained; evaluate it"])
     from kshot.running.train import train
@@ -183,7 +181,7 @@ def _prepare(options: argparse.Namespace) -> RunConfig:
     if run.kind != "reference":  # scripted policies do without PyTorch, and loading it would be most of their run
         import torch
 
-        from kshot.config_errors import ConfigError
+        from kshot.errors import ConfigError
 
         torch.set_num_threads(threads)
         if run.device.startswith("cuda") and not torch.cuda.is_available():
@@ -218,8 +216,8 @@ def _tables(options: argparse.Namespace) -> None:
 
 def _select(options: argparse.Namespace) -> None:
     suite = _load(options)
-    from kshot.published import published
     from kshot.reporting.select import write_selection
+    from kshot.suites.starting_points import published
 
     _print_paths(write_selection(suite.runs(), options.root, published(suite), _out(options, suite)))
 
@@ -259,8 +257,8 @@ def _out(options: argparse.Namespace, suite: Suite) -> Path:
 
 
 def _status(options: argparse.Namespace) -> None:
-    from kshot.config import find_suite, load_suite
     from kshot.running.status import show
+    from kshot.suites.checks import find_suite, load_suite
 
     # Which runs there are can be told without importing any algorithm, so the picture appears at once.
     suite = load_suite(find_suite(options.suite, options.root, prefer_results=True), modules=False)
@@ -301,8 +299,8 @@ def _line(name: str, facts: str, text: str) -> str:
 
 
 def _check_config(options: argparse.Namespace) -> int:
-    from kshot.config import find_suite, load_suite
-    from kshot.config_errors import ConfigError
+    from kshot.errors import ConfigError
+    from kshot.suites.checks import find_suite, load_suite
 
     status = 0
     for name in options.suites:

@@ -13,6 +13,6 @@ for _benchmark in ("ML1", "ML10", "ML25", "ML45", "custom"):
     for _split in SPLITS:
         register(
             id=f"kshot/{_benchmark}-{_split}",
-            vector_entry_point="envs.metaworld._benchmarks:make",  # imported when one is made
+            vector_entry_point="kshot.envs.metaworld._benchmarks:make",  # imported when one is made
             kwargs={"benchmark": _benchmark, "split": _split},
         )

@@ -116,7 +116,7 @@ def _value(tree: ast.Module, node: ast.expr) -> str | frozenset[str] | None:
 
 
 def _module(name: str) -> ast.Module | None:
-    """The source of ``algorithms.<name>`` or ``envs.<name>``."""
+    """The source of ``kshot.algorithms.<name>`` or ``kshot.envs.<name>``."""
     for kind in registry.KINDS:
         if name.startswith(f"{kind}."):
             path = registry.source(kind, name.removeprefix(f"{kind}."))

@@ -16,6 +16,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from kshot.errors import RecordError
+
 TRAIN_SCHEMA = pa.schema(
     [
         ("iteration", pa.int32()),
@@ -54,10 +56,6 @@ CURVE_SCHEMA = pa.schema(
     ]
 )
 STATUSES = ("ok", "diverged")
-
-
-class RecordError(ValueError):
-    """A results file is missing, damaged or of another shape; the message names the file and the remedy."""
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -10,7 +10,6 @@ Names come from three places, looked up in this order:
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib
 import importlib.metadata
@@ -19,11 +18,13 @@ import json
 import os
 import pkgutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
+
+from kshot.errors import RegistryError, suggest
 
 Kind = Literal["algorithms", "envs"]
 KINDS: tuple[Kind, ...] = ("algorithms", "envs")
@@ -35,17 +36,6 @@ REQUIRED: dict[Kind, tuple[str, ...]] = {
 MODES = ("sampled", "mean")
 """What ``TEST_ACTIONS`` can be: ``kshot.types.Mode``."""
 _NOUN = {"algorithms": "algorithm", "envs": "task family"}
-
-
-class RegistryError(ValueError):
-    """A name is unknown, or the module behind it does not fulfil the contract."""
-
-
-def suggest(name: str, known: Iterable[str]) -> str:
-    """`` (did you mean 'maml'?)`` for a near miss, else the list of what is known."""
-    names = sorted(known)
-    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
-    return f" (did you mean {close[0]!r}?)" if close else f" (known: {', '.join(names) or 'none'})"
 
 
 def _extra_folders(kind: Kind) -> list[Path]:
@@ -62,7 +52,7 @@ def _plugin_file(kind: Kind, name: str) -> Path | None:
 
 def names(kind: Kind) -> list[str]:
     """Every name that ``load`` can find, sorted."""
-    found = {info.name for info in pkgutil.iter_modules(importlib.import_module(kind).__path__)}
+    found = {info.name for info in pkgutil.iter_modules(importlib.import_module(f"kshot.{kind}").__path__)}
     for folder in _extra_folders(kind):
         found |= {path.stem for path in folder.glob("*.py")}
     found |= {point.name for point in importlib.metadata.entry_points(group=f"kshot.{kind}")}
@@ -71,7 +61,7 @@ def names(kind: Kind) -> list[str]:
 
 def source(kind: Kind, name: str) -> Path | None:
     """The file behind a name of ``names``; None where an installed package provides it."""
-    for root in importlib.import_module(kind).__path__:
+    for root in importlib.import_module(f"kshot.{kind}").__path__:
         for path in (Path(root) / f"{name}.py", Path(root) / name / "__init__.py"):
             if path.is_file():
                 return path
@@ -114,8 +104,8 @@ def plain(settings: Any) -> dict[str, Any]:
 
 
 def _import(kind: Kind, name: str) -> ModuleType:
-    if any(info.name == name for info in pkgutil.iter_modules(importlib.import_module(kind).__path__)):
-        return importlib.import_module(f"{kind}.{name}")
+    if any(info.name == name for info in pkgutil.iter_modules(importlib.import_module(f"kshot.{kind}").__path__)):
+        return importlib.import_module(f"kshot.{kind}.{name}")
     path = _plugin_file(kind, name)
     if path is None:
         (point,) = importlib.metadata.entry_points(group=f"kshot.{kind}", name=name)

@@ -28,11 +28,11 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 
 import kshot.environments  # registers ours
-from envs.metaworld._goals import Source, goals
-from envs.metaworld._references import expert
-from envs.metaworld._tasks import Goal, official_task
-from envs.metaworld._vector import MetaWorldVectorEnv
-from envs.metaworld.engine import INFO_KEYS, prototype
+from kshot.envs.metaworld._goals import Source, goals
+from kshot.envs.metaworld._references import expert
+from kshot.envs.metaworld._tasks import Goal, official_task
+from kshot.envs.metaworld._vector import MetaWorldVectorEnv
+from kshot.envs.metaworld.engine import INFO_KEYS, prototype
 from kshot.types import Array
 
 CLASSES = tuple(ALL_V3_ENVIRONMENTS)

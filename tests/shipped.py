@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from kshot import records
-from kshot.config import load_suite
 from kshot.reporting.aggregate import aggregate
 from kshot.reporting.data import Data, load
-from kshot.run_config import RunConfig
+from kshot.suites.checks import load_suite
+from kshot.suites.run import RunConfig
 from tests import synthetic
 
 SUITES = sorted((Path(__file__).parent.parent / "config" / "suites").glob("*.yaml"))

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 from kshot import records
-from kshot.run_config import Evaluation, RunConfig
 from kshot.seeding import generator
+from kshot.suites.run import Evaluation, RunConfig
 
 DIGEST = "5d41402abc4b2a76"
 

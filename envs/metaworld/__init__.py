@@ -17,16 +17,16 @@ from typing import Literal
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from envs._guessing import Guess, Guessing, average, fitted
-from envs._scripted import uniform_random
-from envs.metaworld import _observations as observations
-from envs.metaworld import _protocol
-from envs.metaworld import _references as scripts
-from envs.metaworld._goals import Source, goals
-from envs.metaworld._tasks import Goal, check_class
-from envs.metaworld._vector import ACTION_SPACE, MAX_HORIZON, OBSERVATION_DIM, MetaWorldVectorEnv
-from envs.metaworld.engine import Snapshot, prototype
 from kshot import seeding
+from kshot.envs._guessing import Guess, Guessing, average, fitted
+from kshot.envs._scripted import uniform_random
+from kshot.envs.metaworld import _observations as observations
+from kshot.envs.metaworld import _protocol
+from kshot.envs.metaworld import _references as scripts
+from kshot.envs.metaworld._goals import Source, goals
+from kshot.envs.metaworld._tasks import Goal, check_class
+from kshot.envs.metaworld._vector import ACTION_SPACE, MAX_HORIZON, OBSERVATION_DIM, MetaWorldVectorEnv
+from kshot.envs.metaworld.engine import Snapshot, prototype
 from kshot.types import ActionKind, Array, Evidence, FamilySpec, Policy, ReferencePolicy, Split, Task
 
 ACTIONS: ActionKind = "continuous"
@@ -137,7 +137,7 @@ class MetaWorldFamily:
 
         "oracle" is metaworld's expert told the true target. "mean_goal" is the same expert told the mean of its class's
         training targets; "task_blind" is told what the first observation says of the target, where it says much, and
-        else their mean or median (``envs._guessing``). "sweep" visits the goal box where all tasks are of reach-v3, and
+        else their mean or median (``_guessing``). "sweep" visits the goal box where all tasks are of reach-v3, and
         is "task_blind" elsewhere.
         """
         return {

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from gymnasium.utils import seeding
 
-from envs.metaworld._goals import Source, goals
-from envs.metaworld._tasks import Goal
-from envs.metaworld._vector import MetaWorldVectorEnv
-from kshot.registry import suggest
+from kshot.envs.metaworld._goals import Source, goals
+from kshot.envs.metaworld._tasks import Goal
+from kshot.envs.metaworld._vector import MetaWorldVectorEnv
+from kshot.errors import suggest
 from kshot.types import Array, Split
 
 DEFECTS = ("ml1-train-is-test", "basketball-in-test", "shared-seed", "lost-final-step")

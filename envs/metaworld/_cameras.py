@@ -7,9 +7,9 @@ from typing import Any
 import mujoco
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 
-from envs.metaworld._tasks import Goal
-from envs.metaworld.engine import STATE, reset_to
-from kshot.registry import suggest
+from kshot.envs.metaworld._tasks import Goal
+from kshot.envs.metaworld.engine import STATE, reset_to
+from kshot.errors import suggest
 from kshot.types import Array
 
 

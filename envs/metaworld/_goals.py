@@ -18,9 +18,9 @@ from functools import cache
 import numpy as np
 from metaworld import env_dict
 
-from envs.metaworld._tasks import Goal, check_class
-from envs.metaworld.engine import prototype
-from kshot.registry import suggest
+from kshot.envs.metaworld._tasks import Goal, check_class
+from kshot.envs.metaworld.engine import prototype
+from kshot.errors import suggest
 from kshot.types import Split
 
 BENCHMARKS = ("ML1", "ML10", "ML25", "ML45", "custom")

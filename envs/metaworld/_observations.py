@@ -1,6 +1,6 @@
 """What observations of Meta-World are centred on and divided by: recorded once, from training goals of every class.
 
-``python -m envs.metaworld._observations`` plays the first training goals of each of the 50 classes, half of the
+``python -m kshot.envs.metaworld._observations`` plays the first training goals of each of the 50 classes, half of the
 episodes by Metaworld's expert and half by random actions. It writes to ``observations.json``, for every entry, its mean
 at the start of an episode, its mean, and its mean square; those of the target as where it is shown. A family pools the
 classes that it trains on, so its test classes have no part in it. Entries that hardly ever move in the training
@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 from metaworld.policies import ENV_POLICY_MAP
 
-from envs.metaworld._goals import Source, goals
-from envs.metaworld._references import told_expert
-from envs.metaworld._vector import MAX_HORIZON, OBJECT_ENTRIES, OBJECT_IRRELEVANT, MetaWorldVectorEnv
-from envs.metaworld.engine import prototype
 from kshot import seeding
+from kshot.envs.metaworld._goals import Source, goals
+from kshot.envs.metaworld._references import told_expert
+from kshot.envs.metaworld._vector import MAX_HORIZON, OBJECT_ENTRIES, OBJECT_IRRELEVANT, MetaWorldVectorEnv
+from kshot.envs.metaworld.engine import prototype
 from kshot.types import Array
 
 FILE = Path(__file__).with_name("observations.json")

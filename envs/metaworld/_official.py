@@ -10,8 +10,8 @@ import numpy as np
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 from metaworld.sawyer_xyz_env import SawyerXYZEnv
 
-from envs.metaworld._tasks import Goal
-from envs.metaworld.engine import INFO_KEYS, STATE, observation_bounds, reset_to
+from kshot.envs.metaworld._tasks import Goal
+from kshot.envs.metaworld.engine import INFO_KEYS, STATE, observation_bounds, reset_to
 from kshot.types import Array
 
 _UNSTABLE = [int(getattr(mujoco.mjtWarning, f"mjWARN_BAD{name}")) for name in ("QPOS", "QVEL", "QACC")]

@@ -8,7 +8,7 @@ import gymnasium as gym
 import metaworld
 from gymnasium.vector import VectorEnv
 
-from envs.metaworld._goals import Source
+from kshot.envs.metaworld._goals import Source
 from kshot.types import Array
 
 ENVS_ONE_CLASS, ENVS_PER_CLASS, GOALS_PER_CLASS = 10, 4, 40

@@ -10,8 +10,8 @@ import numpy as np
 from metaworld.policies import ENV_POLICY_MAP
 from metaworld.policies.policy import Policy as ExpertPolicy
 
-from envs import _guessing as guessing
-from envs._scripted import Scripted
+from kshot.envs import _guessing as guessing
+from kshot.envs._scripted import Scripted
 from kshot.types import Array, Memory
 
 Controller = Callable[[Array, int], Array]

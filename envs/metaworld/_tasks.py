@@ -10,7 +10,7 @@ import numpy as np
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 from metaworld.types import Task as OfficialTask
 
-from kshot.registry import suggest
+from kshot.errors import suggest
 
 Goal = tuple[str, tuple[float, ...]]
 """(class name, rand_vec): ``rand_vec`` is the vector from which the class derives the positions of its object and its

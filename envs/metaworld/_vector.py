@@ -13,11 +13,11 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from metaworld.sawyer_xyz_env import SawyerXYZEnv
 
-from envs.metaworld._cameras import Cameras
-from envs.metaworld._official import OfficialBatch
-from envs.metaworld._tasks import Goal, check_goals
-from envs.metaworld.engine import INFO_KEYS, Batch, why_inexact
-from kshot.registry import suggest
+from kshot.envs.metaworld._cameras import Cameras
+from kshot.envs.metaworld._official import OfficialBatch
+from kshot.envs.metaworld._tasks import Goal, check_goals
+from kshot.envs.metaworld.engine import INFO_KEYS, Batch, why_inexact
+from kshot.errors import suggest
 from kshot.types import Array
 
 OBSERVATION_DIM = 39

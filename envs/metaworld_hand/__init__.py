@@ -1,6 +1,6 @@
 """Meta-World for planners: the hand in a box of cells, and scripted experts whose demonstrations show the goal.
 
-The goal is hidden from observations, as in ``envs.metaworld``; a demonstration is all there is to know of it.
+The goal is hidden from observations, as in ``kshot.envs.metaworld``; a demonstration is all there is to know of it.
 Decisions are moves of the hand by a cell, carried out by a fixed servo, and where a class needs it a fixed skill that
 takes hold of the object; success is Metaworld's own flag in Metaworld's own simulation. Two kinds of tasks:
 
@@ -21,18 +21,18 @@ from typing import Literal
 import numpy as np
 from gymnasium import spaces
 
-from envs._guessing import Guessing, fitted
-from envs._scripted import uniform_random
-from envs._worlds import shown
-from envs.metaworld._goals import Source
-from envs.metaworld._goals import goals as official_goals
-from envs.metaworld_hand import _references as scripts
-from envs.metaworld_hand import _scenes as scenes
-from envs.metaworld_hand._abilities import CELL, RELATIVE, ability
-from envs.metaworld_hand._environment import EXPERT, HandVectorEnv, stages
-from envs.metaworld_hand._store import Store
-from envs.metaworld_hand._world import OBSERVATION_DIM, HandWorld
 from kshot import seeding
+from kshot.envs._experts import shown
+from kshot.envs._guessing import Guessing, fitted
+from kshot.envs._scripted import uniform_random
+from kshot.envs.metaworld._goals import Source
+from kshot.envs.metaworld._goals import goals as official_goals
+from kshot.envs.metaworld_hand import _references as scripts
+from kshot.envs.metaworld_hand import _scenes as scenes
+from kshot.envs.metaworld_hand._abilities import CELL, RELATIVE, ability
+from kshot.envs.metaworld_hand._environment import EXPERT, HandVectorEnv, stages
+from kshot.envs.metaworld_hand._store import Store
+from kshot.envs.metaworld_hand._world import OBSERVATION_DIM, HandWorld
 from kshot.types import ActionKind, Array, Episodes, Evidence, FamilySpec, Policy, ReferencePolicy, Split, Task
 
 ACTIONS: ActionKind = "discrete"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kshot.registry import suggest
+from kshot.errors import suggest
 
 Vector = tuple[float, float, float]
 CELL = 0.04

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from envs.metaworld._official import OfficialBatch
-from envs.metaworld._tasks import Goal
-from envs.metaworld._vector import OBSERVATION_DIM, Backend, default_threads
-from envs.metaworld.engine import INFO_KEYS, Batch, why_inexact
-from envs.metaworld_hand._abilities import Ability
+from kshot.envs.metaworld._official import OfficialBatch
+from kshot.envs.metaworld._tasks import Goal
+from kshot.envs.metaworld._vector import OBSERVATION_DIM, Backend, default_threads
+from kshot.envs.metaworld.engine import INFO_KEYS, Batch, why_inexact
+from kshot.envs.metaworld_hand._abilities import Ability
 from kshot.types import Array
 
 STEPS_PER_MOVE = 12

@@ -10,13 +10,13 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from envs._streams import Streams
-from envs.metaworld._tasks import Goal
-from envs.metaworld_hand._abilities import CELL
-from envs.metaworld_hand._arms import STEPS_PER_MOVE, Arms
-from envs.metaworld_hand._experts import told
-from envs.metaworld_hand._scenes import Scene
-from envs.metaworld_hand._world import GRIP, MOVES, OBSERVATION_DIM, STAY, HandWorld
+from kshot.envs._streams import Streams
+from kshot.envs.metaworld._tasks import Goal
+from kshot.envs.metaworld_hand._abilities import CELL
+from kshot.envs.metaworld_hand._arms import STEPS_PER_MOVE, Arms
+from kshot.envs.metaworld_hand._experts import told
+from kshot.envs.metaworld_hand._scenes import Scene
+from kshot.envs.metaworld_hand._world import GRIP, MOVES, OBSERVATION_DIM, STAY, HandWorld
 from kshot.types import Array
 
 EXPERT = -1

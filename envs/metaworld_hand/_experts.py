@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from envs.metaworld._references import Controller, expert
-from envs.metaworld._tasks import Goal
-from envs.metaworld.engine import prototype
-from envs.metaworld_hand._abilities import CELL, Ability
-from envs.metaworld_hand._arms import Arms
-from envs.metaworld_hand._world import GRIP, STAY, HandWorld
 from kshot import seeding
+from kshot.envs.metaworld._references import Controller, expert
+from kshot.envs.metaworld._tasks import Goal
+from kshot.envs.metaworld.engine import prototype
+from kshot.envs.metaworld_hand._abilities import CELL, Ability
+from kshot.envs.metaworld_hand._arms import Arms
+from kshot.envs.metaworld_hand._world import GRIP, STAY, HandWorld
 from kshot.types import Array
 
 NOISE = 0.2

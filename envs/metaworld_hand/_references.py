@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from envs._guessing import Guessing
-from envs._scripted import Scripted
-from envs.metaworld._tasks import Goal
-from envs.metaworld_hand._experts import Path, demonstrate
-from envs.metaworld_hand._scenes import Scene
-from envs.metaworld_hand._world import GRIP, HELD, OBJECT, HandWorld
+from kshot.envs._guessing import Guessing
+from kshot.envs._scripted import Scripted
+from kshot.envs.metaworld._tasks import Goal
+from kshot.envs.metaworld_hand._experts import Path, demonstrate
+from kshot.envs.metaworld_hand._scenes import Scene
+from kshot.envs.metaworld_hand._world import GRIP, HELD, OBJECT, HandWorld
 from kshot.types import Array
 
 Paths = Callable[[Array], list[Path | None]]

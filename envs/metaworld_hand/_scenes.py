@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from envs.metaworld._tasks import Goal
-from envs.metaworld_hand._abilities import CELL
-from envs.metaworld_hand._world import HandWorld
 from kshot import seeding
+from kshot.envs.metaworld._tasks import Goal
+from kshot.envs.metaworld_hand._abilities import CELL
+from kshot.envs.metaworld_hand._world import HandWorld
 from kshot.types import Array, Split, Task
 
 OBJECTS = np.array([[-0.12, 0.58], [0.12, 0.82]])

@@ -15,14 +15,15 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from envs.metaworld_hand._experts import Path, demonstrate
-from envs.metaworld_hand._scenes import scene
-from envs.metaworld_hand._world import HandWorld
 from kshot import records, seeding
+from kshot.envs.metaworld_hand._experts import Path, demonstrate
+from kshot.envs.metaworld_hand._scenes import scene
+from kshot.envs.metaworld_hand._world import HandWorld
+from kshot.errors import RecordError
 from kshot.types import Array, Task
 
 if TYPE_CHECKING:
-    from envs.metaworld_hand import Settings
+    from kshot.envs.metaworld_hand import Settings
 
 CACHE = "KSHOT_CACHE"
 """Environment variable: the folder of the cache. Default: ``kshot`` in ``$XDG_CACHE_HOME`` or in ``~/.cache``."""
@@ -124,7 +125,7 @@ def _read(file: File, decisions: int) -> dict[int, Path]:
         return {}
     try:
         frame = records.read_table(file, _SCHEMA)
-    except records.RecordError as error:
+    except RecordError as error:
         warnings.warn(f"{error}; the demonstrations are made again", RuntimeWarning, stacklevel=2)
         return {}
     if len(frame) % (decisions + 1) or (frame["checksum"] != _checksum(frame)).any():

@@ -13,10 +13,9 @@ from typing import Literal
 
 import numpy as np
 
-from envs._worlds import checked_paths
-from envs.metaworld_hand._abilities import CELL, Ability
-from kshot.types import Array, Episodes
-from kshot.worlds import Dynamics
+from kshot.envs._worlds import checked_paths
+from kshot.envs.metaworld_hand._abilities import CELL, Ability
+from kshot.types import Array, Dynamics, Episodes
 
 HAND, HELD, OBJECT = slice(0, 3), 3, slice(4, 7)
 """An observation: where the hand is, whether it has taken hold of the object, and where that was at the beginning."""
@@ -31,7 +30,7 @@ REACH = 0.2
 
 @dataclass(frozen=True)
 class HandWorld:
-    """``kshot.worlds.World`` of one ability."""
+    """``kshot.types.World`` of one ability."""
 
     ability: Ability
     rewards: Literal["states", "pairs"] = "states"

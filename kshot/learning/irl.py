@@ -16,8 +16,7 @@ from torch import Tensor
 
 from kshot.learning import networks, planner
 from kshot.learning.networks import Params
-from kshot.types import Array, Collect, Episodes, FamilySpec, Memory, Policy, Task
-from kshot.worlds import World
+from kshot.types import Array, Collect, Episodes, FamilySpec, Memory, Policy, Task, World
 
 Choice = TypeVar("Choice")
 Precision = Literal["double", "single"]

@@ -23,7 +23,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from kshot.worlds import Dynamics
+from kshot.types import Dynamics
 
 ILLEGAL = -1e9
 """Value of an action that cannot be taken: exp of it is 0, and unlike minus infinity it makes no NaN in gradients."""

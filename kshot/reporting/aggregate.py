@@ -24,7 +24,7 @@ import pandas as pd
 import pyarrow as pa
 
 from kshot import records, registry, seeding
-from kshot.records import RecordError
+from kshot.errors import RecordError
 from kshot.reporting import stats
 from kshot.reporting.cells import (
     CELL_COLUMNS,
@@ -36,7 +36,7 @@ from kshot.reporting.cells import (
     read_cell,
 )
 from kshot.reporting.evidence import IntendedTest, answering, of_cell
-from kshot.run_config import RunConfig
+from kshot.suites.run import RunConfig
 
 ALL = "all"
 """The group that stands for every class of a family together."""

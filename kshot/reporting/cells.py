@@ -14,9 +14,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kshot import records
-from kshot.records import RecordError
+from kshot.errors import RecordError
 from kshot.reporting.evidence import noted
-from kshot.run_config import RunConfig
+from kshot.suites.run import RunConfig
 
 Array = NDArray[Any]
 State = Literal["ok", "diverged", "missing"]

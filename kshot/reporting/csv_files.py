@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from kshot.records import RecordError
+from kshot.errors import RecordError
 
 NUMBERS = (
     *("seed", "k", "score", "mean", "mean_lo", "mean_hi", "iqm", "iqm_lo", "iqm_hi", "task_se"),

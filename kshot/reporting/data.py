@@ -14,14 +14,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kshot import records
-from kshot.records import RecordError
+from kshot.errors import RecordError
 from kshot.reporting import stats
 from kshot.reporting.aggregate import ALL, SCORE_COLUMNS, SUMMARY_COLUMNS, TASKS_SCHEMA, suite_name
 from kshot.reporting.cells import CELL_COLUMNS, curve_path
 from kshot.reporting.csv_files import read_csv
 from kshot.reporting.evidence import IntendedTest, answering, common, of_cell
 from kshot.reporting.families import FamilyInfo, family_info
-from kshot.run_config import RunConfig
+from kshot.suites.run import RunConfig
 
 Array = NDArray[Any]
 Section = tuple[str, str]

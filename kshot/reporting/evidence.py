@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kshot.records import RecordError
-from kshot.run_config import RunKind
+from kshot.errors import RecordError
+from kshot.suites.run import RunKind
 
 MODES = ("sampled", "mean")
 _COUNTS = ("adaptation_episodes", "max_evidence")

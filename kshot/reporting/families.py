@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 
 from kshot import records
-from kshot.records import RecordError
+from kshot.errors import RecordError
 from kshot.reporting.aggregate import ALL
-from kshot.run_config import RunConfig
+from kshot.suites.run import RunConfig
 
 HEADLINES = ("return", "success_last", "trial_return")
 """What can come first in a family's reports."""

@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from kshot import records
+from kshot.errors import RecordError
 from kshot.reporting.aggregate import ALL, write_csv
 from kshot.reporting.csv_files import read_csv
 from kshot.reporting.layout import interval, number
@@ -93,7 +94,7 @@ def yardsticks(path: Path = CONFIG) -> list[Yardstick]:
         return TypeAdapter(list[Yardstick]).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
     except ValidationError as error:
         first = error.errors()[0]
-        raise records.RecordError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise RecordError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
 def collect(suite: str, root: Path, out: Path = FILED) -> Path:
@@ -107,7 +108,7 @@ def collect(suite: str, root: Path, out: Path = FILED) -> Path:
     """
     asked = [(item.family, row) for item in yardsticks() if item.suite == suite for row in item.rows]
     if not asked:
-        raise records.RecordError(f"no yardstick in {CONFIG.name} uses suite {suite!r}")
+        raise RecordError(f"no yardstick in {CONFIG.name} uses suite {suite!r}")
     summary = read_csv(root / suite / "summary.csv", ("group", *COLUMNS[: COLUMNS.index("steps")]), "kshot aggregate")
     cells = read_csv(root / suite / "cells.csv", _READ, "kshot aggregate")
     path = out / f"{suite}.csv"
@@ -123,7 +124,7 @@ def collect(suite: str, root: Path, out: Path = FILED) -> Path:
             if not found.empty:
                 filed[tuple(key.values())] = {**found.iloc[0], **({} if runs.empty else _cost(runs))}
             elif not runs.empty:
-                raise records.RecordError(f"{CONFIG.name} asks for {key}, which the results do not have")
+                raise RecordError(f"{CONFIG.name} asks for {key}, which the results do not have")
     write_csv(path, pd.DataFrame(list(filed.values()), columns=list(COLUMNS)))
     return path
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from kshot import records
-from kshot.records import RecordError
+from kshot.errors import RecordError
 
 _LINK = re.compile(r'<a href="(?P<target>[^"]*)">(?P<text>.*?)</a>', re.DOTALL)
 _ELSEWHERE = re.compile(r"#|[a-z][a-z0-9+.-]*:", re.IGNORECASE)  # a place on the page itself, or a scheme

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from kshot import records, seeding
-from kshot.records import RecordError
+from kshot.errors import RecordError
 from kshot.reporting import stats
 from kshot.reporting.aggregate import ALL
 from kshot.reporting.cells import same_hash
 from kshot.reporting.data import Data
 from kshot.reporting.layout import Parts, Row, Table, interval, lay_out, part_title, title
 from kshot.reporting.rows import brackets
-from kshot.run_config import RunConfig
+from kshot.suites.run import RunConfig
 
 CAPTION = (
     "After K episodes of evidence, by mean actions; mean over runs, {brackets}. Official: "

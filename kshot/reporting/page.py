@@ -18,13 +18,13 @@ import yaml
 from markupsafe import Markup, escape
 
 from kshot import records
-from kshot.records import RecordError
+from kshot.errors import RecordError
 from kshot.reporting import figures, links, style, tables
 from kshot.reporting.data import DEMONSTRATIONS, METRIC_NAMES, Data, Section, load
 from kshot.reporting.demonstrated import given_away
 from kshot.reporting.layout import Table, is_demonstrated, part_title, title
 from kshot.reporting.stats import INTERVAL_RUNS, MINIMUM_RUNS, is_range
-from kshot.run_config import RunConfig
+from kshot.suites.run import RunConfig
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _VALUE = re.compile(r"(-?[\d.]+)(?: \[(-?[\d.]+)(, | to )(-?[\d.]+)\])?(?: at K = (\d+))?(?: \((.+)\))?")

@@ -16,12 +16,12 @@ from typing import Any
 import yaml
 
 from kshot import records
-from kshot.records import RecordError
+from kshot.errors import RecordError
 from kshot.reporting.data import METRIC_NAMES, Data, load
 from kshot.reporting.evidence import IntendedTest, common
 from kshot.reporting.layout import Table, digits_for, interval, lay_out, markdown
 from kshot.reporting.stats import MINIMUM_RUNS, NORMAL
-from kshot.run_config import RunConfig, why_no_selection
+from kshot.suites.run import RunConfig, why_no_selection
 
 Settings = Mapping[str, Any]
 Pair = tuple[str, str]

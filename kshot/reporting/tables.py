@@ -26,7 +26,7 @@ from kshot.reporting.layout import (
 )
 from kshot.reporting.official import official
 from kshot.reporting.rows import brackets, by_k, columns, difference, runs_text, scripted
-from kshot.run_config import RunConfig
+from kshot.suites.run import RunConfig
 
 TASK_BLIND = "task_blind"
 
@@ -40,7 +40,7 @@ def write_tables(runs: Sequence[RunConfig], root: Path, out: Path) -> list[Path]
         out: folder of the tables.
 
     Raises:
-        kshot.records.RecordError: the suite has not been aggregated since its runs last changed.
+        RecordError: the suite has not been aggregated since its runs last changed.
     """
     data = load(runs, root)
     paths = []

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kshot.records import RecordError, read_json
-from kshot.run_config import RunConfig
+from kshot.errors import RecordError
+from kshot.records import read_json
 from kshot.running import jobs, machine, provenance
+from kshot.suites.run import RunConfig
 
 MACHINE_KINDS = ("versions", "kernels", "threads")
 """Of what numbers were computed with. Many results share such a difference, so that it is told once."""

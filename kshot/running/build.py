@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, cast
 
 from kshot import registry, seeding
-from kshot.run_config import RunConfig
+from kshot.suites.run import RunConfig
 from kshot.types import Evidence, FamilySpec, MetaLearner, Mode, TaskFamily
 
 Headline = Literal["return", "success_last", "trial_return"]

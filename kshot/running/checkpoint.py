@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from kshot.records import RecordError, write_bytes
-from kshot.run_config import RunConfig
+from kshot.errors import RecordError
+from kshot.records import write_bytes
+from kshot.suites.run import RunConfig
 from kshot.types import FamilySpec
 
 CHECKPOINT = "checkpoint.pt"

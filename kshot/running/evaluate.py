@@ -17,11 +17,11 @@ import numpy as np
 import pandas as pd
 
 from kshot import records, seeding
-from kshot.registry import suggest
-from kshot.run_config import RunConfig
+from kshot.errors import RecordError, suggest
 from kshot.running import build, checkpoint, provenance
 from kshot.running.heartbeat import Heartbeat
 from kshot.running.rollout import rollout
+from kshot.suites.run import RunConfig
 from kshot.types import (
     Array,
     DemonstrationFamily,
@@ -56,7 +56,7 @@ def evidence_points(learner: MetaLearner, points: Sequence[int]) -> list[int]:
     limit = float("inf") if learner.max_evidence is None else learner.max_evidence
     chosen = sorted({k // block * block for k in points if k <= limit})
     if chosen == [0] and limit >= block:
-        raise records.RecordError(
+        raise RecordError(
             f"the learner adapts on {block} episodes at a time, but evaluation.k is {list(points)}; "
             f"list {block} or more"
         )
@@ -67,7 +67,7 @@ def evaluate(run: RunConfig, root: Path) -> None:
     """Evaluate a run from its model file alone and write ``curve.parquet`` and ``evaluate.json``.
 
     Raises:
-        records.RecordError: the model file is missing, damaged or belongs to another run.
+        RecordError: the model file is missing, damaged or belongs to another run.
         checkpoint.Busy: another process works on this run.
     """
     directory = run.directory(root)
@@ -122,7 +122,7 @@ def _frozen_tasks(run: RunConfig, family: TaskFamily) -> list[Task]:
     try:
         return family.tasks(run.evaluation.split, run.evaluation.tasks, run.task_seed)
     except ValueError as error:  # a finite split that is smaller than the suite believes
-        raise records.RecordError(f"family {run.family!r}: {error}") from None
+        raise RecordError(f"family {run.family!r}: {error}") from None
 
 
 def _evaluate_learner(
@@ -178,7 +178,7 @@ def _evaluate_reference(
     reference = family.references.get(run.algorithm)
     if reference is None:
         known = suggest(run.algorithm, family.references)
-        raise records.RecordError(f"family {run.family!r} has no reference policy {run.algorithm!r}{known}")
+        raise RecordError(f"family {run.family!r} has no reference policy {run.algorithm!r}{known}")
     example = reference(tasks[:1])
     remembers = isinstance(example, TrialPolicy) and example.trial_memory
     trial = family.spec.episodes_per_trial if remembers or build.headline(run) == "trial_return" else 1

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from kshot.records import RecordError, read_json
-from kshot.run_config import RunConfig
+from kshot.errors import RecordError
+from kshot.records import read_json
 from kshot.running import checkpoint, provenance, status
 from kshot.running.heartbeat import FILE
+from kshot.suites.run import RunConfig
 
 Name = Literal["train", "evaluate", "official"]
 

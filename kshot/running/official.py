@@ -19,10 +19,11 @@ import numpy as np
 from gymnasium import spaces
 
 from kshot import records, seeding
-from kshot.run_config import RunConfig
+from kshot.errors import RecordError
 from kshot.running import build, checkpoint, provenance
 from kshot.running.heartbeat import Heartbeat, State
 from kshot.running.rollout import choose
+from kshot.suites.run import RunConfig
 from kshot.types import Array, Episodes, FamilySpec, Memory, MetaLearner, OfficialFamily, Policy
 
 RECORD = "official.json"
@@ -49,13 +50,13 @@ def official(run: RunConfig, root: Path) -> None:
     """Put a trained run through the official evaluation and write ``official.json``.
 
     Raises:
-        records.RecordError: the suite does not ask for it; or the model file is missing, damaged or of another run.
+        RecordError: the suite does not ask for it; or the model file is missing, damaged or of another run.
         checkpoint.Busy: another process works on this run.
     """
     directory = run.directory(root)
     family = build.family(run)
     if not run.official or not isinstance(family, OfficialFamily):
-        raise records.RecordError(
+        raise RecordError(
             f"{run.algorithm!r} on {run.family!r} is not for the official evaluation: "
             "it takes learners, on families with evaluation.official: true"
         )

@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from kshot import __version__, registry
-from kshot.run_config import RunConfig
 from kshot.running import machine
+from kshot.suites.run import RunConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = (
     *("numpy", "scipy", "torch", "numba", "llvmlite", "gymnasium", "metaworld", "mujoco"),
     *("pandas", "pyarrow", "snakemake"),
 )
-_SHARED = ("kshot/types.py", "kshot/worlds.py", "kshot/seeding.py", "kshot/records.py", "kshot/run_config.py")
+_SHARED = ("kshot/types/", "kshot/types/", "kshot/seeding.py", "kshot/records.py", "kshot/suites/run.py")
 _SHARED_FOLDERS = ("kshot/learning", "kshot/running")
 _NO_INFLUENCE = tuple(f"kshot/running/{name}.py" for name in ("status", "audit", "heartbeat", "machine", "jobs"))
 """These watch and describe runs and have no part in what these compute: changing them makes no result outdated."""
@@ -125,7 +125,7 @@ def _imported(path: Path, package: str) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module is not None and node.level == 0:
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name.split(".")[1] for name in names if name.startswith(f"{package}.")}
+    return {name.split(".")[2] for name in names if name.startswith(f"kshot.{package}.")}
 
 
 @cache

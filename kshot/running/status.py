@@ -18,10 +18,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from kshot.records import RecordError, read_json, write_json
-from kshot.run_config import RunConfig
+from kshot.errors import RecordError
+from kshot.records import read_json, write_json
 from kshot.running.checkpoint import CHECKPOINT
 from kshot.running.heartbeat import FILE
+from kshot.suites.run import RunConfig
 
 SILENT_SECONDS = 120.0
 """A process of another machine that has not reported for this long counts as gone."""

@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 
 from kshot import records, seeding
-from kshot.run_config import RunConfig
+from kshot.errors import RecordError
 from kshot.running import build, checkpoint, provenance
 from kshot.running.evaluate import evidence_points
 from kshot.running.heartbeat import Heartbeat
 from kshot.running.rollout import rollout
+from kshot.suites.run import RunConfig
 from kshot.types import Calibrated, DemonstrationFamily, Episodes, Metrics, Policy, Task, TaskFamily
 
 CHECKPOINT_SECONDS = 30.0
@@ -183,6 +184,6 @@ def _resumable(path: Path, fingerprint: str) -> dict[str, Any] | None:
         return None
     try:
         saved = checkpoint.load(path)
-    except records.RecordError:
+    except RecordError:
         return None  # a checkpoint is only ever a saving of time: a damaged one costs a fresh start, not an error
     return saved if saved.get("fingerprint") == fingerprint else None

@@ -8,8 +8,8 @@ from functools import cache
 
 import pytest
 
-from kshot.run_config import RunConfig
 from kshot.running import build
+from kshot.suites.run import RunConfig
 from kshot.types import TaskFamily
 
 _original: Callable[[RunConfig], TaskFamily] = build.family

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kshot.config import load_suite
-from kshot.config_errors import ConfigError
+from kshot.errors import ConfigError
+from kshot.suites.checks import load_suite
 
 GOOD = """\
 name: trial

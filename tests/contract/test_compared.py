@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from kshot import records
-from kshot.records import RecordError
+from kshot.errors import RecordError
 from kshot.reporting import figures, page, tables
 from kshot.reporting.aggregate import aggregate
 from kshot.reporting.data import Data, load

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kshot.config import SCHEMA, SUITES, find_suite, load_suite, read_suite, schema_text
-from kshot.config_errors import ConfigError, command_line, read
-from kshot.run_config import RunConfig
+from kshot.errors import ConfigError
+from kshot.suites.checks import SCHEMA, SUITES, find_suite, load_suite, read_suite, schema_text
+from kshot.suites.document import command_line, read
+from kshot.suites.run import RunConfig
 from tests.contract.suites import GOOD, added_row, changed, problems, write
 
 
@@ -40,7 +41,7 @@ def test_the_good_suite_becomes_its_product_of_runs(tmp_path: Path) -> None:
 def test_runs_hold_every_setting_so_that_defaults_are_recorded_and_hashed(tmp_path: Path) -> None:
     from dataclasses import fields
 
-    from algorithms import maml
+    from kshot.algorithms import maml
 
     run = load_suite(write(tmp_path, GOOD)).find("bandit-2-3", "maml", 0)
     assert set(run.algorithm_settings) == {item.name for item in fields(maml.Settings)}
@@ -58,7 +59,7 @@ def test_a_resolved_suite_reads_back_equal_in_any_form(tmp_path: Path) -> None:
 def test_algorithm_files_stand_between_the_defaults_and_the_suite(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kshot.config.ALGORITHMS", tmp_path)
+    monkeypatch.setattr("kshot.suites.checks.ALGORITHMS", tmp_path)
     (tmp_path / "rl2.yaml").write_text(
         "defaults: {hidden: 16, lr: 0.5, clip: 0.4}\nfamilies:\n  bandit: {lr: 0.25, clip: 0.3}\n"
     )
@@ -70,7 +71,7 @@ def test_algorithm_files_stand_between_the_defaults_and_the_suite(
 
 
 def test_mistakes_in_algorithm_files_are_told_in_those_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kshot.config.ALGORITHMS", tmp_path)
+    monkeypatch.setattr("kshot.suites.checks.ALGORITHMS", tmp_path)
     (tmp_path / "rl2.yaml").write_text("default: {}\nfamilies:\n  bandit: {lrr: 0.25}\n  nav2d: 3\n")
     text = problems(write(tmp_path, GOOD))
     assert f"{tmp_path}/rl2.yaml:1: default: unknown key 'default' (did you mean 'defaults'?)" in text
@@ -173,7 +174,7 @@ def test_the_suites_of_the_repository_are_valid_and_name_their_schema(path: Path
 
 
 def test_the_committed_schema_is_that_of_the_code() -> None:
-    assert SCHEMA.read_text() == schema_text(), "run `python -m kshot.config` and commit the result"
+    assert SCHEMA.read_text() == schema_text(), "run `python -m kshot.suites.checks` and commit the result"
 
 
 def test_aliases_and_merge_keys_work_and_endless_ones_are_told(tmp_path: Path) -> None:

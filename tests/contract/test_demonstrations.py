@@ -10,20 +10,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from envs.spritegrid import SpriteGridFamily
 from kshot import records
-from kshot.run_config import Evaluation, RunConfig
+from kshot.envs.spritegrid import SpriteGridFamily
 from kshot.running import build
 from kshot.running.evaluate import HELD_OUT, evaluate
 from kshot.running.train import Collector, train
+from kshot.suites.run import Evaluation, RunConfig
 from kshot.types import Episodes
 from tests.contract import tiny
 
 FAMILY = '''
 """Point navigation with the straight line to the goal as demonstrations."""
 
-from envs import nav2d
-from envs.nav2d import ACTIONS, Settings
+from kshot.envs import nav2d
+from kshot.envs.nav2d import ACTIONS, Settings
 
 EVIDENCE = frozenset({"rollouts", "demonstrations"})
 

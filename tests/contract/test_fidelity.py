@@ -7,11 +7,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from kshot import records
-from kshot.config import ROOT, SUITES, load_suite
+from kshot.errors import RecordError
 from kshot.reporting import fidelity
 from kshot.reporting import yardsticks as pictured
 from kshot.reporting.csv_files import read_csv
+from kshot.suites.checks import ROOT, SUITES, load_suite
 
 
 def test_yardsticks_ask_for_what_their_suites_measure() -> None:
@@ -170,7 +170,7 @@ def test_a_damaged_table_is_one_clear_line(tmp_path: Path) -> None:
     ):
         if text is not None:
             path.write_text(text)
-        with pytest.raises(records.RecordError, match=said):
+        with pytest.raises(RecordError, match=said):
             read_csv(path, ("seed", "state"), "kshot aggregate")
 
 
@@ -188,10 +188,10 @@ def test_the_picture_has_every_filed_problem_with_its_yardsticks(results: Path, 
 def test_a_number_that_is_missing_is_named(results: Path, tmp_path: Path) -> None:
     path = results / "fidelity-gridnavi" / "summary.csv"
     pd.read_csv(path).query("k != 3").to_csv(path, index=False)
-    with pytest.raises(records.RecordError, match=r"'algorithm': 'rl2'.*'k': 3"):
+    with pytest.raises(RecordError, match=r"'algorithm': 'rl2'.*'k': 3"):
         fidelity.collect("fidelity-gridnavi", results, tmp_path / "filed")
     assert not (tmp_path / "filed").exists()
-    with pytest.raises(records.RecordError, match="no yardstick"):
+    with pytest.raises(RecordError, match="no yardstick"):
         fidelity.collect("smoke", results, tmp_path / "filed")
 
 

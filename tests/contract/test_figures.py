@@ -21,7 +21,6 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from kshot import registry
-from kshot.config import load_suite
 from kshot.places import ROOT
 from kshot.reporting import figures, style, yardsticks
 from kshot.reporting.data import Data, Section
@@ -29,6 +28,7 @@ from kshot.reporting.fidelity import FILED, PICTURE
 from kshot.reporting.figures import _common, _curves
 from kshot.reporting.labels import LINE, EndLabel, TopLabel, spread
 from kshot.reporting.layout import title
+from kshot.suites.checks import load_suite
 from tests import shipped
 
 Drawn = list[tuple[str, Data, Figure]]

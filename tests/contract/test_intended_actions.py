@@ -9,6 +9,7 @@ from typing import get_args
 import pytest
 
 from kshot import records, registry
+from kshot.errors import RegistryError
 from kshot.running import build
 from kshot.running.evaluate import evaluate, evidence_points
 from kshot.running.train import train
@@ -37,10 +38,10 @@ def test_a_plugin_that_does_not_is_refused_in_one_line(
     line: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "algorithms").mkdir()
-    text = f"from algorithms.maml import ACTIONS, EVIDENCE, Settings, build\n{line}\n"
+    text = f"from kshot.algorithms.maml import ACTIONS, EVIDENCE, Settings, build\n{line}\n"
     (tmp_path / "algorithms" / "silent.py").write_text(text)
     monkeypatch.setenv("KSHOT_PATH", str(tmp_path))
-    with pytest.raises(registry.RegistryError, match=message):
+    with pytest.raises(RegistryError, match=message):
         registry.load("algorithms", "silent")
 
 

@@ -13,12 +13,12 @@ import pytest
 import torch
 
 from kshot import records, seeding
-from kshot.run_config import RunConfig
 from kshot.running import build, checkpoint
 from kshot.running import train as training
 from kshot.running.evaluate import evaluate
 from kshot.running.rollout import rollout
 from kshot.running.train import train
+from kshot.suites.run import RunConfig
 from kshot.types import Array, DemonstrationFamily, Episodes, MetaLearner, Policy, TaskFamily
 from tests.contract import tiny
 

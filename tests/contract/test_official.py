@@ -11,9 +11,9 @@ import pytest
 from gymnasium import spaces
 from metaworld.policies import SawyerReachV3Policy
 
-from envs._scripted import Scripted
-from envs.metaworld import MetaWorldFamily, Settings
 from kshot import seeding
+from kshot.envs._scripted import Scripted
+from kshot.envs.metaworld import MetaWorldFamily, Settings
 from kshot.running import build, official
 from kshot.running.rollout import rollout
 from kshot.types import Array, Episodes, FamilySpec, MetaLearner, Policy, Task

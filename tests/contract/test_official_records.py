@@ -9,18 +9,17 @@ from typing import Any
 
 import pytest
 
-from envs.metaworld import MetaWorldFamily
 from kshot import records
-from kshot.config import load_suite
-from kshot.config_errors import ConfigError
-from kshot.records import RecordError
+from kshot.envs.metaworld import MetaWorldFamily
+from kshot.errors import ConfigError, RecordError
 from kshot.reporting import page, tables
 from kshot.reporting.aggregate import aggregate
 from kshot.reporting.data import load
-from kshot.run_config import RunConfig
 from kshot.running.audit import audit
 from kshot.running.official import official
 from kshot.running.train import train
+from kshot.suites.checks import load_suite
+from kshot.suites.run import RunConfig
 from tests import synthetic
 from tests.contract import tiny
 
@@ -95,7 +94,7 @@ def test_a_trained_run_gets_its_record(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_a_diverged_run_has_a_record_without_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = small(tiny.run("maml", "metaworld"), monkeypatch)
-    monkeypatch.setattr("algorithms.maml.MAML.meta_step", diverging)
+    monkeypatch.setattr("kshot.algorithms.maml.MAML.meta_step", diverging)
     train(run, tmp_path)
     official(run, tmp_path)
     record = records.read_json(run.directory(tmp_path) / "official.json")

@@ -13,11 +13,11 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from kshot.config import load_suite
 from kshot.places import SUITES
 from kshot.records import write_text
 from kshot.reporting.aggregate import aggregate
 from kshot.reporting.tables import write_tables
+from kshot.suites.checks import load_suite
 from tests import synthetic
 
 pytestmark = pytest.mark.contract

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from kshot.run_config import Evaluation, RunConfig
 from kshot.running.evaluate import evaluate
+from kshot.suites.run import Evaluation, RunConfig
 
 
 def curve(family: str, reference: str, root: Path, **settings: int) -> pd.DataFrame:

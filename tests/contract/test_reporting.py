@@ -17,12 +17,12 @@ import pandas as pd
 import pytest
 
 from kshot import records
-from kshot.records import RecordError
+from kshot.errors import RecordError
 from kshot.reporting import figures, page, style, tables
 from kshot.reporting.aggregate import SUMMARY_COLUMNS, aggregate
 from kshot.reporting.data import load
 from kshot.reporting.figures._common import is_flat
-from kshot.run_config import RunConfig
+from kshot.suites.run import RunConfig
 from tests import synthetic
 
 pytestmark = pytest.mark.contract

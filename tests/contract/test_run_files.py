@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from kshot.records import RecordError, read_json
+from kshot.errors import RecordError
+from kshot.records import read_json
 from kshot.running import checkpoint
 from kshot.running.evaluate import evaluate
 from kshot.running.train import train

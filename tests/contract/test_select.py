@@ -12,14 +12,14 @@ import pytest
 import yaml
 
 from kshot import config
-from kshot.config import load_suite
-from kshot.published import published
-from kshot.records import RecordError
+from kshot.errors import RecordError
 from kshot.reporting import page
 from kshot.reporting.aggregate import aggregate
 from kshot.reporting.data import load
 from kshot.reporting.select import Choice, choose, distance, write_selection
-from kshot.suite import Suite
+from kshot.suites.checks import load_suite
+from kshot.suites.model import Suite
+from kshot.suites.starting_points import published
 from tests import synthetic
 
 ROWS = {"maml": {}, "low": {"inner_lr": 0.05}, "high": {"inner_lr": 0.2}, "higher": {"inner_lr": 0.4}}

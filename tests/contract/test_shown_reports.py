@@ -12,13 +12,13 @@ import pytest
 from matplotlib.axes import Axes
 
 from kshot import records
-from kshot.config import ROOT
-from kshot.records import RecordError
+from kshot.errors import RecordError
 from kshot.reporting import demonstrated, figures, links, page, select, tables
 from kshot.reporting.aggregate import aggregate
 from kshot.reporting.data import Data, load
 from kshot.reporting.figures import furthest_stage, inner_steps, learning_curves, value_difference
-from kshot.run_config import RunConfig
+from kshot.suites.checks import ROOT
+from kshot.suites.run import RunConfig
 from tests import synthetic
 
 pytestmark = pytest.mark.contract

@@ -1,4 +1,4 @@
-"""What families promise that demonstrate, or whose dynamics planners may know (``kshot.worlds.World``)."""
+"""What families promise that demonstrate, or whose dynamics planners may know (``kshot.types.World``)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from kshot import registry, seeding
-from kshot.types import Array, DemonstrationFamily, Episodes, TaskFamily
-from kshot.worlds import World
+from kshot.types import Array, DemonstrationFamily, Episodes, TaskFamily, World
 
 SETTINGS: dict[str, dict[str, Any]] = {"tabular_mdp": {"observe_dynamics": True}}
 APPROXIMATE = {"metaworld_hand"}

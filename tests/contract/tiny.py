@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kshot import registry
-from kshot.run_config import Evaluation, RunConfig
+from kshot.suites.run import Evaluation, RunConfig
 from kshot.types import Evidence
 
 # What to shrink wherever an algorithm or family has a setting of that name; everything else keeps its default.

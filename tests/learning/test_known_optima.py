@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from kshot import records
-from kshot.run_config import Evaluation, RunConfig
 from kshot.running import build
 from kshot.running.evaluate import evaluate
 from kshot.running.train import train
+from kshot.suites.run import Evaluation, RunConfig
 
 NAV2D = {
     "maml": {"curvature_stride": 5},

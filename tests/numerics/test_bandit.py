@@ -8,8 +8,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from envs import _bandit_policies, bandit
 from kshot import seeding
+from kshot.envs import bandit
+from kshot.envs.bandit import counting
 from kshot.running.rollout import rollout
 
 
@@ -192,9 +193,9 @@ def test_counting_policies_follow_their_formulas() -> None:
     obs, done = np.ones((1, 1, 1)), np.ones((1, 1), dtype=bool)
     for policy, rewards, arms in (
         # greedy: means 1/2 each; after a loss arm 0 has 1/3, after a win arm 1 has 2/3.
-        (_bandit_policies.greedy(3), [0.0, 1.0, 0.0, 0.0], [0, 1, 1, 1]),
+        (counting.greedy(3), [0.0, 1.0, 0.0, 0.0], [0, 1, 1, 1]),
         # ucb1 with a large width goes through the arms whatever they pay; at one pull made the logarithm is still 0.
-        (_bandit_policies.ucb1(3, 5.0), [1.0, 1.0, 1.0, 1.0], [0, 0, 1, 2]),
+        (counting.ucb1(3, 5.0), [1.0, 1.0, 1.0, 1.0], [0, 0, 1, 2]),
     ):
         memory = policy.start(1, 1)
         for reward, arm in zip(rewards, arms, strict=True):
@@ -207,7 +208,7 @@ def test_counting_policies_follow_their_formulas() -> None:
 def test_thompson_draws_from_the_posterior() -> None:
     """Two arms, one with 3 wins of 4, one with 1 of 2: the chance that Beta(4, 2) exceeds Beta(2, 2), by quadrature."""
     n = 100_000
-    policy = _bandit_policies.thompson(2)
+    policy = counting.thompson(2)
     memory = policy.start(n, 1) | {
         "won": np.tile([3.0, 1.0], (n, 1, 1)),
         "pulled": np.tile([4.0, 2.0], (n, 1, 1)),

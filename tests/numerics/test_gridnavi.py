@@ -8,9 +8,9 @@ import math
 import numpy as np
 import pytest
 
-from envs import _grid_search as grid
-from envs import gridnavi
 from kshot import seeding
+from kshot.envs import gridnavi
+from kshot.envs.gridnavi import grid
 from kshot.running.rollout import rollout
 from kshot.types import Array
 

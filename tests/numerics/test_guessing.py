@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from envs._guessing import average, fitted, linear
 from kshot import seeding
+from kshot.envs._guessing import average, fitted, linear
 
 
 def numbers(name: str, *shape: int) -> np.ndarray:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from algorithms import behaviour_cloning, replay
-from algorithms.behaviour_cloning import cross_entropy
-from envs import bandit, gridnavi, spritegrid, tabular_mdp
 from kshot import seeding
+from kshot.algorithms import behaviour_cloning, replay
+from kshot.algorithms.behaviour_cloning import cross_entropy
+from kshot.envs import bandit, gridnavi, spritegrid, tabular_mdp
 from kshot.learning.fine_tuning import Recipe, descent
 from kshot.learning.irl import Demonstrations
 from kshot.learning.networks import stack

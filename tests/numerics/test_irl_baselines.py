@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 import torch
 
-from algorithms import contextual_irl, mandril, maxent_irl, pretrained_irl
-from algorithms.contextual_irl import conditioned, encoded
-from algorithms.mandril import adapted
-from envs import bandit, gridnavi, spritegrid, tabular_mdp
 from kshot import records, seeding
+from kshot.algorithms import contextual_irl, mandril, maxent_irl, pretrained_irl
+from kshot.algorithms.contextual_irl import conditioned, encoded
+from kshot.algorithms.mandril import adapted
+from kshot.envs import bandit, gridnavi, spritegrid, tabular_mdp
 from kshot.learning import fine_tuning, irl, networks, planner
 from kshot.learning.descent import flushing
 from kshot.learning.fine_tuning import FineTuning, Recipe, descent
 from kshot.learning.irl import Demonstrations, reward_map
 from kshot.learning.networks import Params
-from kshot.run_config import Evaluation, RunConfig
 from kshot.running.evaluate import evaluate
 from kshot.running.rollout import rollout
 from kshot.running.train import Collector, train
+from kshot.suites.run import Evaluation, RunConfig
 from kshot.types import Episodes, TaskFamily
 
 FAMILIES = {

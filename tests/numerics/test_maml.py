@@ -7,7 +7,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from algorithms import anil, fomaml, maml, reptile
+from kshot.algorithms import anil, fomaml, maml, reptile
 from kshot.learning import networks, policy_gradient, trust_region
 from kshot.learning.distributions import kl, log_prob
 from kshot.learning.networks import flatten, unflatten

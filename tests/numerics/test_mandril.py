@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from algorithms import mandril
-from algorithms.mandril import adapted
-from envs import bandit, gridnavi, tabular_mdp
 from kshot import seeding
+from kshot.algorithms import mandril
+from kshot.algorithms.mandril import adapted
+from kshot.envs import bandit, gridnavi, tabular_mdp
 from kshot.learning import networks, planner
 from kshot.learning.irl import Demonstrations, reward_map
 from kshot.learning.networks import Params

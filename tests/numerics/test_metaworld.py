@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS, ML25_V3
 
-from envs import metaworld as family_module
-from envs.metaworld import MetaWorldFamily, Settings, _goals, _observations, _references
-from envs.metaworld._goals import Source
-from envs.metaworld._tasks import Goal, official_task
-from envs.metaworld._vector import OBJECT_ENTRIES
-from envs.metaworld.engine import prototype
 from kshot import seeding
+from kshot.envs import metaworld as family_module
+from kshot.envs.metaworld import MetaWorldFamily, Settings, _goals, _observations, _references
+from kshot.envs.metaworld._goals import Source
+from kshot.envs.metaworld._tasks import Goal, official_task
+from kshot.envs.metaworld._vector import OBJECT_ENTRIES
+from kshot.envs.metaworld.engine import prototype
 from kshot.running.rollout import rollout
 from kshot.types import Array, Split, Task
 from tests.parity import replay

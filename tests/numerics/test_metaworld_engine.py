@@ -22,11 +22,11 @@ import numpy as np
 import pytest
 
 import kshot.environments  # noqa: F401  (registers the environments)
-from envs.metaworld import MetaWorldVectorEnv, _vector
-from envs.metaworld._goals import Source, goals
-from envs.metaworld._tasks import Goal
-from envs.metaworld.engine import exactness, kernel, library, prototypes, rewriting
-from envs.metaworld.engine.symbols import Unsupported
+from kshot.envs.metaworld import MetaWorldVectorEnv, _vector
+from kshot.envs.metaworld._goals import Source, goals
+from kshot.envs.metaworld._tasks import Goal
+from kshot.envs.metaworld.engine import exactness, kernel, library, prototypes, rewriting
+from kshot.envs.metaworld.engine.symbols import Unsupported
 from kshot.types import Array
 from tests.parity import CLASSES, Report, compare_class, interleave
 

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from envs.metaworld_hand import Settings, _experts, _store, build
-from envs.metaworld_hand._abilities import ABILITIES, CELL, ability
-from envs.metaworld_hand._scenes import MOVED, RADII
-from envs.metaworld_hand._world import GRIP, STAY, HandWorld
 from kshot import seeding
-from kshot.config import ROOT
+from kshot.envs.metaworld_hand import Settings, _experts, _store, build
+from kshot.envs.metaworld_hand._abilities import ABILITIES, CELL, ability
+from kshot.envs.metaworld_hand._scenes import MOVED, RADII
+from kshot.envs.metaworld_hand._world import GRIP, STAY, HandWorld
 from kshot.learning import planner
 from kshot.running.rollout import rollout
+from kshot.suites.checks import ROOT
 from kshot.types import Array
 
 KEYS = seeding.split(seeding.key("test"), np.arange(8))
@@ -178,7 +178,7 @@ def test_a_demonstration_is_the_same_whoever_makes_it(tmp_path: Path) -> None:
     """In another process, beside other tasks, and with other numbers of threads."""
     code = (
         "import numpy as np\n"
-        "from envs.metaworld_hand import Settings, build\n"
+        "from kshot.envs.metaworld_hand import Settings, build\n"
         "from kshot import seeding\n"
         "family = build(Settings(task='push-v3', demonstrations=4))\n"
         "tasks = family.tasks('train', 3, 0)[2:] if {alone} else family.tasks('train', 3, 0)\n"

@@ -9,7 +9,7 @@ import textwrap
 
 import pytest
 
-from kshot.config import ROOT
+from kshot.suites.checks import ROOT
 
 COMPARE = textwrap.dedent("""
     import sys
@@ -23,9 +23,9 @@ COMPARE = textwrap.dedent("""
         print("no graphics:", type(error).__name__)
         sys.exit(0)
 
-    from envs.metaworld import MetaWorldVectorEnv
-    from envs.metaworld._goals import Source, goals
-    from envs.metaworld._tasks import official_task
+    from kshot.envs.metaworld import MetaWorldVectorEnv
+    from kshot.envs.metaworld._goals import Source, goals
+    from kshot.envs.metaworld._tasks import official_task
 
     first, second = goals(Source("ML1", "drawer-open-v3"), "train")[:2]
     env = MetaWorldVectorEnv([first, second], render_mode="rgb_array", camera_name="corner2")

@@ -17,11 +17,11 @@ from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 from metaworld.wrappers import AutoTerminateOnSuccessWrapper, RNNBasedMetaRLWrapper
 
 import kshot.environments  # noqa: F401  (registers the environments)
-from envs.metaworld import _goals
-from envs.metaworld._goals import Source, goals
-from envs.metaworld._tasks import Goal, official_task
-from envs.metaworld._vector import MetaWorldVectorEnv
-from envs.metaworld.engine import INFO_KEYS
+from kshot.envs.metaworld import _goals
+from kshot.envs.metaworld._goals import Source, goals
+from kshot.envs.metaworld._tasks import Goal, official_task
+from kshot.envs.metaworld._vector import MetaWorldVectorEnv
+from kshot.envs.metaworld.engine import INFO_KEYS
 from kshot.types import Array, Split
 from tests.parity import Report, compare_benchmark, compare_vectors, official_info, players
 

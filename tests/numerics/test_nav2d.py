@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from envs import nav2d
-from envs._scripted import Scripted
 from kshot import seeding
+from kshot.envs import nav2d
+from kshot.envs._scripted import Scripted
 from kshot.types import Array
 
 

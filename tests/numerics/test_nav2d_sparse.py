@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from envs import _half_circle, nav2d_sparse
 from kshot import seeding
+from kshot.envs import nav2d_sparse
+from kshot.envs.nav2d_sparse import arc as _half_circle
 from kshot.running.rollout import rollout
 from kshot.types import Array, Episodes, Policy, Split, Task
 

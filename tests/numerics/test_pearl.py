@@ -9,9 +9,9 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from algorithms import pearl
-from algorithms.pearl import PEARL, Batch, PosteriorPolicy
 from kshot import seeding
+from kshot.algorithms import pearl
+from kshot.algorithms.pearl import PEARL, Batch, PosteriorPolicy
 from kshot.learning import latent, replay, sac
 from kshot.types import Episodes, FamilySpec, Policy, Task
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from envs import _worlds
-from envs._mdp_planning import MDP
+from kshot.envs import _experts
+from kshot.envs._mdps import MDP
 from kshot.learning import planner
 from kshot.learning.planner import Deterministic, Grid, Model, Stochastic
 
@@ -210,10 +210,10 @@ def test_experts_of_families_are_soft_optimal() -> None:
     """Their policy, computed in numpy, is the planner's for beta times the reward; sampled paths follow it."""
     rng = np.random.default_rng(0)
     model = MDP(rng.dirichlet(np.ones(4), (1, 4, 3)), rng.normal(size=(1, 4, 3)))
-    policy = _worlds.expert_policy(model, 5, 2.0)
+    policy = _experts.expert_policy(model, 5, 2.0)
     found = policy_of(torch.tensor(2.0 * model.reward), Stochastic(torch.tensor(model.probability)), 5)
     np.testing.assert_allclose(found.numpy(), policy, atol=1e-12)
-    states, actions = _worlds.sampled_paths(model, policy, 20_000, np.array([3], dtype=np.uint64))
+    states, actions = _experts.sampled_paths(model, policy, 20_000, np.array([3], dtype=np.uint64))
     visits, pairs = planner.visitations(
         found, Stochastic(torch.tensor(model.probability)), torch.eye(4, dtype=torch.float64)[:1]
     )

@@ -8,7 +8,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from algorithms import rl2, rl2_transformer
+from kshot.algorithms import rl2, rl2_transformer
 from kshot.learning import distributions, sequences
 from kshot.types import Array, Episodes, FamilySpec
 

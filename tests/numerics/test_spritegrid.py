@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from envs import _sprites as pictures
-from envs import _worlds as experts
-from envs import spritegrid
 from kshot import seeding
+from kshot.envs import _experts as experts
+from kshot.envs import spritegrid
+from kshot.envs.spritegrid import pictures
 from kshot.learning import planner
 from kshot.running.rollout import rollout
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from envs.metaworld.engine import library
-from envs.metaworld.engine.exactness import compiled
-from envs.metaworld.engine.rewriting import rewrite
-from envs.metaworld.engine.symbols import NO, YES, Symbol, Truth, Unsupported
+from kshot.envs.metaworld.engine import library
+from kshot.envs.metaworld.engine.exactness import compiled
+from kshot.envs.metaworld.engine.rewriting import rewrite
+from kshot.envs.metaworld.engine.symbols import NO, YES, Symbol, Truth, Unsupported
 from kshot.types import Array
 
 TYPES = {float: (NO, NO), np.float64: (YES, NO), np.float32: (NO, YES)}

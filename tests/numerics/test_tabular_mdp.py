@@ -7,19 +7,20 @@ import itertools
 import numpy as np
 import pytest
 
-from envs import _mdp_planning as planning
-from envs import tabular_mdp
 from kshot import seeding
+from kshot.envs import _mdps as mdps
+from kshot.envs import tabular_mdp
+from kshot.envs.tabular_mdp.posterior_sampling import PosteriorSampling
 from kshot.running.rollout import rollout
 from kshot.types import Array
 
 
-def small(states: int, actions: int, seed: int) -> planning.MDP:
+def small(states: int, actions: int, seed: int) -> mdps.MDP:
     rng = np.random.default_rng(seed)
-    return planning.MDP(rng.dirichlet(np.ones(states), (1, states, actions)), rng.normal(1, 1, (1, states, actions)))
+    return mdps.MDP(rng.dirichlet(np.ones(states), (1, states, actions)), rng.normal(1, 1, (1, states, actions)))
 
 
-def returned(model: planning.MDP, plan: Array, state: int, step: int = 0) -> float:
+def returned(model: mdps.MDP, plan: Array, state: int, step: int = 0) -> float:
     """Expected return of a plan [H, S], by following every possible transition."""
     if step == len(plan):
         return 0.0
@@ -33,11 +34,11 @@ def test_values_are_those_of_the_best_of_all_plans() -> None:
     plans = [np.array(p).reshape(horizon, 2) for p in itertools.product(range(2), repeat=2 * horizon)]
     for state in range(2):
         best = max(returned(model, plan, state) for plan in plans)
-        assert planning.optimal_values(model, horizon)[0, 0, state] == pytest.approx(best, abs=1e-12)
-    actions = planning.optimal_actions(model, horizon)[:, 0]
-    assert returned(model, actions, 0) == pytest.approx(planning.optimal_values(model, horizon)[0, 0, 0], abs=1e-12)
+        assert mdps.optimal_values(model, horizon)[0, 0, state] == pytest.approx(best, abs=1e-12)
+    actions = mdps.optimal_actions(model, horizon)[:, 0]
+    assert returned(model, actions, 0) == pytest.approx(mdps.optimal_values(model, horizon)[0, 0, 0], abs=1e-12)
     chosen = np.eye(2)[actions][:, None]
-    assert planning.expected_return(model, chosen)[0, 1] == pytest.approx(returned(model, actions, 1), abs=1e-12)
+    assert mdps.expected_return(model, chosen)[0, 1] == pytest.approx(returned(model, actions, 1), abs=1e-12)
 
 
 def test_tasks_are_drawn_as_published() -> None:
@@ -62,7 +63,7 @@ def test_the_environment_follows_its_model() -> None:
         1, abs=0.02
     )
     assert not terminated.any() and not truncated.any()
-    best = planning.optimal_actions(model, 2)
+    best = mdps.optimal_actions(model, 2)
     assert info["success"].all() == (best[0, 0, 0] == 3)
     state = obs.argmax(axis=1)
     _, reward, _, truncated, info = env.step(best[1, 0, state])
@@ -83,7 +84,7 @@ def test_reference_policies_earn_their_exact_values() -> None:
 
 
 def test_posterior_sampling_draws_from_the_posterior() -> None:
-    policy = planning.PosteriorSampling(3, 2, 4)
+    policy = PosteriorSampling(3, 2, 4)
     drawn = policy.start(1, 4000, seeding.split(seeding.key("draws"), np.arange(4000))[None])
     share = (drawn["plan"][0, :, -1] == 0).mean(axis=0)
     assert share == pytest.approx(np.full(3, 0.5), abs=0.04)  # the last action is that of the larger drawn reward
@@ -94,7 +95,7 @@ def test_posterior_sampling_draws_from_the_posterior() -> None:
 
 
 def test_posterior_sampling_counts_what_it_has_seen() -> None:
-    policy = planning.PosteriorSampling(3, 2, 2)
+    policy = PosteriorSampling(3, 2, 2)
     memory = policy.start(1, 1, np.array([[7]], dtype=np.uint64))
     for state, reward, done in ((0, 1.5, False), (2, -1.0, True), (0, 0.5, False)):
         action, _, memory = policy.act(np.eye(3)[[[state]]], memory, None)

@@ -7,10 +7,10 @@ from itertools import product
 import numpy as np
 import pytest
 
-from envs import _mdp_planning as planning
-from envs import _worlds as experts
-from envs import bandit, gridnavi, spritegrid, tabular_mdp
 from kshot import seeding
+from kshot.envs import _experts as experts
+from kshot.envs import _mdps as mdps
+from kshot.envs import bandit, gridnavi, spritegrid, tabular_mdp
 from kshot.running.rollout import rollout
 from kshot.types import Array, TaskFamily
 
@@ -73,7 +73,7 @@ def test_the_best_of_all_policies_on_a_tiny_mdp() -> None:
     returns = []
     for choice in product(range(2), repeat=6):
         policy = np.eye(2)[np.array(choice).reshape(3, 1, 2)]  # [H, 1, S, A]
-        returns.append(planning.expected_return(model, policy)[:, 0])
+        returns.append(mdps.expected_return(model, policy)[:, 0])
     np.testing.assert_allclose(begun["optimal_return"], np.repeat(np.max(returns, axis=0), 2))
 
 

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from kshot.config import load_suite
-from kshot.run_config import RunConfig
 from kshot.running import status
+from kshot.suites.checks import load_suite
+from kshot.suites.run import RunConfig
 
 SUITE = {
     "name": "trial",

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import yaml
 
-from kshot.config import SUITES, read_suite
-from kshot.config_errors import ConfigError, read
+from kshot.suites.checks import SUITES, read_suite
+from kshot.errors import ConfigError
+from kshot.suites.document import read
 from kshot.records import write_text
-from kshot.run_config import why_no_selection
+from kshot.suites.run import why_no_selection
 from kshot.running.provenance import source_digest
 
 # Jobs use the Python that runs Snakemake, whether or not its environment was activated.

@@ -4,10 +4,10 @@ Read ``batch`` for how a step runs, ``kernel`` for the loop of one thread, and `
 ``symbols`` for how Metaworld's Python becomes machine code that computes the same bits.
 """
 
-from envs.metaworld.engine.batch import Batch
-from envs.metaworld.engine.exactness import why_inexact
-from envs.metaworld.engine.kernel import STATE
-from envs.metaworld.engine.prototypes import Snapshot, observation_bounds, prototype, reset_to
-from envs.metaworld.engine.translation import INFO_KEYS
+from kshot.envs.metaworld.engine.batch import Batch
+from kshot.envs.metaworld.engine.exactness import why_inexact
+from kshot.envs.metaworld.engine.kernel import STATE
+from kshot.envs.metaworld.engine.prototypes import Snapshot, observation_bounds, prototype, reset_to
+from kshot.envs.metaworld.engine.translation import INFO_KEYS
 
 __all__ = ["INFO_KEYS", "STATE", "Batch", "Snapshot", "observation_bounds", "prototype", "reset_to", "why_inexact"]

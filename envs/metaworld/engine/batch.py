@@ -13,10 +13,10 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from envs.metaworld._tasks import Goal
-from envs.metaworld.engine import kernel
-from envs.metaworld.engine.prototypes import Prototype, observation_bounds, place_all, prototype
-from envs.metaworld.engine.translation import FIELDS, INFO_KEYS
+from kshot.envs.metaworld._tasks import Goal
+from kshot.envs.metaworld.engine import kernel
+from kshot.envs.metaworld.engine.prototypes import Prototype, observation_bounds, place_all, prototype
+from kshot.envs.metaworld.engine.translation import FIELDS, INFO_KEYS
 from kshot.types import Array
 
 

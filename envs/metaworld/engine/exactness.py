@@ -11,9 +11,9 @@ import numpy as np
 from llvmlite import ir
 from scipy.spatial.transform import Rotation
 
-from envs.metaworld.engine import library
-from envs.metaworld.engine.symbols import POINTER, YES, Symbol, Writer, objects
-from envs.metaworld.engine.translation import compile_module, load, store
+from kshot.envs.metaworld.engine import library
+from kshot.envs.metaworld.engine.symbols import POINTER, YES, Symbol, Writer, objects
+from kshot.envs.metaworld.engine.translation import compile_module, load, store
 from kshot.types import Array
 
 _SAMPLES = 300

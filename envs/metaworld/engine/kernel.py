@@ -14,7 +14,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from envs.metaworld.engine.layout import offset, size
+from kshot.envs.metaworld.engine.layout import offset, size
 
 STATE = int(mujoco.mjtState.mjSTATE_INTEGRATION)
 """The part of MjData that the next step depends on, the solver's warm start included."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from envs.metaworld.engine.symbols import DOUBLE, Symbol, Truth, Unsupported, lift, objects, select
+from kshot.envs.metaworld.engine.symbols import DOUBLE, Symbol, Truth, Unsupported, lift, objects, select
 
 
 class Rotation:

@@ -14,10 +14,10 @@ import numpy as np
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 from metaworld.sawyer_xyz_env import SawyerXYZEnv
 
-from envs.metaworld._tasks import Goal, official_task
-from envs.metaworld.engine.kernel import STATE
-from envs.metaworld.engine.symbols import Unsupported
-from envs.metaworld.engine.translation import FIELDS, Translation, translate
+from kshot.envs.metaworld._tasks import Goal, official_task
+from kshot.envs.metaworld.engine.kernel import STATE
+from kshot.envs.metaworld.engine.symbols import Unsupported
+from kshot.envs.metaworld.engine.translation import FIELDS, Translation, translate
 from kshot.types import Array
 
 _MOST_DRAWS = 100

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from envs.metaworld.engine.symbols import YES, Optional, Symbol, Truth, Unsupported, Writer, select
+from kshot.envs.metaworld.engine.symbols import YES, Optional, Symbol, Truth, Unsupported, Writer, select
 
 _parsing = threading.Lock()
 """Python 3.11 counts the depth of syntax trees per process: two threads that parse at once can raise SystemError."""

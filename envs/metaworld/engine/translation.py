@@ -19,9 +19,9 @@ from llvmlite import ir
 from metaworld.sawyer_xyz_env import SawyerXYZEnv
 from metaworld.utils import reward_utils
 
-from envs.metaworld.engine import library
-from envs.metaworld.engine.rewriting import rewrite
-from envs.metaworld.engine.symbols import (
+from kshot.envs.metaworld.engine import library
+from kshot.envs.metaworld.engine.rewriting import rewrite
+from kshot.envs.metaworld.engine.symbols import (
     DOUBLE,
     NO,
     POINTER,

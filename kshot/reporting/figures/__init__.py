@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from kshot.reporting import style
 from kshot.reporting.data import Data, load
-from kshot.run_config import RunConfig
+from kshot.suites.run import RunConfig
 
 
 def modules() -> list[ModuleType]:
@@ -36,7 +36,7 @@ def render_all(runs: Sequence[RunConfig], root: Path, out: Path) -> list[Path]:
         out: folder of the figures.
 
     Raises:
-        kshot.records.RecordError: the suite has not been aggregated since its runs last changed.
+        RecordError: the suite has not been aggregated since its runs last changed.
     """
     data = load(runs, root)
     paths = []

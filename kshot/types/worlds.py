@@ -1,15 +1,14 @@
 """What planners may know of a family: a finite decision problem with known dynamics, but no reward.
 
-It stands beside ``kshot.types`` and like it imports no torch; see docs/adr/0009-known-dynamics.md.
+See docs/adr/0009-known-dynamics.md.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
-if TYPE_CHECKING:
-    from kshot.types import Array, Episodes
+from kshot.types.data import Array, Episodes
 
 
 @dataclass(frozen=True)

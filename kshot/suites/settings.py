@@ -11,8 +11,8 @@ from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_ty
 
 from pydantic import TypeAdapter, ValidationError
 
-from kshot.config_errors import Document, KeyPath, Problems
-from kshot.registry import suggest
+from kshot.errors import suggest
+from kshot.suites.document import Document, KeyPath, Problems
 
 
 class Layer(NamedTuple):

@@ -1,8 +1,8 @@
 """Reading suites: YAML, checked as a whole before a suite is run, with every mistake shown where it stands.
 
 Every setting of a loaded suite has its value, whether it came from the suite, from ``config/algorithms/<module>.yaml``
-or from the defaults in the code; so what is recorded and hashed is complete. ``python -m kshot.config`` writes the JSON
-schema that editors use to check and complete suites.
+or from the defaults in the code; so what is recorded and hashed is complete. ``python -m kshot.suites.checks`` writes
+the JSON schema that editors use to check and complete suites.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from kshot import registry
-from kshot.config_errors import ConfigError, Document, KeyPath, Problems, command_line, read
+from kshot.errors import ConfigError, RegistryError, suggest
 from kshot.places import ROOT, SUITES, relative, suite_files
 from kshot.records import write_text
-from kshot.registry import suggest
-from kshot.settings import Layer, resolve
-from kshot.suite import AlgorithmRow, EvaluationSpec, Exclude, FamilyCell, FamilyOverride, Suite, one_or_more
+from kshot.suites.document import Document, KeyPath, Problems, command_line, read
+from kshot.suites.model import AlgorithmRow, EvaluationSpec, Exclude, FamilyCell, FamilyOverride, Suite, one_or_more
+from kshot.suites.settings import Layer, resolve
 
 ALGORITHMS = ROOT / "config" / "algorithms"
 SCHEMA = ROOT / "config" / "schema" / "suite.schema.json"
@@ -359,7 +359,7 @@ def _impossible(algorithm: str, module: ModuleType, family: str) -> str | None:
 def _load(kind: registry.Kind, name: str, draft: _Draft, path: KeyPath) -> ModuleType | None:
     try:
         return registry.load(kind, name)
-    except registry.RegistryError as error:
+    except RegistryError as error:
         draft.add(path, str(error))
     except Exception as error:  # a module may fail to import in any way; its author needs to see which
         draft.add(path, f"{kind}/{name} does not import: {type(error).__name__}: {error}")

@@ -19,13 +19,13 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from envs import _sprites as pictures
-from envs import _worlds as experts
-from envs._scripted import Scripted, uniform_random
-from envs._streams import Streams
 from kshot import seeding
-from kshot.types import ActionKind, Array, Episodes, Evidence, FamilySpec, ReferencePolicy, Split, Task
-from kshot.worlds import Dynamics
+from kshot.envs import _experts as experts
+from kshot.envs._scripted import Scripted, uniform_random
+from kshot.envs._streams import Streams
+from kshot.envs._worlds import checked_paths
+from kshot.envs.spritegrid import pictures
+from kshot.types import ActionKind, Array, Dynamics, Episodes, Evidence, FamilySpec, ReferencePolicy, Split, Task
 
 ACTIONS: ActionKind = "discrete"
 EVIDENCE: frozenset[Evidence] = frozenset({"demonstrations"})
@@ -113,7 +113,7 @@ class Arrangement:
 
 @dataclass(frozen=True)
 class GridWorld:
-    """``kshot.worlds.World`` of SpriteGrid; an observation is the cell's coordinates, then the layout."""
+    """``kshot.types.World`` of SpriteGrid; an observation is the cell's coordinates, then the layout."""
 
     side: int
     decisions: int
@@ -136,7 +136,7 @@ class GridWorld:
         return (pixels - 0.5) / 0.25
 
     def paths(self, episodes: Episodes) -> tuple[Array, Array]:
-        return experts.checked_paths("spritegrid", self, episodes)
+        return checked_paths("spritegrid", self, episodes)
 
 
 def successors(side: int) -> Array:

@@ -17,13 +17,12 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from envs import _grid_search as grid
-from envs import _worlds as experts
-from envs._scripted import Scripted, uniform_random
-from envs._worlds import SmallWorld
 from kshot import seeding
-from kshot.types import ActionKind, Array, Episodes, Evidence, FamilySpec, ReferencePolicy, Split, Task
-from kshot.worlds import Dynamics
+from kshot.envs import _experts as experts
+from kshot.envs._scripted import Scripted, uniform_random
+from kshot.envs._worlds import SmallWorld
+from kshot.envs.gridnavi import grid
+from kshot.types import ActionKind, Array, Dynamics, Episodes, Evidence, FamilySpec, ReferencePolicy, Split, Task
 
 ACTIONS: ActionKind = "discrete"
 EVIDENCE: frozenset[Evidence] = frozenset({"rollouts", "demonstrations"})
@@ -106,7 +105,7 @@ class GridNaviFamily:
 
         "random"; "task_blind", which enters the nearest possible goal and stays: any way that is on possible goals from
         step 2 on has the same expectation, and none a larger one; "posterior_sampling" and "bayes_optimal"
-        (``envs._grid_search``); "oracle", which goes to the goal.
+        (``kshot.envs.gridnavi.grid``); "oracle", which goes to the goal.
         """
         return {
             "random": lambda tasks: uniform_random(self.spec.action_space),
@@ -209,7 +208,7 @@ def bayes_optimal_trial(episodes: int) -> float:
     """Largest expected total of ``episodes`` episodes of 15 steps, the goal being uniform over 21 cells.
 
     No first episode can earn more than ``first_episode_bound``, and no later one more than the known goal pays;
-    ``envs._grid_search.BayesOptimal`` attains both: it meets 14 goals at steps 2 to 15, and in the second episode the
+    ``grid.BayesOptimal`` attains both: it meets 14 goals at steps 2 to 15, and in the second episode the
     other seven at the first moment at which they can be reached, as if they were known.
     """
     later = float(np.mean([grid.known_return(goal, EXACT_HORIZON) for goal in grid.GOALS]))

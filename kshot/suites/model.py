@@ -1,4 +1,4 @@
-"""What a suite is: algorithms x task families x seeds, as data. Reading and checking it is ``kshot.config``'s work."""
+"""What a suite is: algorithms x task families x seeds, as data. ``checks`` reads and checks it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
-from kshot.config_errors import Document, Problems
-from kshot.registry import suggest
-from kshot.run_config import Evaluation, RunConfig
+from kshot.errors import suggest
+from kshot.suites.document import Document, Problems
+from kshot.suites.run import Evaluation, RunConfig
 
 DEFAULT_REFERENCES = ("random", "task_blind", "oracle")
 

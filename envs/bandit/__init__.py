@@ -18,15 +18,14 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from envs import _bandit_policies as counting
-from envs import _worlds as experts
-from envs._mdp_planning import MDP
-from envs._scripted import constant_arm, uniform_random
-from envs._streams import Streams
-from envs._worlds import SmallWorld
 from kshot import seeding
-from kshot.types import ActionKind, Array, Episodes, Evidence, FamilySpec, ReferencePolicy, Split, Task
-from kshot.worlds import Dynamics
+from kshot.envs import _experts as experts
+from kshot.envs._mdps import MDP
+from kshot.envs._scripted import constant_arm, uniform_random
+from kshot.envs._streams import Streams
+from kshot.envs._worlds import SmallWorld
+from kshot.envs.bandit import counting
+from kshot.types import ActionKind, Array, Dynamics, Episodes, Evidence, FamilySpec, ReferencePolicy, Split, Task
 
 ACTIONS: ActionKind = "discrete"
 EVIDENCE: frozenset[Evidence] = frozenset({"rollouts", "demonstrations"})
@@ -98,7 +97,7 @@ class BanditFamily:
 
     @property
     def references(self) -> Mapping[str, ReferencePolicy]:
-        """Scripted policies; "thompson", "ucb1" and "greedy" learn over a trial (``envs._bandit_policies``)."""
+        """Scripted policies; "thompson", "ucb1" and "greedy" learn over a trial (``kshot.envs.bandit.counting``)."""
         arms, pulls = self.settings.arms, self.settings.pulls
         width = counting.UCB_WIDTHS[pulls > counting.MANY_PULLS]
         return {

@@ -1,6 +1,6 @@
 """Searching a grid for the cell that pays: the moves, two scripted searchers and their exact values.
 
-``envs.gridnavi`` is the family they belong to. Cells are (x, y); a goal is named by its index in ``GOALS``.
+``kshot.envs.gridnavi`` is the family they belong to. Cells are (x, y); a goal is named by its index in ``GOALS``.
 """
 
 from __future__ import annotations

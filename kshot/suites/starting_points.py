@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from kshot import registry
-from kshot.config import load_suite
-from kshot.suite import Suite
+from kshot.suites.checks import load_suite
+from kshot.suites.model import Suite
 
 
 class Published(NamedTuple):

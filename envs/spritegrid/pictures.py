@@ -1,7 +1,6 @@
 """What SpriteGrid looks like: procedurally drawn sprites and ground, as pixels.
 
-``envs.spritegrid`` is the family it belongs to. Everything is drawn from fixed seeds, so sprite 17 is the same in every
-process and version.
+Everything is drawn from fixed seeds, so sprite 17 is the same in every process and version.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A goal on a half circle that only a reward within a short radius gives away: how to search for it.
 
-The geometry, two scripted searchers and the success of one of them by numerical integration. ``envs.nav2d_sparse`` is
-the family they belong to. An angle between 0 and pi stands for the goal (cos, sin) on the unit circle.
+The geometry, two scripted searchers and the success of one of them by numerical integration. An angle between 0 and pi
+stands for the goal (cos, sin) on the unit circle.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from functools import cache
 
 import numpy as np
 
-from envs._point import STEP_SIZE
 from kshot import seeding
+from kshot.envs._point import STEP_SIZE
 from kshot.types import Array, Memory
 
 GOAL_RADIUS = 0.2

@@ -19,13 +19,14 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from scipy.special import ndtri
 
-from envs import _mdp_planning as planning
-from envs import _worlds as experts
-from envs._mdp_planning import MDP
-from envs._scripted import Scripted, constant_arm, uniform_random
-from envs._streams import Streams
-from envs._worlds import SmallWorld
 from kshot import seeding
+from kshot.envs import _experts as experts
+from kshot.envs import _mdps as mdps
+from kshot.envs._mdps import MDP
+from kshot.envs._scripted import Scripted, constant_arm, uniform_random
+from kshot.envs._streams import Streams
+from kshot.envs._worlds import SmallWorld
+from kshot.envs.tabular_mdp.posterior_sampling import PosteriorSampling
 from kshot.types import ActionKind, Array, Episodes, Evidence, FamilySpec, ReferencePolicy, Split, Task
 
 ACTIONS: ActionKind = "discrete"
@@ -106,16 +107,14 @@ class TabularMDPFamily:
         """Scripted policies.
 
         "random"; "task_blind", always the same action, since before any evidence all look alike; "posterior_sampling"
-        (``envs._mdp_planning``), which learns over a trial; "oracle", optimal for the known task.
+        (``posterior_sampling``), which learns over a trial; "oracle", optimal for the known task.
         """
         horizon = self.settings.horizon
         return {
             "random": lambda tasks: uniform_random(self.spec.action_space),
             "task_blind": lambda tasks: constant_arm(np.zeros(len(tasks), dtype=np.int64)),
-            "posterior_sampling": lambda tasks: planning.PosteriorSampling(
-                self.settings.states, self.settings.actions, horizon
-            ),
-            "oracle": lambda tasks: _plan(planning.optimal_actions(self.models(tasks), horizon)),
+            "posterior_sampling": lambda tasks: PosteriorSampling(self.settings.states, self.settings.actions, horizon),
+            "oracle": lambda tasks: _plan(mdps.optimal_actions(self.models(tasks), horizon)),
         }
 
     def tasks(self, split: Split, n: int, seed: int) -> list[Task]:
@@ -138,7 +137,7 @@ class TabularMDPFamily:
         model, horizon = self.models(tasks), self.settings.horizon
         policy = experts.expert_policy(model, horizon, self.settings.expert_beta)
         states, actions = experts.sampled_paths(model, policy, n, keys)
-        best, rows = planning.optimal_actions(model, horizon), np.arange(len(tasks))[:, None, None]
+        best, rows = mdps.optimal_actions(model, horizon), np.arange(len(tasks))[:, None, None]
         optimal = best[np.arange(horizon), rows, states[..., :-1]] == actions
         obs = np.eye(self.settings.states)[states]
         if self.settings.observe_dynamics:
@@ -156,9 +155,9 @@ class TabularMDPFamily:
         same = np.zeros_like(random)
         same[..., 0] = 1.0
         return {
-            "random": float(planning.expected_return(model, random)[0, 0]),
-            "task_blind": float(planning.expected_return(model, same)[0, 0]),
-            "oracle": float(planning.optimal_values(model, horizon)[0, 0, 0]),
+            "random": float(mdps.expected_return(model, random)[0, 0]),
+            "task_blind": float(mdps.expected_return(model, same)[0, 0]),
+            "oracle": float(mdps.optimal_values(model, horizon)[0, 0, 0]),
         }
 
 
@@ -182,8 +181,8 @@ class TabularMDPVectorEnv(VectorEnv[Array, Array, Array]):
         self._task = np.repeat(np.arange(tasks), copies)
         self._cumulative = model.probability.cumsum(axis=-1)
         self._reward = model.reward
-        values = planning.optimal_values(model, horizon)  # [H + 1, T, S]
-        self._best = planning.actions_by(model, values)  # [H, T, S]
+        values = mdps.optimal_values(model, horizon)  # [H + 1, T, S]
+        self._best = mdps.actions_by(model, values)  # [H, T, S]
         self._optimal_return = values[0, self._task, 0]
         self._horizon = horizon
         self._streams = Streams("tabular_mdp", self.num_envs, "transitions and rewards")

@@ -18,10 +18,10 @@ from typing import Any, Literal
 import numpy as np
 from gymnasium import spaces
 
-from envs._half_circle import GOAL_RADIUS, TOLERANCE, PosteriorSampling, Search, point, towards
-from envs._point import STEP_SIZE, PointVectorEnv
-from envs._scripted import Scripted, uniform_random
 from kshot import seeding
+from kshot.envs._point import STEP_SIZE, PointVectorEnv
+from kshot.envs._scripted import Scripted, uniform_random
+from kshot.envs.nav2d_sparse.arc import GOAL_RADIUS, TOLERANCE, PosteriorSampling, Search, point, towards
 from kshot.types import ActionKind, Array, Evidence, FamilySpec, ReferencePolicy, Split, Task
 
 ACTIONS: ActionKind = "continuous"
@@ -87,7 +87,7 @@ class SparseNav2DFamily:
         """Scripted policies.
 
         "random"; "task_blind", which waits where it has the most goals in reach and never looks at the reward;
-        "posterior_sampling" and "search", which learn over a trial (``envs._half_circle``); "oracle", which goes to the
+        "posterior_sampling" and "search", which learn over a trial (``arc``); "oracle", which goes to the
         goal.
         """
         return {

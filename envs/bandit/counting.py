@@ -2,7 +2,7 @@
 
 The rules of the authors of RL^2 (Duan et al. 2016, arXiv 1611.02779, table 1), as in the script in
 florensacc/rllab-curriculum, sandbox/rocky/neural_learner, that wrote their tables; ties go to the first arm, as there.
-``envs.bandit`` is the family they belong to.
+``kshot.envs.bandit`` is the family they belong to.
 """
 
 from __future__ import annotations

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from kshot.errors import ConfigError
+
 KeyPath = tuple[str | int, ...]
-
-
-class ConfigError(ValueError):
-    """A configuration cannot be used. ``problems`` holds one line for each mistake; the text is all of them."""
-
-    def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(self.problems))
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ PACKAGES = (
     *("numpy", "scipy", "torch", "numba", "llvmlite", "gymnasium", "metaworld", "mujoco"),
     *("pandas", "pyarrow", "snakemake"),
 )
-_SHARED = ("kshot/types/", "kshot/types/", "kshot/seeding.py", "kshot/records.py", "kshot/suites/run.py")
-_SHARED_FOLDERS = ("kshot/learning", "kshot/running")
+_SHARED = ("kshot/seeding.py", "kshot/records.py", "kshot/suites/run.py")
+_SHARED_FOLDERS = ("kshot/types", "kshot/learning", "kshot/running")
 _NO_INFLUENCE = tuple(f"kshot/running/{name}.py" for name in ("status", "audit", "heartbeat", "machine", "jobs"))
 """These watch and describe runs and have no part in what these compute: changing them makes no result outdated."""
 

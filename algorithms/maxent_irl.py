@@ -28,6 +28,7 @@ EVIDENCE: Evidence = "demonstrations"
 ACTIONS: frozenset[ActionKind] = frozenset({"discrete"})
 # Judged as MandRIL is: by the policy that is optimal for the fitted reward.
 TEST_ACTIONS: Mode = "mean"
+FROM_SCRATCH = True
 
 
 @dataclass(frozen=True)

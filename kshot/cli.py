@@ -128,6 +128,13 @@ def _load(options: argparse.Namespace, only: tuple[str, str] | None = None) -> S
     return load_suite(find_suite(options.suite, options.root), only=only)
 
 
+def _load_recorded(options: argparse.Namespace) -> Suite:
+    """The suite for what reads results alone; of one that was resolved before no algorithm or family is imported."""
+    from kshot.suites.checks import find_suite, load_suite
+
+    return load_suite(find_suite(options.suite, options.root), recorded=True)
+
+
 def _train(options: argparse.Namespace) -> int:
     run = _prepare(options)
     if run.kind == "reference":
@@ -193,7 +200,7 @@ def _prepare(options: argparse.Namespace) -> RunConfig:
 def _aggregate(options: argparse.Namespace) -> None:
     from kshot.reporting.aggregate import aggregate
 
-    summary = aggregate(_load(options).runs(), options.root, options.partial)
+    summary = aggregate(_load_recorded(options).runs(), options.root, options.partial)
     _print_paths(summary.with_name(name) for name in _SUMS)
 
 
@@ -201,21 +208,21 @@ _SUMS = ("summary.csv", "scores.csv", "cells.csv", "tasks.parquet")
 
 
 def _figures(options: argparse.Namespace) -> None:
-    suite = _load(options)
+    suite = _load_recorded(options)
     from kshot.reporting.figures import render_all
 
     _print_paths(render_all(suite.runs(), options.root, _out(options, suite) / "figures"))
 
 
 def _tables(options: argparse.Namespace) -> None:
-    suite = _load(options)
+    suite = _load_recorded(options)
     from kshot.reporting.tables import write_tables
 
     _print_paths(write_tables(suite.runs(), options.root, _out(options, suite) / "tables"))
 
 
 def _select(options: argparse.Namespace) -> None:
-    suite = _load(options)
+    suite = _load_recorded(options)
     from kshot.reporting.select import write_selection
     from kshot.suites.starting_points import published
 
@@ -223,11 +230,16 @@ def _select(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    suite = _load(options)
+    suite = _load_recorded(options)
     from kshot.reporting.page import write_page
 
     page = write_page(
-        suite.resolved(), suite.runs(), options.root, _out(options, suite), options.partial, alone=options.alone
+        suite.resolved(facts=False),
+        suite.runs(),
+        options.root,
+        _out(options, suite),
+        options.partial,
+        alone=options.alone,
     )
     _print_paths([page])
 
@@ -239,7 +251,7 @@ def _strip_links(options: argparse.Namespace) -> None:
 
 
 def _fidelity(options: argparse.Namespace) -> None:
-    suite = _load(options)
+    suite = _load_recorded(options)
     from kshot.reporting.fidelity import FILED, collect, write_page
     from kshot.reporting.yardsticks import write_picture
 

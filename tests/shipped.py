@@ -53,7 +53,7 @@ def family_of(run: RunConfig) -> synthetic.Family:
 def made_up(suite: Path, root: Path) -> Data:
     """All runs of a suite, with few seeds and tasks, played by dice and aggregated."""
     runs = [
-        replace(run, evaluation=replace(run.evaluation, tasks=TASKS, official=False))
+        replace(run, evaluation=run.evaluation.model_copy(update={"tasks": TASKS, "official": False}))
         for run in load_suite(suite).runs()
         if run.seed < SEEDS
     ]

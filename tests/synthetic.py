@@ -62,6 +62,7 @@ LEARNERS = {
 }
 # Shown demonstrations, not rewards.
 DEMONSTRATED = {"mandril": (0.10, 0.90, 0.03), "maxent_irl": (0.05, 0.60, 0.03)}
+SHOWN = (*DEMONSTRATED, "pretrained_irl", "contextual_irl", "behaviour_cloning", "replay")
 # How they are meant to be tested (else "sampled"), the episodes that they adapt on at a time, the most they can use.
 ACTIONS = {"pearl": "mean", "mandril": "mean", "maxent_irl": "mean"}
 BLOCKS = {"maml": 10, "fomaml": 10}
@@ -76,11 +77,6 @@ def share_of(run: RunConfig) -> tuple[float, float, float]:
         return found
     start, end = generator("synthetic-learner", run.algorithm).uniform([0.0, 0.3], [0.3, 1.0])
     return float(start), float(end), 0.04
-
-
-def shown(run: RunConfig) -> bool:
-    """Whether a learner adapts on demonstrations."""
-    return run.algorithm_module in (*DEMONSTRATED, "pretrained_irl", "contextual_irl", "behaviour_cloning", "replay")
 
 
 def block_of(run: RunConfig) -> int:
@@ -99,11 +95,25 @@ def runs_of(
     for family in families:
         evaluation = Evaluation(tasks=family.n_tasks, k=family.k)
         for name in learners:
+            facts = facts_of(name) | {"headline": family.headline}
             for seed in range(seeds):
-                runs.append(RunConfig(suite, family.name, family.name, name, name, seed, 1_000_000, evaluation))
+                runs.append(
+                    RunConfig(suite, family.name, family.name, name, name, seed, 1_000_000, evaluation, **facts)
+                )
         for name in references:
-            runs.append(RunConfig(suite, family.name, family.name, name, None, 0, 0, evaluation))
+            runs.append(
+                RunConfig(suite, family.name, family.name, name, None, 0, 0, evaluation, headline=family.headline)
+            )
     return runs
+
+
+def facts_of(module: str) -> dict[str, Any]:
+    """What the code of a learner would say of it."""
+    return {
+        "evidence": "demonstrations" if module in SHOWN else "rollouts",
+        "test_actions": ACTIONS.get(module, "sampled"),
+        "from_scratch": module == "maxent_irl",
+    }
 
 
 def write_suite(families: Sequence[Family], runs: Sequence[RunConfig], root: Path) -> None:
@@ -145,21 +155,17 @@ def write_run(
     info = {
         "horizon": family.horizon,
         "episodes_per_trial": family.episodes_per_trial,
-        "headline": family.headline,
         "action_kind": "continuous",
         "references": dict(family.known),
         "stages": list(family.stages),
         "trial_memory": run.algorithm in (*LEARNING, *family.learning),
     }
-    tested: dict[str, Any] = {"test_actions": "sampled"}
+    tested: dict[str, Any] = {}
     if run.kind == "algorithm":
-        name = run.algorithm
-        tested = {"test_actions": ACTIONS.get(name, "sampled"), "adaptation_episodes": block_of(run)}
-        tested["max_evidence"] = LIMITS.get((run.family, name))
+        tested = {"adaptation_episodes": block_of(run), "max_evidence": LIMITS.get((run.family, run.algorithm))}
     records.write_json(folder / "evaluate.json", common | tested | {"env_steps": 5_000, "family": info})
     if run.kind == "algorithm":
-        trained = {"evidence": "demonstrations" if shown(run) else "rollouts", "env_steps": run.steps}
-        trained |= {"iterations": 50, "updates": 100}
+        trained = {"env_steps": run.steps, "iterations": 50, "updates": 100}
         records.write_json(folder / "run.json", common | trained | extra)
         records.write_table(folder / "train.parquet", training(family, run), records.TRAIN_SCHEMA)
     return folder
@@ -183,7 +189,9 @@ def curve(family: Family, run: RunConfig) -> pd.DataFrame:
         share, lift, points = start + shift / 3, end - start + shift * 2 / 3, family.k
         block, limit = block_of(run), LIMITS.get((run.family, run.algorithm), max(points))
         points = tuple(sorted({k // block * block for k in points if k <= limit}))
-        played = [(k, block) for k in (points if shown(run) else range(0, max(points) + 1, block))]
+        played = [
+            (k, block) for k in (points if run.evidence == "demonstrations" else range(0, max(points) + 1, block))
+        ]
 
     frames = []
     plans = [("mean", [(k, 1) for k in points])] if run.kind == "algorithm" else []  # scripted policies act as they are
@@ -215,7 +223,9 @@ def curve(family: Family, run: RunConfig) -> pd.DataFrame:
                     "first_success": np.where(any_step, rng.integers(1, family.horizon + 1, size), -1),
                     "optimal_return": family.best,
                     "held_out_log_likelihood": (
-                        np.repeat(level[::n] - 2.0, n) if shown(run) and mode == "mean" else np.nan
+                        np.repeat(level[::n] - 2.0, n)
+                        if run.evidence == "demonstrations" and mode == "mean"
+                        else np.nan
                     ),
                     "stage": (
                         np.minimum((level + 0.1) * len(family.stages), len(family.stages) - 1).astype(int)

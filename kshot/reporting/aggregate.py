@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from kshot import records, registry, seeding
+from kshot import records, seeding
 from kshot.errors import RecordError
 from kshot.reporting import stats
 from kshot.reporting.cells import (
@@ -360,13 +360,8 @@ def _task_se(outcomes: dict[int, Outcomes], columns: Sequence[Array], metric: st
     return stats.stratified_standard_error([average[members] for members in columns])
 
 
-def _evidence(module: str | None) -> str:
-    """What an algorithm adapts on; a scripted policy has none and counts with those that play."""
-    return "rollouts" if module is None else str(registry.load("algorithms", module).EVIDENCE)
-
-
 def _finish(cells: pd.DataFrame, runs: Sequence[RunConfig]) -> pd.DataFrame:
-    """What only shows when all runs are seen: mixed source code. Missing runs get the evidence that their module names.
+    """What only shows when all runs are seen: mixed source code.
 
     The digest covers the shared code and the modules of one algorithm and one family, so it is compared among the runs
     that use the same two modules.
@@ -386,8 +381,4 @@ def _finish(cells: pd.DataFrame, runs: Sequence[RunConfig]) -> pd.DataFrame:
         )
     return cells.assign(
         source_flag=["mixed" if flag else "" for flag in mixed],
-        evidence=[
-            _evidence(modules[key][0]) if state == "missing" else found
-            for key, state, found in zip(keys, cells["state"], cells["evidence"], strict=True)
-        ],
     )

@@ -124,7 +124,7 @@ def read_cell(run: RunConfig, root: Path) -> tuple[dict[str, Any], Outcomes | No
     path = curve_path(run, root)
     row: dict[str, Any] = dict.fromkeys(CELL_COLUMNS, "")
     row |= {"suite": run.suite, "family": run.family, "algorithm": run.algorithm, "kind": run.kind, "seed": run.seed}
-    row |= {"evidence": "rollouts", "config_hash": run.config_hash}
+    row |= {"evidence": run.evidence, "config_hash": run.config_hash}
     if not path.is_file():
         return row | {"state": "missing", "reason": missing_reason(run, root)}, None
 
@@ -140,7 +140,6 @@ def read_cell(run: RunConfig, root: Path) -> tuple[dict[str, Any], Outcomes | No
     diverged = (frame["status"] == "diverged").any() or "diverged" in (evaluated.get("status"), trained.get("status"))
     train_seconds, evaluate_seconds = (float(part.get("wall_seconds", 0.0)) for part in (trained, evaluated))
     row |= {
-        "evidence": trained.get("evidence", evaluated.get("evidence", "rollouts")),
         "state": "diverged" if diverged else "ok",
         "reason": str(trained.get("reason") or evaluated.get("reason") or "") if diverged else "",
         "source_digest": str(evaluated.get("source_digest", "")),
@@ -158,7 +157,7 @@ def read_cell(run: RunConfig, root: Path) -> tuple[dict[str, Any], Outcomes | No
     }
     if diverged:
         return row, None
-    tested = noted(folder / "evaluate.json", evaluated, run.kind)
+    tested = noted(folder / "evaluate.json", evaluated, run)
     row |= {"test_actions": tested.actions, "adaptation_episodes": tested.block or ""}
     row |= {"max_evidence": "" if tested.limit is None else tested.limit}
     family = evaluated.get("family", {})

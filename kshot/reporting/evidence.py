@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from kshot.errors import RecordError
-from kshot.suites.run import RunKind
+from kshot.suites.run import RunConfig
 
-MODES = ("sampled", "mean")
 _COUNTS = ("adaptation_episodes", "max_evidence")
 
 
@@ -37,17 +36,17 @@ class IntendedTest:
         return self.block < episodes
 
 
-def noted(path: Path, record: Mapping[str, Any], kind: RunKind) -> IntendedTest:
+def noted(path: Path, record: Mapping[str, Any], run: RunConfig) -> IntendedTest:
     """From the ``evaluate.json`` of a finished run.
 
     Raises:
         RecordError: it is of a time when evaluations noted none of this.
     """
-    actions, block = record.get("test_actions"), record.get("adaptation_episodes", 0)
-    if actions not in MODES or (kind == "algorithm" and not block):
-        raise RecordError(f"{path}: does not say how the policy is meant to be tested; run the evaluation again")
+    block = record.get("adaptation_episodes", 0)
+    if run.kind == "algorithm" and not block:
+        raise RecordError(f"{path}: does not say how much the policy adapts on at a time; run the evaluation again")
     limit = record.get("max_evidence")
-    return IntendedTest(str(actions), int(block), None if limit is None else int(limit))
+    return IntendedTest(run.test_actions, int(block), None if limit is None else int(limit))
 
 
 def of_cell(cell: Mapping[Any, Any]) -> IntendedTest:

@@ -13,9 +13,7 @@ from kshot import records
 from kshot.errors import RecordError
 from kshot.reporting.aggregate import ALL
 from kshot.suites.run import RunConfig
-
-HEADLINES = ("return", "success_last", "trial_return")
-"""What can come first in a family's reports."""
+from kshot.types import Headline
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class FamilyInfo:
     """
 
     name: str
-    headline: str
+    headline: Headline
     episodes_per_trial: int
     horizon: int
     k: tuple[int, ...]
@@ -62,7 +60,7 @@ def family_info(
         groups = dict.fromkeys(summary.loc[summary["family"] == name, "group"])
         return FamilyInfo(
             name=name,
-            headline=str(family["headline"]),
+            headline=run.headline,
             episodes_per_trial=int(family.get("episodes_per_trial", 1)),
             horizon=int(family.get("horizon", 0)),
             k=run.evaluation.k,
@@ -86,6 +84,6 @@ def _family_record(run: RunConfig, root: Path) -> dict[str, Any]:
     """What a finished evaluation noted about its family."""
     path = run.directory(root) / "evaluate.json"
     family = records.read_json(path).get("family")
-    if not isinstance(family, dict) or family.get("headline") not in HEADLINES:
+    if not isinstance(family, dict):
         raise RecordError(f"{path}: does not describe its family; run the evaluation again")
     return family

@@ -2,38 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from typing import cast
 
 from kshot import registry, seeding
 from kshot.suites.run import RunConfig
-from kshot.types import Evidence, FamilySpec, MetaLearner, Mode, TaskFamily
-
-Headline = Literal["return", "success_last", "trial_return"]
+from kshot.types import FamilySpec, MetaLearner, TaskFamily
 
 
 def family(run: RunConfig) -> TaskFamily:
     """The run's task family."""
     module = registry.load("envs", run.family_module)
     return cast(TaskFamily, module.build(registry.settings(module, run.family_settings)))
-
-
-def headline(run: RunConfig) -> Headline:
-    """The figure that comes first in this family's reports."""
-    module = registry.load("envs", run.family_module)
-    chosen = getattr(module, "headline", None)
-    return "return" if chosen is None else chosen(registry.settings(module, run.family_settings))
-
-
-def evidence(run: RunConfig) -> Evidence:
-    """What the run's algorithm adapts on."""
-    return cast(Evidence, registry.load("algorithms", str(run.algorithm_module)).EVIDENCE)
-
-
-def test_actions(run: RunConfig) -> Mode:
-    """How the run's algorithm is meant to act when it is tested; a reference policy acts as it is, which is sampled."""
-    if run.algorithm_module is None:
-        return "sampled"
-    return cast(Mode, registry.load("algorithms", run.algorithm_module).TEST_ACTIONS)
 
 
 def learner(run: RunConfig, spec: FamilySpec) -> MetaLearner:

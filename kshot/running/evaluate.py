@@ -77,11 +77,10 @@ def evaluate(run: RunConfig, root: Path) -> None:
         tasks = _frozen_tasks(run, family)
         recorder = _Recorder(run, tasks)
         spec = family.spec
-        about: dict[str, Any] = {"test_actions": build.test_actions(run)}
+        about: dict[str, Any] = {}
         information: dict[str, Any] = {
             "horizon": spec.horizon,
             "episodes_per_trial": spec.episodes_per_trial,
-            "headline": build.headline(run),
             "action_kind": spec.action_kind,
             "references": _known_values(family, tasks),
             "stages": list(spec.stages),
@@ -139,7 +138,7 @@ def _evaluate_learner(
     # Demonstrations need not be played for, so nothing is played between the points that are asked for.
     stops = points if shows is not None else list(range(0, points[-1] + 1, block))
     # What the learner is compared by is as sure with sampled actions as with mean ones.
-    least = run.evaluation.mean_episodes if build.test_actions(run) == "sampled" else 1
+    least = run.evaluation.mean_episodes if run.test_actions == "sampled" else 1
     played = {k: block if k not in points else max(block, least) for k in stops}
     if shows is not None:
         played = dict.fromkeys(stops, max(run.evaluation.sampled_episodes, least))
@@ -181,7 +180,7 @@ def _evaluate_reference(
         raise RecordError(f"family {run.family!r} has no reference policy {run.algorithm!r}{known}")
     example = reference(tasks[:1])
     remembers = isinstance(example, TrialPolicy) and example.trial_memory
-    trial = family.spec.episodes_per_trial if remembers or build.headline(run) == "trial_return" else 1
+    trial = family.spec.episodes_per_trial if remembers or run.headline == "trial_return" else 1
     copies = run.evaluation.sampled_episodes
     heartbeat = Heartbeat(directory, "evaluate", len(tasks) * copies * trial, "episodes")
     for first, chunk in _chunks(tasks, family, copies):
@@ -207,7 +206,7 @@ def _keys(run: RunConfig, n_tasks: int, first: int, k: int, mode: Mode) -> seedi
 
 def _shows(run: RunConfig, family: TaskFamily) -> DemonstrationFamily | None:
     """The family, if it is to demonstrate what the run's learner adapts to."""
-    return family if isinstance(family, DemonstrationFamily) and build.evidence(run) == "demonstrations" else None
+    return family if isinstance(family, DemonstrationFamily) and run.evidence == "demonstrations" else None
 
 
 def _explainer(
@@ -304,7 +303,7 @@ class _Recorder:
     def frame(self) -> pd.DataFrame:
         run = self._run
         columns = {name: np.concatenate([block[name] for block in self._blocks]) for name in self._blocks[0]}
-        own_episodes = run.algorithm_module is None or build.evidence(run) == "rollouts"
+        own_episodes = run.algorithm_module is None or run.evidence == "rollouts"
         constant: dict[str, Any] = {
             "suite": run.suite,
             "family": run.family,

@@ -65,7 +65,7 @@ def official(run: RunConfig, root: Path) -> None:
         model = checkpoint.load_model(directory / checkpoint.MODEL, run, family.spec)
         model_digest = checkpoint.digest(directory / checkpoint.MODEL)
         status, reason, found, env_steps = model["status"], model["reason"], None, 0
-        if status == "ok" and build.evidence(run) != "rollouts":
+        if status == "ok" and run.evidence != "rollouts":
             status, reason = "not applicable", "the official protocol has no demonstrations"
         if status == "ok":
             learner = build.learner(run, family.spec)

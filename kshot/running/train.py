@@ -159,8 +159,6 @@ def _train(run: RunConfig, directory: Path, stop: checkpoint.StopRequest) -> Non
             wall_seconds=earlier_seconds + time.monotonic() - begun,
             iterations=iteration,
             updates=int(sum(value for _, _, name, value in rows if name == "updates")),
-            evidence=build.evidence(run),
-            test_actions=build.test_actions(run),
         ),
     )
     checkpoint.save(

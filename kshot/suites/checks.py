@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from functools import reduce
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -23,8 +23,20 @@ from kshot.errors import ConfigError, RegistryError, suggest
 from kshot.places import ROOT, SUITES, relative, suite_files
 from kshot.records import write_text
 from kshot.suites.document import Document, KeyPath, Problems, command_line, read
-from kshot.suites.model import AlgorithmRow, EvaluationSpec, Exclude, FamilyCell, FamilyOverride, Suite, one_or_more
+from kshot.suites.model import (
+    AlgorithmFacts,
+    AlgorithmRow,
+    Exclude,
+    Facts,
+    FamilyCell,
+    FamilyFacts,
+    FamilyOverride,
+    Suite,
+    one_or_more,
+)
+from kshot.suites.run import Evaluation
 from kshot.suites.settings import Layer, resolve
+from kshot.types import Headline
 
 ALGORITHMS = ROOT / "config" / "algorithms"
 SCHEMA = ROOT / "config" / "schema" / "suite.schema.json"
@@ -71,6 +83,7 @@ def load_suite(
     name: str = "suite",
     modules: bool = True,
     only: tuple[str, str] | None = None,
+    recorded: bool = False,
 ) -> Suite:
     """Read and check a suite.
 
@@ -81,6 +94,7 @@ def load_suite(
             completed. Enough to know which runs there are, and fast.
         only: a family and an algorithm by their names in the suite. The settings of others are then neither checked
             nor completed, and their code is not imported: what one run needs, and no more.
+        recorded: take a resolved suite, which has ``facts``, as it was recorded, without importing any code.
 
     Raises:
         ConfigError: with one line for every mistake in the file.
@@ -95,13 +109,28 @@ def load_suite(
     _check_names(draft)
     if only is not None:
         draft.narrow(*only)
+    if recorded and suite is not None and suite.facts is not None:
+        modules = False
     if modules:
         families, algorithms = _resolve_families(draft), _resolve_algorithms(draft)
     draft.problems.check()
     assert suite is not None  # without a structure there are problems
     if not modules:
         return suite
-    return suite.model_copy(update={"families": suite.families | families, "algorithms": suite.algorithms | algorithms})
+    update = {"families": suite.families | families, "algorithms": suite.algorithms | algorithms}
+    return suite.model_copy(update=update | {"facts": _facts(families, algorithms)})
+
+
+def _facts(families: Mapping[str, FamilyCell], algorithms: Mapping[str, AlgorithmRow]) -> Facts:
+    """What the code says of the names in a resolved suite."""
+    headlines, rows = {}, {}
+    for name, cell in families.items():
+        headlines[name] = FamilyFacts(headline=_headline(registry.load("envs", str(cell.family)), cell.settings))
+    for name, row in algorithms.items():
+        module = registry.load("algorithms", str(row.algorithm))
+        scratch = getattr(module, "FROM_SCRATCH", False)
+        rows[name] = AlgorithmFacts(evidence=module.EVIDENCE, test_actions=module.TEST_ACTIONS, from_scratch=scratch)
+    return Facts(families=headlines, algorithms=rows)
 
 
 class _Draft:
@@ -199,7 +228,7 @@ def _keys_at(path: KeyPath) -> list[str]:
         case ("families", _):
             return list(FamilyCell.model_fields)
         case ("families", _, "evaluation"):
-            return list(EvaluationSpec.model_fields)
+            return list(Evaluation.model_fields)
         case ("algorithms", _):
             return list(AlgorithmRow.model_fields)
         case ("algorithms", _, "families", _):
@@ -293,10 +322,22 @@ def _resolve_families(draft: _Draft) -> dict[str, FamilyCell]:
         settings = resolve(module.Settings, module_name, [layer], draft.problems)
         if settings is not None:
             resolved[name] = cell.model_copy(update={"family": module_name, "settings": settings})
+            headline = _headline(module, settings)
+            if headline not in get_args(Headline):
+                text = (
+                    f"{module_name!r} has the headline {headline!r}, which is none of {', '.join(get_args(Headline))}"
+                )
+                draft.add(path, text)
             obstacle = _official_obstacle(module, module_name, cell, settings)
             if obstacle:
                 draft.add((*path, "evaluation", "official"), f"no official evaluation: {obstacle}")
     return resolved
+
+
+def _headline(module: ModuleType, settings: Mapping[str, Any]) -> Headline:
+    chosen = getattr(module, "headline", None)
+    found: Headline = "return" if chosen is None else chosen(registry.settings(module, settings))
+    return found
 
 
 def _official_obstacle(module: ModuleType, family: str, cell: FamilyCell, settings: dict[str, Any]) -> str:

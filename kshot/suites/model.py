@@ -2,77 +2,55 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema
 
 from kshot.errors import suggest
 from kshot.suites.document import Document, Problems
-from kshot.suites.run import Evaluation, RunConfig
+from kshot.suites.run import Count, Evaluation, Index, Model, RunConfig
+from kshot.types import Evidence, Headline, Mode
 
 DEFAULT_REFERENCES = ("random", "task_blind", "oracle")
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 """Names become folder names and table rows: lower-case letters, digits, '-' and '_'."""
-Count = Annotated[int, Field(gt=0)]
-Index = Annotated[int, Field(ge=0)]
 Values = dict[str, Any]
 _NAMED: Any = Field(min_length=1, json_schema_extra={"additionalProperties": False})  # no names but those of Name
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class EvaluationSpec(_Model):
-    """How the runs of one family are evaluated."""
-
-    tasks: Count
-    """Number of unseen tasks, the same for every algorithm and seed."""
-    k: Annotated[tuple[Index, ...], Field(min_length=1)]
-    """Evidence points at which policies are scored: episodes of the task consumed so far, increasing, from 0."""
-    mean_episodes: Count = 1
-    """Episodes per task at each point by which learners are compared."""
-    sampled_episodes: Count = 1
-    """Sampled-action episodes per task for policies that do not adapt."""
-    split: Literal["test", "validation"] = "test"
-    """Which tasks: "validation" while settings are being chosen, "test" for results."""
-    official: bool = False
-    """Also run Metaworld's own evaluation and show both; for families of Meta-World, on test tasks only."""
-
-
-class FamilyCell(_Model):
+class FamilyCell(Model):
     """A task family as this suite uses it."""
 
     family: str | None = None
     """Module in envs/ that implements it; the cell's own name if left out."""
-    settings: Values = {}
+    settings: Values = Field(default={})
     """Settings of the family that differ from its defaults."""
     steps: Count
     """Training budget of every run, in environment steps."""
-    evaluation: EvaluationSpec
+    evaluation: Evaluation
     """How runs are evaluated."""
     references: tuple[str, ...] = DEFAULT_REFERENCES
     """Scripted policies of the family shown beside the algorithms."""
 
 
-class FamilyOverride(_Model):
+class FamilyOverride(Model):
     """What one algorithm does differently on one family."""
 
-    settings: Values = {}
+    settings: Values = Field(default={})
     """Settings of the algorithm for this family alone."""
     steps: Count | None = None
     """Training budget for this family alone, in environment steps."""
 
 
-class AlgorithmRow(_Model):
+class AlgorithmRow(Model):
     """An algorithm as this suite uses it."""
 
     algorithm: str | None = None
     """Module in algorithms/ that implements it; the row's own name if left out."""
-    settings: Values = {}
+    settings: Values = Field(default={})
     """Settings that differ from the defaults, on every family."""
-    families: dict[str, FamilyOverride] = {}
+    families: dict[str, FamilyOverride] = Field(default={})
     """What differs on single families, by the family's name in this suite."""
 
 
@@ -91,7 +69,7 @@ OneOrMore = Annotated[
 ]
 
 
-class Exclude(_Model):
+class Exclude(Model):
     """Pairs that are left out on purpose: every algorithm named on every family named."""
 
     algorithm: OneOrMore
@@ -102,7 +80,34 @@ class Exclude(_Model):
     """Shown in the report where the result would stand."""
 
 
-class Suite(_Model):
+class FamilyFacts(Model):
+    """What the code says of a family."""
+
+    headline: Headline
+    """The measure that comes first in its reports."""
+
+
+class AlgorithmFacts(Model):
+    """What the code says of an algorithm."""
+
+    evidence: Evidence
+    """What it adapts on."""
+    test_actions: Mode
+    """How it is meant to act when it is tested."""
+    from_scratch: bool
+    """Whether it learns each task from its evidence alone, for others to be compared with."""
+
+
+class Facts(Model):
+    """What the code says of the names in a suite."""
+
+    families: dict[Name, FamilyFacts]
+    """By the families' names in the suite."""
+    algorithms: dict[Name, AlgorithmFacts]
+    """By the names of the rows."""
+
+
+class Suite(Model):
     """A benchmark: every algorithm on every family with every seed."""
 
     name: Name
@@ -123,6 +128,8 @@ class Suite(_Model):
     """Algorithms, by the names that paths and tables show."""
     exclude: tuple[Exclude, ...] = ()
     """Pairs that are left out, with the reason."""
+    facts: Facts | None = None
+    """Written by kshot into resolved suites: what the code says of the names. To be left out of others."""
 
     def excluded(self, algorithm: str, family: str) -> bool:
         """Whether the suite leaves this pair of row and cell out."""
@@ -157,14 +164,16 @@ class Suite(_Model):
         problems.check()
         return self._run(family, algorithm, seed)
 
-    def resolved(self) -> dict[str, Any]:
-        """Plain data that ``load_suite`` reads back to an equal suite."""
-        return self.model_dump(mode="json")
+    def resolved(self, facts: bool = True) -> dict[str, Any]:
+        """Plain data that ``load_suite`` reads back to an equal suite; without the facts, what a user would write."""
+        return self.model_dump(mode="json", exclude=None if facts else {"facts"})
 
     def _run(self, cell_name: str, row_name: str, seed: int) -> RunConfig:
         cell, row = self.families[cell_name], self.algorithms.get(row_name)
         override = FamilyOverride() if row is None else row.families.get(cell_name, FamilyOverride())
-        spec = cell.evaluation
+        facts: dict[str, Any] = {}
+        if self.facts is not None:
+            facts = dict(self.facts.families.get(cell_name, ())) | dict(self.facts.algorithms.get(row_name, ()))
         return RunConfig(
             suite=self.name,
             family=cell_name,
@@ -173,9 +182,10 @@ class Suite(_Model):
             algorithm_module=None if row is None else row.algorithm or row_name,
             seed=seed,
             steps=0 if row is None else override.steps or cell.steps,
-            evaluation=Evaluation(**dict(spec)),
+            evaluation=cell.evaluation,
             family_settings=cell.settings,
             algorithm_settings={} if row is None else row.settings | override.settings,
             task_seed=self.task_seed,
             device=self.device,
+            **facts,
         )

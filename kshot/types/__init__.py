@@ -5,7 +5,7 @@ that run side by side, ``E`` of episodes, ``H`` the horizon in environment steps
 Nothing here imports torch: environments, records and reports must work without it.
 """
 
-from kshot.types.data import SPLITS, ActionKind, Array, Episodes, Evidence, Metrics, Mode, Split, Task
+from kshot.types.data import SPLITS, ActionKind, Array, Episodes, Evidence, Headline, Metrics, Mode, Split, Task
 from kshot.types.family import DemonstrationFamily, FamilySpec, OfficialFamily, ReferencePolicy, TaskFamily
 from kshot.types.learner import Calibrated, Collect, Explains, Memory, MetaLearner, Policy, TrialPolicy
 from kshot.types.worlds import Dynamics, World
@@ -22,6 +22,7 @@ __all__ = [
     "Evidence",
     "Explains",
     "FamilySpec",
+    "Headline",
     "Memory",
     "MetaLearner",
     "Metrics",

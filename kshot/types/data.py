@@ -17,6 +17,8 @@ Evidence = Literal["rollouts", "demonstrations"]
 ActionKind = Literal["discrete", "continuous"]
 Mode = Literal["sampled", "mean"]
 """How actions are chosen: drawn from the policy, or its mean (continuous) or most probable (discrete) action."""
+Headline = Literal["return", "success_last", "trial_return"]
+"""The measure that comes first in a family's reports."""
 Split = Literal["train", "validation", "test"]
 Metrics = dict[str, float]
 

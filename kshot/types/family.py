@@ -88,8 +88,7 @@ class TaskFamily(Protocol):
     - ``ACTIONS: ActionKind`` and ``EVIDENCE: frozenset[Evidence]``;
     - ``Settings``, a frozen dataclass with every parameter of the family and its default;
     - ``build(settings: Settings) -> TaskFamily``;
-    - optionally ``headline(settings) -> Literal["return", "success_last", "trial_return"]``, the figure that comes
-      first in reports (default "return");
+    - optionally ``headline(settings) -> Headline``, the measure that comes first in reports (default "return");
     - optionally ``official_obstacle(settings) -> str``, why Metaworld's own evaluation cannot take place with these
       settings, empty if it can; the family is then an ``OfficialFamily``.
     """

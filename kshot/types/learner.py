@@ -74,6 +74,8 @@ class MetaLearner(Protocol):
     - ``EVIDENCE: Evidence`` and ``ACTIONS: frozenset[ActionKind]``, what it needs and can handle;
     - ``TEST_ACTIONS: Mode``, how it is meant to choose actions when it is tested, as in its paper or its authors' code:
       reports compare learners by these actions, whatever else was recorded;
+    - optionally ``FROM_SCRATCH = True``, where it learns each task from its evidence alone and is the one that reports
+      compare others with, to tell what the other tasks are worth;
     - ``Settings``, a frozen dataclass with every hyper-parameter and its default;
     - ``build(spec: FamilySpec, settings: Settings, seed: int, device: str) -> MetaLearner``.
     """

@@ -299,11 +299,11 @@ def test_evaluations_that_do_not_say_how_to_test_are_one_clear_line(tmp_path: Pa
     runs = synthetic.runs_of([POINT], ("rl2",), (), seeds=1)
     synthetic.write_suite([POINT], runs, tmp_path)
     path = runs[0].directory(tmp_path) / "evaluate.json"
-    older = {name: value for name, value in records.read_json(path).items() if name != "test_actions"}
+    older = {name: value for name, value in records.read_json(path).items() if name != "adaptation_episodes"}
     records.write_json(path, older)
     with pytest.raises(RecordError) as error:
         aggregate(runs, tmp_path)
-    expected = f"{path}: does not say how the policy is meant to be tested; run the evaluation again"
+    expected = f"{path}: does not say how much the policy adapts on at a time; run the evaluation again"
     assert str(error.value) == expected
 
 

@@ -101,14 +101,14 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunConfig:
         (tmp_path / folder / f"{name}.py").write_text(text)
     monkeypatch.setenv("KSHOT_PATH", str(tmp_path))
     evaluation = Evaluation(tasks=4, k=(0, 1, 2), sampled_episodes=2)
-    return RunConfig("demos", "shown", "shown", "watching", "watching", 0, 50, evaluation)
+    return RunConfig("demos", "shown", "shown", "watching", "watching", 0, 50, evaluation, evidence="demonstrations")
 
 
 def test_demonstrations_are_evidence_and_no_episode_of_the_learner_is(run: RunConfig, tmp_path: Path) -> None:
     train(run, tmp_path)
     evaluate(run, tmp_path)
     directory = run.directory(tmp_path)
-    assert records.read_json(directory / "run.json")["evidence"] == "demonstrations"
+    assert records.read_json(directory / "run.json")["run"]["evidence"] == "demonstrations"
     curve = records.read_table(directory / "curve.parquet", records.CURVE_SCHEMA)
     assert (curve["adaptation_episodes"] == 0).all()
     assert curve.loc[curve["k"] == 1, "adaptation_steps"].min() > 0
@@ -122,7 +122,7 @@ def test_points_that_are_not_asked_for_change_no_others(tmp_path: Path) -> None:
     found = []
     for points in ((0, 1, 2), (0, 2)):
         run = tiny.run("mandril", "spritegrid", iterations=1)
-        run = replace(run, evaluation=replace(run.evaluation, k=points))
+        run = replace(run, evaluation=run.evaluation.model_copy(update={"k": points}))
         train(run, tmp_path / str(len(points)))
         evaluate(run, tmp_path / str(len(points)))
         curve = records.read_table(run.directory(tmp_path / str(len(points))) / "curve.parquet", records.CURVE_SCHEMA)

@@ -9,10 +9,12 @@ from typing import get_args
 import pytest
 
 from kshot import records, registry
-from kshot.errors import RegistryError
+from kshot.errors import ConfigError, RegistryError
+from kshot.places import SUITES
 from kshot.running import build
 from kshot.running.evaluate import evaluate, evidence_points
 from kshot.running.train import train
+from kshot.suites.checks import load_suite
 from kshot.types import Mode
 from tests.contract import tiny
 
@@ -53,15 +55,50 @@ def test_records_say_the_actions_and_the_evidence_a_learner_takes(algorithm: str
     evaluate(run, tmp_path)
     trained, evaluated = (records.read_json(run.directory(tmp_path) / f"{step}.json") for step in ("run", "evaluate"))
     intended = registry.load("algorithms", algorithm).TEST_ACTIONS
-    assert trained["test_actions"] == evaluated["test_actions"] == intended
+    assert trained["run"]["test_actions"] == evaluated["run"]["test_actions"] == intended
     assert evaluated["adaptation_episodes"] == learner.adaptation_episodes
     assert evaluated["max_evidence"] == learner.max_evidence
 
 
-def test_a_reference_policy_acts_as_it_is(tmp_path: Path) -> None:
-    run = replace(tiny.run("maml", "bandit"), algorithm="random", algorithm_module=None)
-    evaluate(run, tmp_path)
-    assert records.read_json(run.directory(tmp_path) / "evaluate.json")["test_actions"] == "sampled"
+def test_a_resolved_suite_says_what_its_code_says() -> None:
+    """Facts stand in the runs, whether the code is asked or an earlier answer is read."""
+    suite = load_suite(SUITES / "laptop.yaml")
+    for again in (suite, load_suite(suite.resolved(), recorded=True)):
+        for run in again.runs():
+            family = registry.load("envs", run.family_module)
+            chosen = getattr(family, "headline", lambda settings: "return")
+            assert run.headline == chosen(registry.settings(family, run.family_settings))
+            if run.algorithm_module is None:
+                assert (run.test_actions, run.evidence, run.from_scratch) == ("sampled", "rollouts", False)
+                continue
+            module = registry.load("algorithms", run.algorithm_module)
+            assert (run.test_actions, run.evidence) == (module.TEST_ACTIONS, module.EVIDENCE)
+            assert run.from_scratch == (run.algorithm_module == "maxent_irl")
+
+
+def test_facts_decide_no_fingerprint_and_are_read_anew_where_the_code_is_asked() -> None:
+    suite = load_suite(SUITES / "smoke.yaml")
+    wrong = suite.resolved()
+    for facts in wrong["facts"]["algorithms"].values():
+        facts["test_actions"] = "mean" if facts["test_actions"] == "sampled" else "sampled"
+    believed = load_suite(wrong, recorded=True)
+    assert [run.test_actions for run in believed.runs()] != [run.test_actions for run in suite.runs()]
+    for one, other in zip(believed.runs(), suite.runs(), strict=True):
+        assert (one.train_hash, one.config_hash) == (other.train_hash, other.config_hash)
+    assert load_suite(wrong) == suite
+
+
+def test_a_headline_that_nobody_knows_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "envs").mkdir()
+    text = "from kshot.envs.nav2d import ACTIONS, EVIDENCE, Settings, build\ndef headline(settings): return 'score'\n"
+    (tmp_path / "envs" / "odd.py").write_text(text)
+    monkeypatch.setenv("KSHOT_PATH", str(tmp_path))
+    family = {"odd": {"steps": 100, "evaluation": {"tasks": 2, "k": [0]}}}
+    with pytest.raises(ConfigError) as error:
+        load_suite({"name": "one", "seeds": [0], "families": family, "algorithms": {"rl2": {}}})
+    assert error.value.problems == (
+        "suite: families.odd: 'odd' has the headline 'score', which is none of return, success_last, trial_return",
+    )
 
 
 def test_a_learner_on_blocks_answers_within_a_block_by_the_complete_ones() -> None:
@@ -79,7 +116,7 @@ def test_a_learner_on_blocks_answers_within_a_block_by_the_complete_ones() -> No
 def test_a_policy_between_the_points_of_a_suite_is_scored_with_both_kinds_of_actions(tmp_path: Path) -> None:
     """K = 3 of a learner on blocks of 2 is its policy after 2, which no point of the suite names."""
     run = tiny.run("untrained", "bandit")
-    run = replace(run, evaluation=replace(run.evaluation, k=(0, 3)))
+    run = replace(run, evaluation=run.evaluation.model_copy(update={"k": (0, 3)}))
     train(run, tmp_path)
     evaluate(run, tmp_path)
     curve = records.read_table(run.directory(tmp_path) / "curve.parquet", records.CURVE_SCHEMA)
@@ -96,7 +133,7 @@ def test_intended_actions_are_scored_by_as_many_episodes_as_mean_ones(
     curves = []
     for episodes in (1, 5):
         run = tiny.run(algorithm, "nav2d", iterations=1)
-        run = replace(run, evaluation=replace(run.evaluation, mean_episodes=episodes))
+        run = replace(run, evaluation=run.evaluation.model_copy(update={"mean_episodes": episodes}))
         train(run, tmp_path / str(episodes))
         evaluate(run, tmp_path / str(episodes))
         path = run.directory(tmp_path / str(episodes)) / "curve.parquet"

@@ -64,7 +64,7 @@ def small(run: RunConfig, monkeypatch: pytest.MonkeyPatch) -> RunConfig:
     """The run, asking for the official evaluation, on two sub-environments."""
     make = MetaWorldFamily.official_env
     monkeypatch.setattr(MetaWorldFamily, "official_env", lambda self: make(self, num_envs=2, goals_per_class=2))
-    return replace(run, evaluation=replace(run.evaluation, official=True))
+    return replace(run, evaluation=run.evaluation.model_copy(update={"official": True}))
 
 
 def test_a_trained_run_gets_its_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,7 +89,7 @@ def test_a_trained_run_gets_its_record(tmp_path: Path, monkeypatch: pytest.Monke
     assert records.read_json(folder / "official.json")["official"] == found, "the same model gives the same numbers"
     assert audit([run], tmp_path).checked == 2
     with pytest.raises(RecordError, match=r"'rl2' on 'metaworld' is not for the official evaluation"):
-        official(replace(run, evaluation=replace(run.evaluation, official=False)), tmp_path)
+        official(replace(run, evaluation=run.evaluation.model_copy(update={"official": False})), tmp_path)
 
 
 def test_a_diverged_run_has_a_record_without_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +128,10 @@ def results(tmp_path: Path) -> tuple[list[RunConfig], Path]:
     """Two learners with three seeds on a family that asks for it, and one on a family that does not."""
     runs = synthetic.runs_of([CLASSES, synthetic.POINT], learners=("maml", "rl2"), seeds=3)
     runs = [
-        replace(run, evaluation=replace(run.evaluation, official=run.family == "ml" and run.kind == "algorithm"))
+        replace(
+            run,
+            evaluation=run.evaluation.model_copy(update={"official": run.family == "ml" and run.kind == "algorithm"}),
+        )
         for run in runs
     ]
     synthetic.write_suite([CLASSES, synthetic.POINT], runs, tmp_path)

@@ -9,9 +9,10 @@ import pytest
 
 from kshot.running.evaluate import evaluate
 from kshot.suites.run import Evaluation, RunConfig
+from kshot.types import Headline
 
 
-def curve(family: str, reference: str, root: Path, **settings: int) -> pd.DataFrame:
+def curve(family: str, reference: str, root: Path, headline: Headline = "return", **settings: int) -> pd.DataFrame:
     """The rows of one reference policy on four test tasks."""
     run = RunConfig(
         suite="contract",
@@ -23,6 +24,7 @@ def curve(family: str, reference: str, root: Path, **settings: int) -> pd.DataFr
         steps=1,
         evaluation=Evaluation(tasks=4, k=(0,), sampled_episodes=3),
         family_settings=settings,
+        headline=headline,
     )
     evaluate(run, root)
     return pd.read_parquet(run.directory(root) / "curve.parquet")
@@ -37,4 +39,4 @@ def test_memory_over_episodes_means_a_score_for_every_episode(reference: str, ep
 
 
 def test_where_the_trial_counts_all_play_trials(tmp_path: Path) -> None:
-    assert sorted(curve("bandit", "oracle", tmp_path, pulls=4)["k"].unique()) == [0, 1, 2, 3]
+    assert sorted(curve("bandit", "oracle", tmp_path, headline="trial_return", pulls=4)["k"].unique()) == [0, 1, 2, 3]

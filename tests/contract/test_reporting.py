@@ -20,7 +20,7 @@ from kshot import records
 from kshot.errors import RecordError
 from kshot.reporting import figures, page, style, tables
 from kshot.reporting.aggregate import SUMMARY_COLUMNS, aggregate
-from kshot.reporting.data import load
+from kshot.reporting.data import LIKELIHOOD, load
 from kshot.reporting.figures._common import is_flat
 from kshot.suites.run import RunConfig
 from tests import synthetic
@@ -48,6 +48,7 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[RunConfig], Pa
     """
     root = tmp_path_factory.mktemp("suite")
     runs = synthetic.runs_of([BANDIT, CLASSES], learners=("maml", "rl2", "pearl"), seeds=3)
+    runs = [replace(run, evidence="demonstrations") if run.algorithm == "pearl" else run for run in runs]
     for run in runs:
         family = {"bandit": BANDIT, "classes": CLASSES}[run.family]
         case = (run.family, run.algorithm, run.seed)
@@ -57,8 +58,6 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[RunConfig], Pa
             synthetic.write_run(family, run, root, status="diverged")
         elif case == ("classes", "rl2", 1):
             synthetic.write_run(family, run, root, digest="other")
-        elif run.algorithm == "pearl":
-            synthetic.write_run(family, run, root, evidence="demonstrations")
         else:
             synthetic.write_run(family, run, root)
     aggregate(runs, root, partial=True)
@@ -229,7 +228,14 @@ def test_the_summary_has_its_columns_and_every_cell_of_the_grid(suite: tuple[lis
     assert not summary.duplicated(["family", "algorithm", "group", "mode", "k", "metric"]).any()
     assert set(summary["group"]) == {"all", *CLASSES.classes}
     assert set(summary.loc[summary["family"] == "bandit", "group"]) == {"all"}
-    assert set(summary["metric"]) == {"return", "success_any", "success_last", "first_success", "trial_return"}
+    assert set(summary["metric"]) == {
+        "return",
+        "success_any",
+        "success_last",
+        "first_success",
+        "trial_return",
+        LIKELIHOOD,
+    }
     few = summary[summary["n_seeds"] < 3]
     assert len(few)
     assert few[["mean_lo", "mean_hi", "iqm_lo", "iqm_hi"]].isna().all(axis=None)
@@ -308,7 +314,15 @@ def test_a_learner_keeps_its_colour_on_the_page_of_one_family(suite: tuple[list[
 def test_tables_are_numbers_and_text(suite: tuple[list[RunConfig], Path], report: Path) -> None:
     _, root = suite
     folder = report.parent / "tables"
-    names = {"headline", "after_k", "success", "classes", "paired", "normalised"}  # no improvement from three seeds
+    names = {
+        "headline",
+        "after_k",
+        "success",
+        "classes",
+        "paired",
+        "normalised",
+        "likelihood",
+    }  # no improvement from three seeds
     assert {path.name for path in folder.iterdir()} == {f"{n}{s}" for n in names for s in (".csv", ".tex", ".md")}
     numbers = pd.read_csv(folder / "headline.csv")
     summary = pd.read_csv(root / "made-up" / "summary.csv")
@@ -401,7 +415,9 @@ def test_a_clean_suite_gets_no_warning(tmp_path: Path) -> None:
     assert 'class="notice' not in text
     assert "None: every run that the suite expects has finished" in text
     assert "needs demonstrations" in text
-    validation = [replace(run, evaluation=replace(run.evaluation, split="validation")) for run in runs[:2]]
+    validation = [
+        replace(run, evaluation=run.evaluation.model_copy(update={"split": "validation"})) for run in runs[:2]
+    ]
     synthetic.write_suite([BANDIT], validation, tmp_path)
     aggregate(validation, tmp_path)
     text = page.write_page({}, validation, tmp_path, tmp_path / "report").read_text()

@@ -87,7 +87,9 @@ def test_an_unknown_reference_policy_is_one_clear_line(tmp_path: Path) -> None:
 
 def test_more_test_tasks_than_there_are_is_one_clear_line(tmp_path: Path) -> None:
     run = tiny.run("maml", "metaworld")
-    run = replace(run, algorithm="oracle", algorithm_module=None, evaluation=replace(run.evaluation, tasks=51))
+    run = replace(
+        run, algorithm="oracle", algorithm_module=None, evaluation=run.evaluation.model_copy(update={"tasks": 51})
+    )
     with pytest.raises(RecordError, match=r"family 'metaworld': .*50"):
         evaluate(run, tmp_path)
 

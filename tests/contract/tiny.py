@@ -88,4 +88,8 @@ def run(algorithm: str, family: str, *, seed: int = 0, iterations: int = 3) -> R
         evaluation=Evaluation(tasks=2, k=(0, 1, 2)),
         family_settings=family_settings,
         algorithm_settings=algorithm_settings,
+        evidence=module.EVIDENCE,
+        test_actions=module.TEST_ACTIONS,
+        headline=envs.headline(envs.Settings(**family_settings)) if hasattr(envs, "headline") else "return",
+        from_scratch=getattr(module, "FROM_SCRATCH", False),
     )

@@ -76,18 +76,14 @@ def run_of(wildcards):
     return SUITE.find(wildcards.family, wildcards.algorithm, int(wildcards.seed))
 
 
-def training_settings(wildcards):
-    """Everything that decides the trained model; a job is outdated when this changes."""
-    settings = run_of(wildcards).to_dict()
-    del settings["evaluation"]
-    return settings
+def training_hash(wildcards):
+    """The fingerprint of what decides the trained model; a job is outdated when this changes."""
+    return run_of(wildcards).train_hash
 
 
-def evaluation_settings(wildcards):
-    """Everything that decides the result of an evaluation."""
-    settings = run_of(wildcards).to_dict()
-    del settings["evaluation"]["official"]  # asks for another one beside it
-    return settings
+def evaluation_hash(wildcards):
+    """The fingerprint of what decides the result of an evaluation."""
+    return run_of(wildcards).config_hash
 
 
 def code(wildcards):

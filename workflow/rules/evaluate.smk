@@ -15,7 +15,7 @@ rule evaluate:
         mem_mb=4000,
     params:
         suite=f"results/{SUITE.name}/suite.yaml",
-        run=evaluation_settings,
+        settings=evaluation_hash,
         code=code,
     shell:
         "python -m kshot evaluate {params.suite} --family {wildcards.family} --algorithm {wildcards.algorithm}"
@@ -42,7 +42,7 @@ rule evaluate_reference:
         mem_mb=4000,
     params:
         suite=f"results/{SUITE.name}/suite.yaml",
-        run=evaluation_settings,
+        settings=evaluation_hash,
         code=code,
     shell:
         "python -m kshot evaluate {params.suite} --family {wildcards.family} --algorithm {wildcards.algorithm}"
@@ -72,7 +72,7 @@ rule official:
         mem_mb=4000,
     params:
         suite=f"results/{SUITE.name}/suite.yaml",
-        run=training_settings,
+        settings=training_hash,
         code=code,
     shell:
         "python -m kshot official {params.suite} --family {wildcards.family} --algorithm {wildcards.algorithm}"

@@ -92,7 +92,7 @@ rule report:
         mem_mb=2000,
     params:
         suite=f"results/{SUITE.name}/suite.yaml",
-        content=SUITE.resolved(),
+        content=SUITE.resolved(facts=False),
     shell:
         "python -m kshot report {params.suite} > {log} 2>&1"
 

@@ -17,7 +17,7 @@ rule train:
         mem_mb=4000,
     params:
         suite=f"results/{SUITE.name}/suite.yaml",
-        run=training_settings,
+        settings=training_hash,
         code=code,
     shell:
         "python -m kshot train {params.suite} --family {wildcards.family} --algorithm {wildcards.algorithm}"

@@ -118,7 +118,7 @@ def _value(tree: ast.Module, node: ast.expr) -> str | frozenset[str] | None:
 def _module(name: str) -> ast.Module | None:
     """The source of ``kshot.algorithms.<name>`` or ``kshot.envs.<name>``."""
     for kind in registry.KINDS:
-        if name.startswith(f"{kind}."):
-            path = registry.source(kind, name.removeprefix(f"{kind}."))
+        if name.startswith(f"kshot.{kind}."):
+            path = registry.source(kind, name.removeprefix(f"kshot.{kind}."))
             return _parsed(path) if path is not None else None
     return None

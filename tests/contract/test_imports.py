@@ -18,7 +18,7 @@ SHARED = (*GROUND, "kshot.records", "kshot.registry", "kshot.suites.run", "kshot
 # Folder: the first-party modules (and what is below them) that it may import, and other packages that it may not.
 ALLOWED = {
     "kshot/types": ("kshot.types",),
-    "kshot/suites": ("kshot.suites", "kshot.errors", "kshot.records", "kshot.registry", "kshot.places"),
+    "kshot/suites": ("kshot.suites", *GROUND, "kshot.records", "kshot.registry", "kshot.places"),
     "kshot/learning": ("kshot.learning", *GROUND),
     "algorithms": ("kshot.algorithms", "kshot.learning", *GROUND),
     # Tables of records: demonstrations of a simulation are kept on disk.

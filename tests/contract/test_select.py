@@ -18,7 +18,7 @@ from kshot.reporting.data import load
 from kshot.reporting.select import Choice, choose, distance, write_selection
 from kshot.suites import checks
 from kshot.suites.checks import load_suite
-from kshot.suites.model import Suite
+from kshot.suites.model import FamilyFacts, Suite
 from kshot.suites.starting_points import published
 from tests import synthetic
 
@@ -130,6 +130,9 @@ def test_learners_that_adapt_after_a_trial_are_not_judged_by_its_return(
 ) -> None:
     """All they do in a trial of ten is what they did before any evidence: luck would choose."""
     made = suite(rows={"maml": {}, "high": {"inner_lr": 0.2}})
+    assert made.facts is not None
+    facts = made.facts.model_copy(update={"families": {"nav2d": FamilyFacts(headline="trial_return")}})
+    made = made.model_copy(update={"facts": facts})
     family = replace(NAV2D, headline="trial_return", episodes_per_trial=trial)
     results(tmp_path, made, {"maml": -20.0, "high": -10.0}, family=family)
     found = choice(tmp_path, made)

@@ -20,7 +20,7 @@ from kshot.envs.metaworld._vector import OBJECT_ENTRIES
 from kshot.envs.metaworld.engine import prototype
 from kshot.running import build, checkpoint
 from kshot.running.rollout import rollout
-from kshot.suites.checks import find_suite, load_suite
+from kshot.suites.reading import find_suite, load_suite
 from kshot.suites.run import RunConfig
 from kshot.types import Array, Memory, Policy
 

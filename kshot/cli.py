@@ -123,14 +123,14 @@ def _positive(text: str) -> int:
 
 
 def _load(options: argparse.Namespace, only: tuple[str, str] | None = None) -> Suite:
-    from kshot.suites.checks import find_suite, load_suite
+    from kshot.suites.reading import find_suite, load_suite
 
     return load_suite(find_suite(options.suite, options.root), only=only)
 
 
 def _load_recorded(options: argparse.Namespace) -> Suite:
     """The suite for what reads results alone; of one that was resolved before no algorithm or family is imported."""
-    from kshot.suites.checks import find_suite, load_suite
+    from kshot.suites.reading import find_suite, load_suite
 
     return load_suite(find_suite(options.suite, options.root), recorded=True)
 
@@ -270,7 +270,7 @@ def _out(options: argparse.Namespace, suite: Suite) -> Path:
 
 def _status(options: argparse.Namespace) -> None:
     from kshot.running.status import show
-    from kshot.suites.checks import find_suite, load_suite
+    from kshot.suites.reading import find_suite, load_suite
 
     # Which runs there are can be told without importing any algorithm, so the picture appears at once.
     suite = load_suite(find_suite(options.suite, options.root, prefer_results=True), modules=False)
@@ -312,7 +312,7 @@ def _line(name: str, facts: str, text: str) -> str:
 
 def _check_config(options: argparse.Namespace) -> int:
     from kshot.errors import ConfigError
-    from kshot.suites.checks import find_suite, load_suite
+    from kshot.suites.reading import find_suite, load_suite
 
     status = 0
     for name in options.suites:

@@ -12,7 +12,7 @@ import pytest
 from kshot import records
 from kshot.reporting.aggregate import aggregate
 from kshot.reporting.data import Data, load
-from kshot.suites.checks import load_suite
+from kshot.suites.reading import load_suite
 from kshot.suites.run import RunConfig
 from tests import synthetic
 

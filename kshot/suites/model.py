@@ -1,4 +1,4 @@
-"""What a suite is: algorithms x task families x seeds, as data. ``checks`` reads and checks it."""
+"""What a suite is: algorithms x task families x seeds, as data. ``reading`` reads and checks it."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from kshot import registry
-from kshot.suites.checks import load_suite
 from kshot.suites.model import Suite
+from kshot.suites.reading import load_suite
 
 
 class Published(NamedTuple):

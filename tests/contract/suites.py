@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kshot.errors import ConfigError
-from kshot.suites.checks import load_suite
+from kshot.suites.reading import load_suite
 
 GOOD = """\
 name: trial

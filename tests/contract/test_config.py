@@ -10,9 +10,11 @@ import pytest
 import yaml
 
 from kshot.errors import ConfigError
-from kshot.suites.checks import SCHEMA, SUITES, find_suite, load_suite, read_suite, schema_text
+from kshot.places import SUITES
 from kshot.suites.document import command_line, read
+from kshot.suites.reading import find_suite, load_suite, read_suite
 from kshot.suites.run import RunConfig
+from kshot.suites.schema import SCHEMA, schema_text
 from tests.contract.suites import GOOD, added_row, changed, problems, write
 
 
@@ -59,7 +61,7 @@ def test_a_resolved_suite_reads_back_equal_in_any_form(tmp_path: Path) -> None:
 def test_algorithm_files_stand_between_the_defaults_and_the_suite(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kshot.suites.checks.ALGORITHMS", tmp_path)
+    monkeypatch.setattr("kshot.suites.resolving.ALGORITHMS", tmp_path)
     (tmp_path / "rl2.yaml").write_text(
         "defaults: {hidden: 16, lr: 0.5, clip: 0.4}\nfamilies:\n  bandit: {lr: 0.25, clip: 0.3}\n"
     )
@@ -71,7 +73,7 @@ def test_algorithm_files_stand_between_the_defaults_and_the_suite(
 
 
 def test_mistakes_in_algorithm_files_are_told_in_those_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kshot.suites.checks.ALGORITHMS", tmp_path)
+    monkeypatch.setattr("kshot.suites.resolving.ALGORITHMS", tmp_path)
     (tmp_path / "rl2.yaml").write_text("default: {}\nfamilies:\n  bandit: {lrr: 0.25}\n  nav2d: 3\n")
     text = problems(write(tmp_path, GOOD))
     assert f"{tmp_path}/rl2.yaml:1: default: unknown key 'default' (did you mean 'defaults'?)" in text
@@ -174,7 +176,7 @@ def test_the_suites_of_the_repository_are_valid_and_name_their_schema(path: Path
 
 
 def test_the_committed_schema_is_that_of_the_code() -> None:
-    assert SCHEMA.read_text() == schema_text(), "run `python -m kshot.suites.checks` and commit the result"
+    assert SCHEMA.read_text() == schema_text(), "run `python -m kshot.suites.schema` and commit the result"
 
 
 def test_aliases_and_merge_keys_work_and_endless_ones_are_told(tmp_path: Path) -> None:

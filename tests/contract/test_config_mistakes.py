@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kshot.suites.checks import json_schema
+from kshot.suites.schema import json_schema
 from tests.contract.suites import GOOD, added_row, changed, plugins, problems, write
 
 __all__ = ["plugins"]  # a fixture

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from kshot import registry
+from kshot.places import ROOT
 from kshot.reporting.csv_files import read_csv
 from kshot.reporting.fidelity import FILED
-from kshot.suites.checks import ROOT
 
 
 def test_the_example_of_the_environments_runs_anywhere(tmp_path: Path) -> None:

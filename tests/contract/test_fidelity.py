@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 
 from kshot.errors import RecordError
+from kshot.places import ROOT, SUITES
 from kshot.reporting import fidelity
 from kshot.reporting import yardsticks as pictured
 from kshot.reporting.csv_files import read_csv
-from kshot.suites.checks import ROOT, SUITES, load_suite
+from kshot.suites.reading import load_suite
 
 
 def test_yardsticks_ask_for_what_their_suites_measure() -> None:

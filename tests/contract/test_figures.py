@@ -28,7 +28,7 @@ from kshot.reporting.fidelity import FILED, PICTURE
 from kshot.reporting.figures import _common, _curves
 from kshot.reporting.labels import LINE, EndLabel, TopLabel, spread
 from kshot.reporting.layout import title
-from kshot.suites.checks import load_suite
+from kshot.suites.reading import load_suite
 from tests import shipped
 
 Drawn = list[tuple[str, Data, Figure]]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kshot.suites.checks import ROOT
+from kshot.places import ROOT
 
 OURS = ("kshot", "algorithms", "envs", "tests")
 """First-party names; what is called ``algorithms`` or ``envs`` alone is not ours but somebody else's."""
@@ -104,7 +104,7 @@ def test_the_check_sees_every_form_of_import() -> None:
     "modules, absent",
     [
         ("kshot.reporting.page, kshot.reporting.figures, kshot.reporting.tables", "torch"),
-        ("kshot.suites.checks, kshot.running.status", "torch"),
+        ("kshot.suites.reading, kshot.running.status", "torch"),
         ("kshot.running.evaluate, kshot.running.train, kshot.envs.bandit", "torch"),
         ("kshot.cli", "torch pandas pydantic numpy"),
     ],

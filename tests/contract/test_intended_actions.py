@@ -14,7 +14,7 @@ from kshot.places import SUITES
 from kshot.running import build
 from kshot.running.evaluate import evaluate, evidence_points
 from kshot.running.train import train
-from kshot.suites.checks import load_suite
+from kshot.suites.reading import load_suite
 from kshot.types import Mode
 from tests.contract import tiny
 

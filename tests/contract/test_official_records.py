@@ -18,7 +18,7 @@ from kshot.reporting.data import load
 from kshot.running.audit import audit
 from kshot.running.official import official
 from kshot.running.train import train
-from kshot.suites.checks import load_suite
+from kshot.suites.reading import load_suite
 from kshot.suites.run import RunConfig
 from tests import synthetic
 from tests.contract import tiny

@@ -17,7 +17,7 @@ from kshot.places import SUITES
 from kshot.records import write_text
 from kshot.reporting.aggregate import aggregate
 from kshot.reporting.tables import write_tables
-from kshot.suites.checks import load_suite
+from kshot.suites.reading import load_suite
 from tests import synthetic
 
 pytestmark = pytest.mark.contract

@@ -16,9 +16,9 @@ from kshot.reporting import page
 from kshot.reporting.aggregate import aggregate
 from kshot.reporting.data import load
 from kshot.reporting.select import Choice, choose, distance, write_selection
-from kshot.suites import checks
-from kshot.suites.checks import load_suite
+from kshot.suites import resolving
 from kshot.suites.model import FamilyFacts, Suite
+from kshot.suites.reading import load_suite
 from kshot.suites.starting_points import published
 from tests import synthetic
 
@@ -201,7 +201,7 @@ def test_what_is_written_can_be_pasted_into_the_configuration(tmp_path: Path, mo
     assert fragment == {"inner_lr": 0.2, "test_episodes": 40, "test_lrs": [0.2, 1e-5], "curvature_stride": 1}
     chosen = made.find("nav2d", "high", 0).algorithm_settings
     assert chosen != made.find("nav2d", "maml", 0).algorithm_settings
-    monkeypatch.setattr(checks, "ALGORITHMS", tmp_path)
+    monkeypatch.setattr(resolving, "ALGORITHMS", tmp_path)
     text = settings.read_text().replace("nav2d:\n  maml:", "families:\n  nav2d:")
     (tmp_path / "maml.yaml").write_text(text)
     assert suite(rows={"maml": {}}).find("nav2d", "maml", 0).algorithm_settings == chosen

@@ -13,11 +13,11 @@ from matplotlib.axes import Axes
 
 from kshot import records
 from kshot.errors import RecordError
+from kshot.places import ROOT
 from kshot.reporting import demonstrated, figures, links, page, select, tables
 from kshot.reporting.aggregate import aggregate
 from kshot.reporting.data import Data, load
 from kshot.reporting.figures import furthest_stage, inner_steps, learning_curves, value_difference
-from kshot.suites.checks import ROOT
 from kshot.suites.run import RunConfig
 from tests import synthetic
 

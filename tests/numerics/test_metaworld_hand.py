@@ -18,8 +18,8 @@ from kshot.envs.metaworld_hand._abilities import ABILITIES, CELL, ability
 from kshot.envs.metaworld_hand._scenes import MOVED, RADII
 from kshot.envs.metaworld_hand._world import GRIP, STAY, HandWorld
 from kshot.learning import planner
+from kshot.places import ROOT
 from kshot.running.rollout import rollout
-from kshot.suites.checks import ROOT
 from kshot.types import Array
 
 KEYS = seeding.split(seeding.key("test"), np.arange(8))

@@ -9,7 +9,7 @@ import textwrap
 
 import pytest
 
-from kshot.suites.checks import ROOT
+from kshot.places import ROOT
 
 COMPARE = textwrap.dedent("""
     import sys

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from kshot.suites.checks import ROOT
+from kshot.places import ROOT
 
 PLUGINS = Path(__file__).with_name("plugins")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kshot import cli
-from kshot.suites.checks import ROOT, SUITES
+from kshot.places import ROOT, SUITES
 from tests.workflow.conftest import Called
 from tests.workflow.pipeline import snakemake
 

@@ -14,9 +14,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from kshot.places import ROOT
 from kshot.records import CURVE_SCHEMA, read_json, read_table
 from kshot.running.audit import machine_differences
-from kshot.suites.checks import ROOT, load_suite
+from kshot.suites.reading import load_suite
 from tests.workflow.pipeline import write_suite
 
 SUITE: dict[str, Any] = {
@@ -38,7 +39,7 @@ OTHER = {"OPENBLAS_CORETYPE": "Sandybridge", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"
 COMPUTE = """
 import sys
 from pathlib import Path
-from kshot.suites.checks import load_suite
+from kshot.suites.reading import load_suite
 from kshot.running.evaluate import evaluate
 from kshot.running.train import train
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from kshot.places import ROOT
 from kshot.running import machine, provenance
-from kshot.suites.checks import ROOT, load_suite
+from kshot.suites.reading import load_suite
 from kshot.suites.run import RunConfig
 from tests.workflow.pipeline import PLUGINS, SUITE
 

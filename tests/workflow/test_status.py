@@ -17,7 +17,7 @@ import pytest
 from rich.console import Console
 
 from kshot.running import status
-from kshot.suites.checks import load_suite
+from kshot.suites.reading import load_suite
 from kshot.suites.run import RunConfig
 
 SUITE = {

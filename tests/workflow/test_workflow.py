@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from kshot.suites.checks import SUITES, load_suite
+from kshot.places import SUITES
+from kshot.suites.reading import load_suite
 from tests.workflow.pipeline import SUITE, kshot, planned, snakemake, write_suite
 
 SUMMING_UP = {"aggregate": 1, "figures": 1, "tables": 1, "report": 1, "all": 1}

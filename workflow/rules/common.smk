@@ -7,7 +7,8 @@ from pathlib import Path
 
 import yaml
 
-from kshot.suites.checks import SUITES, read_suite
+from kshot.places import SUITES
+from kshot.suites.reading import read_suite
 from kshot.errors import ConfigError
 from kshot.suites.document import read
 from kshot.records import write_text

@@ -1,0 +1,96 @@
+"""Reading suites: YAML, checked as a whole before a suite is run, with every mistake shown where it stands.
+
+Every setting of a loaded suite has its value, whether it came from the suite, from ``config/algorithms/<module>.yaml``
+or from the defaults in the code; so what is recorded and hashed is complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+from kshot.errors import ConfigError, suggest
+from kshot.places import SUITES, relative, suite_files
+from kshot.suites.checks import Draft, check_names
+from kshot.suites.document import Document, command_line, read
+from kshot.suites.model import Suite
+from kshot.suites.resolving import facts, resolve_algorithms, resolve_families
+
+
+def find_suite(name: str, root: Path = Path("results"), prefer_results: bool = False) -> Path:
+    """The file of a suite: a path as it is, a name as config/suites/<name>.yaml or else <root>/<name>/suite.yaml.
+
+    ``prefer_results`` turns the two around: what was really started may differ by options from the file.
+
+    Raises:
+        ConfigError: there is none; the message has the nearest name.
+    """
+    if name.endswith((".yaml", ".yml")) or "/" in name:
+        path = Path(name)
+        if path.is_file():
+            return path
+        near = [str(path.with_name(other.name)) for other in path.parent.glob("*.y*ml")]
+        raise ConfigError([f"{name}: no such suite file{suggest(name, near) if near else ''}"])
+    places = [relative(SUITES / f"{name}.yaml"), root / name / "suite.yaml"]
+    for path in reversed(places) if prefer_results else places:
+        if path.is_file():
+            return path
+    known = {path.stem for path in suite_files()} | {path.parent.name for path in root.glob("*/suite.yaml")}
+    raise ConfigError([f"no suite {name!r}{suggest(name, known)}"])
+
+
+def read_suite(files: Sequence[Path], overrides: Mapping[str, Any]) -> Suite:
+    """A suite from the files and the key=value options of Snakemake's command line, later ones on top.
+
+    Raises:
+        ConfigError: with one line for every mistake.
+    """
+    documents = [read(relative(path)) for path in files]
+    if overrides:
+        documents.append(command_line(overrides, "--config"))
+    return load_suite(reduce(Document.merged, documents))
+
+
+def load_suite(
+    source: Path | str | Mapping[str, Any] | Document,
+    name: str = "suite",
+    modules: bool = True,
+    only: tuple[str, str] | None = None,
+    recorded: bool = False,
+) -> Suite:
+    """Read and check a suite.
+
+    Args:
+        source: a YAML file, or its content.
+        name: what messages call a mapping.
+        modules: False skips what needs the code of algorithms and families: settings are then neither checked nor
+            completed. Enough to know which runs there are, and fast.
+        only: a family and an algorithm by their names in the suite. The settings of others are then neither checked
+            nor completed, and their code is not imported: what one run needs, and no more.
+        recorded: take a resolved suite, which has ``facts``, as it was recorded, without importing any code.
+
+    Raises:
+        ConfigError: with one line for every mistake in the file.
+    """
+    if isinstance(source, Mapping):
+        document = Document(dict(source), name)
+    else:
+        document = source if isinstance(source, Document) else read(Path(source))
+    # What is well-formed is checked further even if something else is not: one look shows every mistake.
+    draft = Draft(document)
+    suite = draft.structure()
+    check_names(draft)
+    if only is not None:
+        draft.narrow(*only)
+    if recorded and suite is not None and suite.facts is not None:
+        modules = False
+    if modules:
+        families, algorithms = resolve_families(draft), resolve_algorithms(draft)
+    draft.problems.check()
+    assert suite is not None  # without a structure there are problems
+    if not modules:
+        return suite
+    update = {"families": suite.families | families, "algorithms": suite.algorithms | algorithms}
+    return suite.model_copy(update=update | {"facts": facts(families, algorithms)})

@@ -1,0 +1,156 @@
+"""From the names in a suite to complete settings, and to what the code behind the names says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any, get_args
+
+from kshot import registry
+from kshot.errors import ConfigError, RegistryError, suggest
+from kshot.places import ROOT
+from kshot.suites.checks import Draft, shortened
+from kshot.suites.document import KeyPath, Problems, read
+from kshot.suites.model import AlgorithmFacts, AlgorithmRow, Facts, FamilyCell, FamilyFacts, FamilyOverride
+from kshot.suites.settings import Layer, resolve
+from kshot.types import Headline
+
+ALGORITHMS = ROOT / "config" / "algorithms"
+
+
+def resolve_families(draft: Draft) -> dict[str, FamilyCell]:
+    resolved: dict[str, FamilyCell] = {}
+    for name, cell in draft.cells.items():
+        path: KeyPath = ("families", name)
+        module_name = cell.family or name
+        module = _load("envs", module_name, draft, (*path, "family") if cell.family else path)
+        if module is None:
+            continue
+        layer = Layer(draft.document, (*path, "settings"), cell.settings)
+        settings = resolve(module.Settings, module_name, [layer], draft.problems)
+        if settings is not None:
+            resolved[name] = cell.model_copy(update={"family": module_name, "settings": settings})
+            headline = _headline(module, settings)
+            if headline not in get_args(Headline):
+                text = (
+                    f"{module_name!r} has the headline {headline!r}, which is none of {', '.join(get_args(Headline))}"
+                )
+                draft.add(path, text)
+            obstacle = _official_obstacle(module, module_name, cell, settings)
+            if obstacle:
+                draft.add((*path, "evaluation", "official"), f"no official evaluation: {obstacle}")
+    return resolved
+
+
+def _headline(module: ModuleType, settings: Mapping[str, Any]) -> Headline:
+    chosen = getattr(module, "headline", None)
+    found: Headline = "return" if chosen is None else chosen(registry.settings(module, settings))
+    return found
+
+
+def _official_obstacle(module: ModuleType, family: str, cell: FamilyCell, settings: dict[str, Any]) -> str:
+    """Why a cell that asks for the official evaluation cannot have it; empty if it can, or does not ask."""
+    if not cell.evaluation.official:
+        return ""
+    if cell.evaluation.split != "test":
+        return f"it plays test tasks, and the split is {cell.evaluation.split!r}"
+    check = getattr(module, "official_obstacle", None)
+    if check is None:
+        return f"only families of Meta-World have one, {family!r} has not"
+    return str(check(registry.settings(module, settings)))
+
+
+def resolve_algorithms(draft: Draft) -> dict[str, AlgorithmRow]:
+    resolved: dict[str, AlgorithmRow] = {}
+    excluded = {pair for _, pair in draft.exclusions}
+    for name, row in draft.rows.items():
+        path: KeyPath = ("algorithms", name)
+        module_name = row.algorithm or name
+        module = _load("algorithms", module_name, draft, (*path, "algorithm") if row.algorithm else path)
+        if module is None:
+            continue
+        overrides: dict[str, FamilyOverride] = {}
+        for cell_name, cell in draft.cells.items():
+            if (name, cell_name) in excluded:
+                continue
+            family_name = cell.family or cell_name
+            reason = _impossible(module_name, module, family_name)
+            if reason is not None:
+                text = f"cannot run on family {cell_name!r}: {reason}; leave the pair out under 'exclude'"
+                draft.add(path, text)
+                continue
+            override = row.families.get(cell_name, FamilyOverride())
+            layers = [
+                *_file_layers(module_name, family_name, draft.problems),
+                Layer(draft.document, (*path, "settings"), row.settings),
+                Layer(draft.document, (*path, "families", cell_name, "settings"), override.settings),
+            ]
+            settings = resolve(module.Settings, module_name, layers, draft.problems)
+            if settings is not None:
+                overrides[cell_name] = FamilyOverride(settings=settings, steps=override.steps or cell.steps)
+        resolved[name] = AlgorithmRow(algorithm=module_name, families=overrides)
+    return resolved
+
+
+def _impossible(algorithm: str, module: ModuleType, family: str) -> str | None:
+    """Why an algorithm cannot run on a family, or None."""
+    try:
+        other = registry.load("envs", family)
+    except Exception:
+        return None  # told where the family stands
+    if other.ACTIONS not in module.ACTIONS:
+        return f"{algorithm!r} needs {' or '.join(sorted(module.ACTIONS))} actions, {family!r} has {other.ACTIONS} ones"
+    if module.EVIDENCE not in other.EVIDENCE:
+        return f"{algorithm!r} learns from {module.EVIDENCE}, {family!r} offers {' and '.join(sorted(other.EVIDENCE))}"
+    return None
+
+
+def _load(kind: registry.Kind, name: str, draft: Draft, path: KeyPath) -> ModuleType | None:
+    try:
+        return registry.load(kind, name)
+    except RegistryError as error:
+        draft.add(path, str(error))
+    except Exception as error:  # a module may fail to import in any way; its author needs to see which
+        draft.add(path, f"{kind}/{name} does not import: {type(error).__name__}: {error}")
+    return None
+
+
+def _file_layers(algorithm: str, family: str, problems: Problems) -> list[Layer]:
+    """The layers of ``config/algorithms/<algorithm>.yaml``: ``defaults``, then ``families.<family>``."""
+    path = ALGORITHMS / f"{algorithm}.yaml"
+    if not path.is_file():
+        return []
+    try:
+        document = read(path)
+    except ConfigError as error:
+        problems.lines += [line for line in error.problems if line not in problems.lines]
+        return []
+    value = {} if document.value is None else document.value
+    if not isinstance(value, dict):
+        problems.add(document, (), "expected a mapping with 'defaults' and 'families'")
+        return []
+    for key in value.keys() - {"defaults", "families"}:
+        problems.add(document, (key,), f"unknown key {key!r}{suggest(key, ['defaults', 'families'])}")
+    families = value.get("families", {})
+    layers = []
+    for keys, values in (
+        (("defaults",), value.get("defaults", {})),
+        (("families", family), families.get(family, {}) if isinstance(families, dict) else families),
+    ):
+        if isinstance(values, dict):
+            layers.append(Layer(document, keys, values))
+        else:
+            problems.add(document, keys, f"expected a mapping of settings, got {shortened(values)}")
+    return layers
+
+
+def facts(families: Mapping[str, FamilyCell], algorithms: Mapping[str, AlgorithmRow]) -> Facts:
+    """What the code says of the names in a resolved suite."""
+    headlines, rows = {}, {}
+    for name, cell in families.items():
+        headlines[name] = FamilyFacts(headline=_headline(registry.load("envs", str(cell.family)), cell.settings))
+    for name, row in algorithms.items():
+        module = registry.load("algorithms", str(row.algorithm))
+        scratch = getattr(module, "FROM_SCRATCH", False)
+        rows[name] = AlgorithmFacts(evidence=module.EVIDENCE, test_actions=module.TEST_ACTIONS, from_scratch=scratch)
+    return Facts(families=headlines, algorithms=rows)

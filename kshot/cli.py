@@ -193,7 +193,9 @@ def _prepare(options: argparse.Namespace) -> RunConfig:
         torch.set_num_threads(threads)
         if run.device.startswith("cuda") and not torch.cuda.is_available():
             raise ConfigError([f"suite {run.suite!r} asks for device {run.device}, but PyTorch finds no GPU here"])
-    provenance.source_digest(run)  # pins the digest of the code as it is now, before the long part
+    # Pins the digests of the code as it is now, before the long part.
+    for runner in (provenance.RUNNER, provenance.OFFICIAL_RUNNER):
+        provenance.source_digest(run, runner)
     return run
 
 

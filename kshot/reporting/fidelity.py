@@ -17,11 +17,12 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from kshot import records
 from kshot.errors import RecordError
+from kshot.places import FIDELITY
 from kshot.reporting.aggregate import ALL, write_csv
 from kshot.reporting.csv_files import read_csv
 from kshot.reporting.layout import interval, number
 
-CONFIG = Path(__file__).resolve().parents[2] / "config" / "fidelity.yaml"
+CONFIG = FIDELITY
 FILED = Path("reports/reference/fidelity")
 PAGE = Path("docs/fidelity.md")
 PICTURE = "fidelity.png"

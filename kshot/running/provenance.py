@@ -7,6 +7,7 @@ import hashlib
 import importlib.metadata
 import platform
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,10 @@ import grimp
 
 import kshot
 from kshot import registry
+from kshot.places import INSTALLED, ROOT
 from kshot.running import machine
 from kshot.suites.run import RunConfig
 
-ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = (
     *("numpy", "scipy", "torch", "numba", "llvmlite", "gymnasium", "metaworld", "mujoco"),
     *("pandas", "pyarrow", "snakemake"),
@@ -95,15 +96,18 @@ def source_files(algorithm: str | None, family: str, runner: tuple[str, ...] = R
     chosen: list[tuple[registry.Kind, str]] = [("envs", family)]
     if algorithm is not None:
         chosen.append(("algorithms", algorithm))
+    packages = {"kshot"}
     for kind, name in chosen:
         module = registry.load(kind, name)
-        if module.__name__.startswith("kshot."):
+        package = module.__name__.split(".")[0]
+        if hasattr(sys.modules[package], "__path__"):  # of kshot itself, or of another installed package
+            packages.add(package)
             waiting.append(module.__name__)
             continue
-        plugin = _plugin_files(Path(str(module.__file__)))
-        files |= {f"{kind}/{name}/{label}": path for label, path in plugin.items()}
-        waiting += [other for path in plugin.values() for other in _imported(path)]
-    graph = _import_graph()
+        file = Path(str(module.__file__))
+        files[f"{kind}/{name}/{file.name}"] = file  # where a plug-in lies is nobody's business
+        waiting += _imported(file)
+    graph = _import_graph(*sorted(packages))
     while waiting:
         name = waiting.pop()
         if name in files or name in NO_INFLUENCE or name not in graph.modules:
@@ -116,22 +120,15 @@ def source_files(algorithm: str | None, family: str, runner: tuple[str, ...] = R
 
 
 def _is_plugged(module: str) -> bool:
-    """Whether a module belongs to one algorithm or family."""
-    return module.startswith(("kshot.algorithms.", "kshot.envs."))
+    """Whether a module belongs to one algorithm or family, of kshot or of an installed plug-in."""
+    return module.startswith(("kshot.algorithms.", "kshot.envs.")) or not module.startswith("kshot")
 
 
 def _packages_around(module: str) -> list[str]:
     """The packages of an algorithm or family that are run when one of their modules is imported."""
     parts = module.split(".")
-    return [".".join(parts[:end]) for end in range(3, len(parts))] if _is_plugged(module) else []
-
-
-def _plugin_files(main: Path) -> dict[str, Path]:
-    """The files of a plug-in, by their names in it: where it lies is nobody's business."""
-    if main.name != "__init__.py":
-        return {main.name: main}
-    paths = [path for path in main.parent.rglob("*") if path.suffix == ".py" or _is_data(path)]
-    return {path.relative_to(main.parent).as_posix(): path for path in paths}
+    first = 3 if parts[0] == "kshot" else 1  # kshot.envs and its like belong to none of them
+    return [".".join(parts[:end]) for end in range(first, len(parts))] if _is_plugged(module) else []
 
 
 def _is_data(path: Path) -> bool:
@@ -140,8 +137,6 @@ def _is_data(path: Path) -> bool:
 
 def _imported(path: Path) -> set[str]:
     """Modules of kshot that the file of a plug-in imports."""
-    if path.suffix != ".py":
-        return set()
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -152,13 +147,14 @@ def _imported(path: Path) -> set[str]:
 
 
 @cache
-def _import_graph() -> grimp.ImportGraph:
-    """Which modules of kshot import which; built in less than a tenth of a second, so that nothing is kept on disk."""
-    return grimp.build_graph("kshot", cache_dir=None)
+def _import_graph(*packages: str) -> grimp.ImportGraph:
+    """Which of their modules import which; built in less than a tenth of a second, so that nothing is kept on disk."""
+    return grimp.build_graph(*packages, cache_dir=None)
 
 
 def _file_of(module: str) -> Path:
-    path = Path(kshot.__file__).parent.joinpath(*module.split(".")[1:])
+    package, *parts = module.split(".")
+    path = Path(str(sys.modules[package].__file__)).parent.joinpath(*parts)
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
@@ -172,7 +168,12 @@ def _digest(algorithm: str | None, family: str, runner: tuple[str, ...]) -> str:
 
 @cache
 def _git() -> tuple[str, bool]:
-    """Commit, and whether tracked or new files differ from it; ("unknown", True) outside a git checkout."""
+    """Commit, and whether tracked or new files differ from it.
+
+    An installed copy has its version for a commit; ("unknown", True) means that there is no telling.
+    """
+    if INSTALLED:
+        return f"v{kshot.__version__}", False
 
     def git(*arguments: str) -> str:
         done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import importlib
 import json
 import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from kshot import registry
 from kshot.places import ROOT
 from kshot.running import machine, provenance
 from kshot.suites.reading import load_suite
@@ -81,7 +84,7 @@ def test_a_change_outdates_what_uses_it_and_nothing_else(
 
 def test_a_new_learner_outdates_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A module that the others do not import is not among their files, wherever it is put."""
-    graph = provenance._import_graph()
+    graph = provenance._import_graph("kshot")
     before = provenance.source_files("rl2", "nav2d")
     graph.add_module("kshot.algorithms.brand_new")
     graph.add_import(importer="kshot.algorithms.brand_new", imported="kshot.algorithms.rl2")
@@ -119,6 +122,45 @@ def test_the_digest_changes_with_the_code_and_not_with_where_it_lies(
         assert digest(run_with_plugins(two, monkeypatch)) != first
         (two / name).write_text(text)
     assert digest(run_with_plugins(two, monkeypatch)) == first
+
+
+@pytest.fixture
+def distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An installed package whose entry point names an algorithm in it."""
+    package = tmp_path / "theirs"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "rates.py").write_text("RATE = 0.1\n")
+    (package / "aside.py").write_text("")
+    contract = "ACTIONS, EVIDENCE, TEST_ACTIONS, Settings, build"
+    (package / "learner.py").write_text(
+        f"from kshot.algorithms.maml import {contract}\nfrom theirs.rates import RATE\n"
+    )
+    info = tmp_path / "theirs-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[kshot.algorithms]\ntheir_maml = theirs.learner\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield package
+    for name in [name for name in sys.modules if name.split(".")[0] == "theirs"]:
+        del sys.modules[name]
+    provenance._import_graph.cache_clear()
+
+
+def test_an_installed_package_provides_an_algorithm(distribution: Path) -> None:
+    assert "their_maml" in registry.names("algorithms")
+    evaluation = {"tasks": 2, "k": [0, 20]}
+    suite = {"name": "one", "seeds": [0], "families": {"nav2d": {"steps": 100, "evaluation": evaluation}}}
+    run = load_suite(suite | {"algorithms": {"mine": {"algorithm": "their_maml"}}}).find("nav2d", "mine", 0)
+    assert (run.algorithm_module, run.test_actions) == ("their_maml", "sampled")
+    files = provenance.source_files("their_maml", "nav2d")
+    assert {"theirs", "theirs.learner", "theirs.rates", "kshot.algorithms.maml"} <= set(files)
+    assert "theirs.aside" not in files
+    before = digest(run)
+    (distribution / "aside.py").write_text("# nobody imports this\n")
+    assert digest(run) == before
+    (distribution / "rates.py").write_text("RATE = 0.2\n")
+    assert digest(run) != before
 
 
 def test_a_job_keeps_the_digest_of_the_code_it_started_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

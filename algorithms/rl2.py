@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from kshot.learning import distributions, returns
+from kshot.learning import distributions, ppo, returns
 from kshot.learning.actor_critic import ActorCritic
 from kshot.learning.checks import check_finite, require_at_least_one, require_positive
 from kshot.learning.distributions import Distribution
@@ -401,9 +401,8 @@ class RL2:
             return (value * batch.mask).sum() / total
 
         distribution, value = self._chunk_outputs(batch)
-        ratio = (distributions.log_prob(distribution, batch.action) - batch.old_log_prob).exp()
-        clipped = ratio.clamp(1 - s.clip, 1 + s.clip)
-        policy_loss = -mean(torch.minimum(ratio * batch.advantage, clipped * batch.advantage))
+        ratio = distributions.ratio(distribution, batch.action, batch.old_log_prob)
+        policy_loss = -mean(ppo.clipped_surrogate(ratio, batch.advantage, s.clip))
         value_loss = mean((value - batch.target) ** 2)
         entropy = mean(distributions.entropy(distribution))
         loss = policy_loss + s.value_weight * value_loss - entropy_weight * entropy
@@ -417,7 +416,7 @@ class RL2:
             "policy_loss": float(policy_loss.detach()),
             "value_loss": float(value_loss.detach()),
             "entropy": float(entropy.detach()),
-            "clip_fraction": float(mean(((ratio - 1).abs() > s.clip).to(ratio)).detach()),
+            "clip_fraction": float(mean(ppo.out_of_bounds(ratio, s.clip).to(ratio)).detach()),
         }
         if distributions.kind(distribution) == "continuous":
             metrics["policy_std"] = float(mean(distribution[1].exp().mean(dim=-1)).detach())

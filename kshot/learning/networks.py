@@ -63,6 +63,11 @@ def stack(params: Mapping[str, Tensor], n_tasks: int) -> Params:
     return {name: value.expand(n_tasks, *value.shape) for name, value in params.items()}
 
 
+def per_task(params: Mapping[str, Tensor], n_tasks: int) -> Params:
+    """An MLP's parameters stacked over tasks: as they are if they already are, else ``stack``."""
+    return dict(params) if params["weight_0"].ndim == 3 else stack(params, n_tasks)
+
+
 def flatten(tensors: Sequence[Tensor]) -> Tensor:
     """All numbers of some tensors in one vector."""
     return torch.cat([tensor.reshape(-1) for tensor in tensors])

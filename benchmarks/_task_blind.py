@@ -13,8 +13,8 @@ from kshot import seeding
 from kshot.envs import spritegrid
 from kshot.envs._guessing import linear
 from kshot.envs._point import STEP_SIZE
-from kshot.envs._scripted import Scripted, constant_arm
-from kshot.envs.gridnavi.grid import GOALS, REST, SWEEP, towards
+from kshot.envs._scripted import Scripted, constant_action
+from kshot.envs.gridnavi.grid import FIRST_PATH, GOALS, SECOND_PATH, action_towards
 from kshot.envs.metaworld_hand._world import STAY
 from kshot.envs.nav2d_sparse import arc
 from kshot.envs.spritegrid import Arrangement, pictures
@@ -76,7 +76,7 @@ def constants(family: Any) -> dict[str, ReferencePolicy]:
     """Every action of a discrete family, always."""
 
     def always(action: int) -> ReferencePolicy:
-        return lambda tasks: constant_arm(np.full(len(tasks), action))
+        return lambda tasks: constant_action(np.full(len(tasks), action))
 
     return {f"always action {a}": always(a) for a in range(family.spec.action_space.n)}
 
@@ -115,18 +115,18 @@ def tabular(family: Any) -> Candidates:
 
 def gridnavi(family: Any) -> Candidates:
     def wait(cell: tuple[int, int]) -> ReferencePolicy:
-        return scripted(lambda obs, episode, step: towards(np.array(cell), obs))
+        return scripted(lambda obs, episode, step: action_towards(np.array(cell), obs))
 
     def follow(obs: Array, path: Array, step: Array) -> Array:
-        return towards(path[np.minimum(step, len(path) - 1)], obs)
+        return action_towards(path[np.minimum(step, len(path) - 1)], obs)
 
     def both(obs: Array, episode: Array, step: Array) -> Array:
-        return np.where(episode % 2 == 0, follow(obs, SWEEP, step), follow(obs, REST, step))
+        return np.where(episode % 2 == 0, follow(obs, FIRST_PATH, step), follow(obs, SECOND_PATH, step))
 
     return {
         **constants(family),
         **{f"wait at {goal}": wait(goal) for goal in GOALS},
-        "sweep": scripted(lambda obs, episode, step: follow(obs, SWEEP, step)),
+        "sweep": scripted(lambda obs, episode, step: follow(obs, FIRST_PATH, step)),
         "sweep, then the rest": scripted(both),
     }
 
@@ -291,7 +291,7 @@ def metaworld_hand(family: Any) -> Candidates:
 
     ways = guesses(*family.seen_ends) | {"the mean offset from the object": beside(*family.seen_ends)}
     return {
-        "stays": lambda tasks: constant_arm(np.full(len(tasks), STAY)),
+        "stays": lambda tasks: constant_action(np.full(len(tasks), STAY)),
         "goes to the object": going(lambda new: new),
         **{f"goes to {way}": going(guess) for way, guess in ways.items()},
     }

@@ -223,14 +223,14 @@ class SpriteGridFamily:
         scene = self.arranged(sprites, np.array(places, dtype=np.uint64))
         side, horizon = self.settings.side, self.settings.horizon
         reward = self.settings.expert_beta * self.reward(sprites, scene)
-        values = experts.box_values(reward.reshape(-1, side, side), horizon, over=np.logaddexp)
+        values = experts.box_values(reward.reshape(-1, side, side), horizon, combine=np.logaddexp)
         streams = seeding.split(np.asarray(keys, dtype=np.uint64)[:, None], np.arange(n))
         starts = (seeding.uniform(streams, 0) * self.states).astype(np.int64)
         states, actions = experts.soft_paths(successors(side), values, starts, seeding.split(streams, 0))
         seen = np.broadcast_to(scene.layout[:, None, None], (*states.shape, scene.layout.shape[1]))
         at = np.stack(np.divmod(states, side), axis=-1)
         goal = scene.cells[np.arange(len(tasks))[:, None, None], states[..., 1:]] == 1 + sprites[:, :1, None]
-        return experts.shown(np.concatenate([at, seen], axis=-1), actions, goal, terminated=False)
+        return experts.demonstration_episodes(np.concatenate([at, seen], axis=-1), actions, goal, terminated=False)
 
     def vector_env(self, tasks: Sequence[Task], copies: int) -> SpriteGridVectorEnv:
         return SpriteGridVectorEnv(self, np.repeat(_sprites(tasks), copies, axis=0))

@@ -23,9 +23,9 @@ from kshot import seeding
 from kshot.envs import _experts as experts
 from kshot.envs import _mdps as mdps
 from kshot.envs._mdps import MDP
-from kshot.envs._scripted import Scripted, constant_arm, uniform_random
+from kshot.envs._scripted import Scripted, constant_action, uniform_random
 from kshot.envs._streams import Streams
-from kshot.envs._worlds import SmallWorld
+from kshot.envs._worlds import TabularWorld
 from kshot.envs.tabular_mdp.posterior_sampling import PosteriorSampling
 from kshot.types import ActionKind, Array, Episodes, Evidence, FamilySpec, ReferencePolicy, Split, Task
 
@@ -89,7 +89,7 @@ class TabularMDPFamily:
             episodes_per_trial=settings.episodes_per_trial,
             max_sub_envs=20_000,
             evidence=EVIDENCE,
-            world=SmallWorld(
+            world=TabularWorld(
                 family="tabular_mdp",
                 decisions=settings.horizon,
                 rewards="pairs",
@@ -112,7 +112,7 @@ class TabularMDPFamily:
         horizon = self.settings.horizon
         return {
             "random": lambda tasks: uniform_random(self.spec.action_space),
-            "task_blind": lambda tasks: constant_arm(np.zeros(len(tasks), dtype=np.int64)),
+            "task_blind": lambda tasks: constant_action(np.zeros(len(tasks), dtype=np.int64)),
             "posterior_sampling": lambda tasks: PosteriorSampling(self.settings.states, self.settings.actions, horizon),
             "oracle": lambda tasks: _plan(mdps.optimal_actions(self.models(tasks), horizon)),
         }
@@ -135,7 +135,7 @@ class TabularMDPFamily:
     def demonstrations(self, tasks: Sequence[Task], n: int, keys: Array, arrangement: int = 0) -> Episodes:
         """``n`` episodes per task of an expert who knows it (``Settings.expert_beta``)."""
         model, horizon = self.models(tasks), self.settings.horizon
-        policy = experts.expert_policy(model, horizon, self.settings.expert_beta)
+        policy = experts.soft_optimal_policy(model, horizon, self.settings.expert_beta)
         states, actions = experts.sampled_paths(model, policy, n, keys)
         best, rows = mdps.optimal_actions(model, horizon), np.arange(len(tasks))[:, None, None]
         optimal = best[np.arange(horizon), rows, states[..., :-1]] == actions
@@ -143,7 +143,7 @@ class TabularMDPFamily:
         if self.settings.observe_dynamics:
             seen = model.probability.reshape(len(tasks), 1, 1, -1)
             obs = np.concatenate([obs, np.broadcast_to(seen, (*obs.shape[:3], seen.shape[-1]))], axis=-1)
-        return experts.shown(obs, actions, optimal, terminated=False)
+        return experts.demonstration_episodes(obs, actions, optimal, terminated=False)
 
     def vector_env(self, tasks: Sequence[Task], copies: int) -> TabularMDPVectorEnv:
         return TabularMDPVectorEnv(self.models(tasks), copies, self.settings)
@@ -182,7 +182,7 @@ class TabularMDPVectorEnv(VectorEnv[Array, Array, Array]):
         self._cumulative = model.probability.cumsum(axis=-1)
         self._reward = model.reward
         values = mdps.optimal_values(model, horizon)  # [H + 1, T, S]
-        self._best = mdps.actions_by(model, values)  # [H, T, S]
+        self._best = mdps.greedy_actions(model, values)  # [H, T, S]
         self._optimal_return = values[0, self._task, 0]
         self._horizon = horizon
         self._streams = Streams("tabular_mdp", self.num_envs, "transitions and rewards")

@@ -67,7 +67,7 @@ def test_experts_and_oracles_are_those_of_the_planner() -> None:
     table, grid, tensor = spritegrid.successors(4), planner.Grid((4, 4)), torch.tensor(reward)
     np.testing.assert_array_equal(table, grid.gathered.successor.numpy())
     values = planner.soft_values(tensor, grid, 5)
-    np.testing.assert_allclose(experts.table_values(reward, table, 5, over=np.logaddexp), values, atol=1e-12)
+    np.testing.assert_allclose(experts.table_values(reward, table, 5, combine=np.logaddexp), values, atol=1e-12)
     np.testing.assert_allclose(experts.table_values(reward, table, 5), planner.hard_values(tensor, grid, 5), atol=1e-12)
 
     starts, streams = np.full((2, 40_000), 6), seeding.split(np.arange(2, dtype=np.uint64)[:, None], np.arange(40_000))

@@ -17,7 +17,7 @@ from kshot.envs._scripted import Scripted, constant_action
 from kshot.envs.gridnavi.grid import FIRST_PATH, GOALS, SECOND_PATH, action_towards
 from kshot.envs.metaworld_hand._world import STAY
 from kshot.envs.nav2d_sparse import arc
-from kshot.envs.spritegrid import Arrangement, pictures
+from kshot.envs.spritegrid import Layouts, pictures
 from kshot.types import Array, Memory, ReferencePolicy, Split
 
 Candidates = Mapping[str, ReferencePolicy]
@@ -189,25 +189,25 @@ def sprites(family: Any) -> Candidates:
     side = family.settings.side
     many = family.tasks("train", 4096, seeding.key("task-blind benchmark", "sprites"))
     shown = np.array([task["sprites"] for task in many])
-    seen = np.bincount(shown.ravel(), minlength=pictures.SEEN + 2 * pictures.UNSEEN)
+    seen = np.bincount(shown.ravel(), minlength=pictures.N_SEEN + 2 * pictures.N_UNSEEN)
     wanted = np.bincount(shown[:, 0], minlength=len(seen))
     chance = (wanted + 1) / (seen + 3)
     covered = pictures.sprites()[0].sum(axis=(1, 2))
 
-    def seek(value: Callable[[int, Array, Arrangement, int], float]) -> ReferencePolicy:
-        """The sprite with the largest ``value`` (sprite, its cells, the scenes, row) as the goal."""
+    def seek(value: Callable[[int, Array, Layouts, int], float]) -> ReferencePolicy:
+        """The sprite with the largest ``value`` (sprite, its cells, the layouts, row) as the goal."""
 
-        def believed(scene: Arrangement) -> Array:
-            reward = spritegrid.OBSTACLE_REWARD * (scene.cells > 0) + spritegrid.GRASS_REWARD * scene.ground
-            for row, cells in enumerate(scene.cells):
+        def reward_of(layouts: Layouts) -> Array:
+            reward = spritegrid.OBSTACLE_REWARD * (layouts.sprite > 0) + spritegrid.GRASS_REWARD * layouts.ground
+            for row, cells in enumerate(layouts.sprite):
                 sprites = np.unique(cells[cells > 0])
-                values = [value(int(s) - 1, np.flatnonzero(cells == s), scene, row) for s in sprites]
+                values = [value(int(s) - 1, np.flatnonzero(cells == s), layouts, row) for s in sprites]
                 reward[row, cells == sprites[int(np.argmax(values))]] += (
                     spritegrid.GOAL_REWARD - spritegrid.OBSTACLE_REWARD
                 )
             return np.asarray(reward)
 
-        return lambda tasks: family.planned(believed)
+        return lambda tasks: family.planning_policy(reward_of)
 
     def apart(places: Array, others: Array) -> float:
         """Mean distance, in moves, of ``places`` [n] to the nearest of ``others`` [m] elsewhere."""
@@ -218,31 +218,33 @@ def sprites(family: Any) -> Candidates:
     def central(places: Array) -> float:
         return -float(np.abs(np.stack(np.divmod(places, side)) - (side - 1) / 2).max(axis=0).mean())
 
-    def expected(scene: Arrangement) -> Array:
+    def expected(layouts: Layouts) -> Array:
         gain = spritegrid.OBSTACLE_REWARD + (spritegrid.GOAL_REWARD - spritegrid.OBSTACLE_REWARD) * chance
-        return np.where(scene.cells > 0, gain[scene.cells - 1], 0.0) + spritegrid.GRASS_REWARD * scene.ground
+        return np.where(layouts.sprite > 0, gain[layouts.sprite - 1], 0.0) + spritegrid.GRASS_REWARD * layouts.ground
 
-    def objects(scene: Arrangement, row: int) -> Array:
-        return np.flatnonzero(scene.cells[row])
+    def objects(layouts: Layouts, row: int) -> Array:
+        return np.flatnonzero(layouts.sprite[row])
 
     return constants(family) | {
-        "avoids grass alone": lambda tasks: family.planned(lambda scene: spritegrid.GRASS_REWARD * scene.ground),
-        "seeks the sprite on most cells": seek(lambda s, at, scene, row: len(at)),
-        "seeks the sprite on fewest cells": seek(lambda s, at, scene, row: -len(at)),
-        "seeks the smallest number": seek(lambda s, at, scene, row: -s),
-        "seeks the largest number": seek(lambda s, at, scene, row: s),
-        "seeks the most frequent goal in training": seek(lambda s, at, scene, row: chance[s]),
-        "plans for each sprite's mean in training": lambda tasks: family.planned(expected),
-        "seeks the largest picture": seek(lambda s, at, scene, row: covered[s]),
-        "seeks the smallest picture": seek(lambda s, at, scene, row: -covered[s]),
-        "seeks the most isolated": seek(lambda s, at, scene, row: apart(at, objects(scene, row))),
-        "seeks the least isolated": seek(lambda s, at, scene, row: -apart(at, objects(scene, row))),
-        "seeks the most clustered": seek(lambda s, at, scene, row: -apart(at, at)),
-        "seeks the most scattered": seek(lambda s, at, scene, row: apart(at, at)),
-        "seeks the most central": seek(lambda s, at, scene, row: central(at)),
-        "seeks the outermost": seek(lambda s, at, scene, row: -central(at)),
-        "seeks what stands on grass": seek(lambda s, at, scene, row: scene.ground[row, at].mean()),
-        "seeks what stands on dirt": seek(lambda s, at, scene, row: -scene.ground[row, at].mean()),
+        "avoids grass alone": lambda tasks: family.planning_policy(
+            lambda layouts: spritegrid.GRASS_REWARD * layouts.ground
+        ),
+        "seeks the sprite on most cells": seek(lambda s, at, layouts, row: len(at)),
+        "seeks the sprite on fewest cells": seek(lambda s, at, layouts, row: -len(at)),
+        "seeks the smallest number": seek(lambda s, at, layouts, row: -s),
+        "seeks the largest number": seek(lambda s, at, layouts, row: s),
+        "seeks the most frequent goal in training": seek(lambda s, at, layouts, row: chance[s]),
+        "plans for each sprite's mean in training": lambda tasks: family.planning_policy(expected),
+        "seeks the largest picture": seek(lambda s, at, layouts, row: covered[s]),
+        "seeks the smallest picture": seek(lambda s, at, layouts, row: -covered[s]),
+        "seeks the most isolated": seek(lambda s, at, layouts, row: apart(at, objects(layouts, row))),
+        "seeks the least isolated": seek(lambda s, at, layouts, row: -apart(at, objects(layouts, row))),
+        "seeks the most clustered": seek(lambda s, at, layouts, row: -apart(at, at)),
+        "seeks the most scattered": seek(lambda s, at, layouts, row: apart(at, at)),
+        "seeks the most central": seek(lambda s, at, layouts, row: central(at)),
+        "seeks the outermost": seek(lambda s, at, layouts, row: -central(at)),
+        "seeks what stands on grass": seek(lambda s, at, layouts, row: layouts.ground[row, at].mean()),
+        "seeks what stands on dirt": seek(lambda s, at, layouts, row: -layouts.ground[row, at].mean()),
     }
 
 

@@ -39,7 +39,7 @@ def action_towards(target: Array, position: Array) -> Array:
 class PosteriorSampling:
     """Thompson sampling: a goal sampled from the posterior in each episode, which is what PEARL can hope to learn.
 
-    The prior is uniform on the arc. The point walks straight to the sampled goal, in as few equal steps as possible, and
+    The prior is uniform on the arc. The point walks straight to the sampled goal, in as few equal steps as it can, and
     waits there. The reward at the end of the episode updates the posterior:
 
     - No reward rules out all angles within ``HALF_WIDTH`` of the sample. The way there rules out no others, since the

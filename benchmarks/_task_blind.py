@@ -11,9 +11,9 @@ import numpy as np
 
 from kshot import seeding
 from kshot.envs import spritegrid
-from kshot.envs._guessing import linear
 from kshot.envs._point import STEP_SIZE
 from kshot.envs._scripted import Scripted, constant_action
+from kshot.envs._target_prediction import fit_linear
 from kshot.envs.gridnavi.grid import FIRST_PATH, GOALS, SECOND_PATH, action_towards
 from kshot.envs.metaworld_hand._world import STAY
 from kshot.envs.nav2d_sparse import arc
@@ -265,33 +265,33 @@ def guesses(seen: Array, places: Array, close: float = 0.05) -> dict[str, Callab
         "the median": always(np.median(places, axis=0)),
         "where most training goals are": always(places[crowded]),
         "the nearest training task's": nearest,
-        "linear in what is seen": linear(seen, places),
+        "linear in what is seen": fit_linear(seen, places),
     }
 
 
 def metaworld(family: Any) -> Candidates:
     names = sorted({task.group for split in ("train", "test") for task in family.tasks(split, 50, 0)})
-    by_class = {name: guesses(*family.seen_targets(name)) for name in names}
+    by_class = {name: guesses(*family.first_observations_and_targets(name)) for name in names}
 
-    def told(way: str) -> ReferencePolicy:
-        return lambda tasks: family.guessing(tasks, [by_class[task.group][way] for task in tasks])
+    def expert_by(way: str) -> ReferencePolicy:
+        return lambda tasks: family.experts_with_predicted_target(tasks, [by_class[task.group][way] for task in tasks])
 
     still = np.array([0.0, 0.0, 0.0, -1.0])
     return {
         "stays": lambda tasks: Scripted(lambda obs, step, noise: np.broadcast_to(still, (*obs.shape[:2], 4)).copy()),
-        **{f"expert told {way}": told(way) for way in by_class[names[0]]},
+        **{f"expert told {way}": expert_by(way) for way in by_class[names[0]]},
     }
 
 
 def metaworld_hand(family: Any) -> Candidates:
     def going(guess: Callable[[Array], Array]) -> ReferencePolicy:
-        return lambda tasks: family.guessing(guess)
+        return lambda tasks: family.go_to_predicted_end(guess)
 
     def beside(seen: Array, places: Array) -> Callable[[Array], Array]:
         offset = (places - seen).mean(axis=0)
         return lambda new: new + offset
 
-    ways = guesses(*family.seen_ends) | {"the mean offset from the object": beside(*family.seen_ends)}
+    ways = guesses(*family.objects_and_ends) | {"the mean offset from the object": beside(*family.objects_and_ends)}
     return {
         "stays": lambda tasks: constant_action(np.full(len(tasks), STAY)),
         "goes to the object": going(lambda new: new),

@@ -75,7 +75,7 @@ class PosteriorSampling:
         return action, np.zeros(action.shape), {**counted, "state": state}
 
     def _count_transition(self, memory: Memory, next_state: Array) -> Memory:
-        """Count the last step's transition, into ``next_state`` [T, C]; none leads into the first state of an episode."""
+        """Count the transition into ``next_state`` [T, C]; none leads into the first state of an episode."""
         if "last_action" not in memory:
             return memory
         within_episode = (memory["step"] > 0)[..., None, None, None]

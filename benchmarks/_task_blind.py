@@ -11,13 +11,13 @@ import numpy as np
 
 from kshot import seeding
 from kshot.envs import spritegrid
-from kshot.envs._guessing import linear
 from kshot.envs._point import STEP_SIZE
-from kshot.envs._scripted import Scripted, constant_arm
-from kshot.envs.gridnavi.grid import GOALS, REST, SWEEP, towards
+from kshot.envs._scripted import Scripted, constant_action
+from kshot.envs._target_prediction import fit_linear
+from kshot.envs.gridnavi.grid import FIRST_PATH, GOALS, SECOND_PATH, action_towards
 from kshot.envs.metaworld_hand._world import STAY
 from kshot.envs.nav2d_sparse import arc
-from kshot.envs.spritegrid import Arrangement, pictures
+from kshot.envs.spritegrid import Layouts, pictures
 from kshot.types import Array, Memory, ReferencePolicy, Split
 
 Candidates = Mapping[str, ReferencePolicy]
@@ -76,7 +76,7 @@ def constants(family: Any) -> dict[str, ReferencePolicy]:
     """Every action of a discrete family, always."""
 
     def always(action: int) -> ReferencePolicy:
-        return lambda tasks: constant_arm(np.full(len(tasks), action))
+        return lambda tasks: constant_action(np.full(len(tasks), action))
 
     return {f"always action {a}": always(a) for a in range(family.spec.action_space.n)}
 
@@ -115,18 +115,18 @@ def tabular(family: Any) -> Candidates:
 
 def gridnavi(family: Any) -> Candidates:
     def wait(cell: tuple[int, int]) -> ReferencePolicy:
-        return scripted(lambda obs, episode, step: towards(np.array(cell), obs))
+        return scripted(lambda obs, episode, step: action_towards(np.array(cell), obs))
 
     def follow(obs: Array, path: Array, step: Array) -> Array:
-        return towards(path[np.minimum(step, len(path) - 1)], obs)
+        return action_towards(path[np.minimum(step, len(path) - 1)], obs)
 
     def both(obs: Array, episode: Array, step: Array) -> Array:
-        return np.where(episode % 2 == 0, follow(obs, SWEEP, step), follow(obs, REST, step))
+        return np.where(episode % 2 == 0, follow(obs, FIRST_PATH, step), follow(obs, SECOND_PATH, step))
 
     return {
         **constants(family),
         **{f"wait at {goal}": wait(goal) for goal in GOALS},
-        "sweep": scripted(lambda obs, episode, step: follow(obs, SWEEP, step)),
+        "sweep": scripted(lambda obs, episode, step: follow(obs, FIRST_PATH, step)),
         "sweep, then the rest": scripted(both),
     }
 
@@ -189,25 +189,25 @@ def sprites(family: Any) -> Candidates:
     side = family.settings.side
     many = family.tasks("train", 4096, seeding.key("task-blind benchmark", "sprites"))
     shown = np.array([task["sprites"] for task in many])
-    seen = np.bincount(shown.ravel(), minlength=pictures.SEEN + 2 * pictures.UNSEEN)
+    seen = np.bincount(shown.ravel(), minlength=pictures.N_SEEN + 2 * pictures.N_UNSEEN)
     wanted = np.bincount(shown[:, 0], minlength=len(seen))
     chance = (wanted + 1) / (seen + 3)
     covered = pictures.sprites()[0].sum(axis=(1, 2))
 
-    def seek(value: Callable[[int, Array, Arrangement, int], float]) -> ReferencePolicy:
-        """The sprite with the largest ``value`` (sprite, its cells, the scenes, row) as the goal."""
+    def seek(value: Callable[[int, Array, Layouts, int], float]) -> ReferencePolicy:
+        """The sprite with the largest ``value`` (sprite, its cells, the layouts, row) as the goal."""
 
-        def believed(scene: Arrangement) -> Array:
-            reward = spritegrid.OBSTACLE_REWARD * (scene.cells > 0) + spritegrid.GRASS_REWARD * scene.ground
-            for row, cells in enumerate(scene.cells):
+        def reward_of(layouts: Layouts) -> Array:
+            reward = spritegrid.OBSTACLE_REWARD * (layouts.sprite > 0) + spritegrid.GRASS_REWARD * layouts.ground
+            for row, cells in enumerate(layouts.sprite):
                 sprites = np.unique(cells[cells > 0])
-                values = [value(int(s) - 1, np.flatnonzero(cells == s), scene, row) for s in sprites]
+                values = [value(int(s) - 1, np.flatnonzero(cells == s), layouts, row) for s in sprites]
                 reward[row, cells == sprites[int(np.argmax(values))]] += (
                     spritegrid.GOAL_REWARD - spritegrid.OBSTACLE_REWARD
                 )
             return np.asarray(reward)
 
-        return lambda tasks: family.planned(believed)
+        return lambda tasks: family.planning_policy(reward_of)
 
     def apart(places: Array, others: Array) -> float:
         """Mean distance, in moves, of ``places`` [n] to the nearest of ``others`` [m] elsewhere."""
@@ -218,31 +218,33 @@ def sprites(family: Any) -> Candidates:
     def central(places: Array) -> float:
         return -float(np.abs(np.stack(np.divmod(places, side)) - (side - 1) / 2).max(axis=0).mean())
 
-    def expected(scene: Arrangement) -> Array:
+    def expected(layouts: Layouts) -> Array:
         gain = spritegrid.OBSTACLE_REWARD + (spritegrid.GOAL_REWARD - spritegrid.OBSTACLE_REWARD) * chance
-        return np.where(scene.cells > 0, gain[scene.cells - 1], 0.0) + spritegrid.GRASS_REWARD * scene.ground
+        return np.where(layouts.sprite > 0, gain[layouts.sprite - 1], 0.0) + spritegrid.GRASS_REWARD * layouts.ground
 
-    def objects(scene: Arrangement, row: int) -> Array:
-        return np.flatnonzero(scene.cells[row])
+    def objects(layouts: Layouts, row: int) -> Array:
+        return np.flatnonzero(layouts.sprite[row])
 
     return constants(family) | {
-        "avoids grass alone": lambda tasks: family.planned(lambda scene: spritegrid.GRASS_REWARD * scene.ground),
-        "seeks the sprite on most cells": seek(lambda s, at, scene, row: len(at)),
-        "seeks the sprite on fewest cells": seek(lambda s, at, scene, row: -len(at)),
-        "seeks the smallest number": seek(lambda s, at, scene, row: -s),
-        "seeks the largest number": seek(lambda s, at, scene, row: s),
-        "seeks the most frequent goal in training": seek(lambda s, at, scene, row: chance[s]),
-        "plans for each sprite's mean in training": lambda tasks: family.planned(expected),
-        "seeks the largest picture": seek(lambda s, at, scene, row: covered[s]),
-        "seeks the smallest picture": seek(lambda s, at, scene, row: -covered[s]),
-        "seeks the most isolated": seek(lambda s, at, scene, row: apart(at, objects(scene, row))),
-        "seeks the least isolated": seek(lambda s, at, scene, row: -apart(at, objects(scene, row))),
-        "seeks the most clustered": seek(lambda s, at, scene, row: -apart(at, at)),
-        "seeks the most scattered": seek(lambda s, at, scene, row: apart(at, at)),
-        "seeks the most central": seek(lambda s, at, scene, row: central(at)),
-        "seeks the outermost": seek(lambda s, at, scene, row: -central(at)),
-        "seeks what stands on grass": seek(lambda s, at, scene, row: scene.ground[row, at].mean()),
-        "seeks what stands on dirt": seek(lambda s, at, scene, row: -scene.ground[row, at].mean()),
+        "avoids grass alone": lambda tasks: family.planning_policy(
+            lambda layouts: spritegrid.GRASS_REWARD * layouts.ground
+        ),
+        "seeks the sprite on most cells": seek(lambda s, at, layouts, row: len(at)),
+        "seeks the sprite on fewest cells": seek(lambda s, at, layouts, row: -len(at)),
+        "seeks the smallest number": seek(lambda s, at, layouts, row: -s),
+        "seeks the largest number": seek(lambda s, at, layouts, row: s),
+        "seeks the most frequent goal in training": seek(lambda s, at, layouts, row: chance[s]),
+        "plans for each sprite's mean in training": lambda tasks: family.planning_policy(expected),
+        "seeks the largest picture": seek(lambda s, at, layouts, row: covered[s]),
+        "seeks the smallest picture": seek(lambda s, at, layouts, row: -covered[s]),
+        "seeks the most isolated": seek(lambda s, at, layouts, row: apart(at, objects(layouts, row))),
+        "seeks the least isolated": seek(lambda s, at, layouts, row: -apart(at, objects(layouts, row))),
+        "seeks the most clustered": seek(lambda s, at, layouts, row: -apart(at, at)),
+        "seeks the most scattered": seek(lambda s, at, layouts, row: apart(at, at)),
+        "seeks the most central": seek(lambda s, at, layouts, row: central(at)),
+        "seeks the outermost": seek(lambda s, at, layouts, row: -central(at)),
+        "seeks what stands on grass": seek(lambda s, at, layouts, row: layouts.ground[row, at].mean()),
+        "seeks what stands on dirt": seek(lambda s, at, layouts, row: -layouts.ground[row, at].mean()),
     }
 
 
@@ -263,35 +265,35 @@ def guesses(seen: Array, places: Array, close: float = 0.05) -> dict[str, Callab
         "the median": always(np.median(places, axis=0)),
         "where most training goals are": always(places[crowded]),
         "the nearest training task's": nearest,
-        "linear in what is seen": linear(seen, places),
+        "linear in what is seen": fit_linear(seen, places),
     }
 
 
 def metaworld(family: Any) -> Candidates:
     names = sorted({task.group for split in ("train", "test") for task in family.tasks(split, 50, 0)})
-    by_class = {name: guesses(*family.seen_targets(name)) for name in names}
+    by_class = {name: guesses(*family.first_observations_and_targets(name)) for name in names}
 
-    def told(way: str) -> ReferencePolicy:
-        return lambda tasks: family.guessing(tasks, [by_class[task.group][way] for task in tasks])
+    def expert_by(way: str) -> ReferencePolicy:
+        return lambda tasks: family.experts_with_predicted_target(tasks, [by_class[task.group][way] for task in tasks])
 
     still = np.array([0.0, 0.0, 0.0, -1.0])
     return {
         "stays": lambda tasks: Scripted(lambda obs, step, noise: np.broadcast_to(still, (*obs.shape[:2], 4)).copy()),
-        **{f"expert told {way}": told(way) for way in by_class[names[0]]},
+        **{f"expert told {way}": expert_by(way) for way in by_class[names[0]]},
     }
 
 
 def metaworld_hand(family: Any) -> Candidates:
     def going(guess: Callable[[Array], Array]) -> ReferencePolicy:
-        return lambda tasks: family.guessing(guess)
+        return lambda tasks: family.go_to_predicted_end(guess)
 
     def beside(seen: Array, places: Array) -> Callable[[Array], Array]:
         offset = (places - seen).mean(axis=0)
         return lambda new: new + offset
 
-    ways = guesses(*family.seen_ends) | {"the mean offset from the object": beside(*family.seen_ends)}
+    ways = guesses(*family.objects_and_ends) | {"the mean offset from the object": beside(*family.objects_and_ends)}
     return {
-        "stays": lambda tasks: constant_arm(np.full(len(tasks), STAY)),
+        "stays": lambda tasks: constant_action(np.full(len(tasks), STAY)),
         "goes to the object": going(lambda new: new),
         **{f"goes to {way}": going(guess) for way, guess in ways.items()},
     }

@@ -64,7 +64,7 @@ class TimedFamily:
         env.step = self._clock.timed("env", env.step)  # type: ignore[method-assign]
         env.reset = self._clock.timed("env", env.reset)  # type: ignore[method-assign]
         if env.backend_name == "engine":
-            backend._machines = _Timed(backend._machines, self._clock.timed("loop", backend._machines.run))
+            backend._pool = _Timed(backend._pool, self._clock.timed("loop", backend._pool.run))
         else:
             backend.step = self._clock.timed("loop", backend.step)
         self.last = backend
@@ -72,12 +72,12 @@ class TimedFamily:
 
 
 class _Timed:
-    def __init__(self, machines: Any, run: Callable[..., Any]) -> None:
-        self._machines = machines
+    def __init__(self, pool: Any, run: Callable[..., Any]) -> None:
+        self._pool = pool
         self.run = run
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._machines, name)
+        return getattr(self._pool, name)
 
 
 def reward_share(batch: Any, rounds: int = 30) -> float:
@@ -85,20 +85,20 @@ def reward_share(batch: Any, rounds: int = 30) -> float:
 
     The simulation functions are exchanged for one that does nothing, so the same states are evaluated again.
     """
-    machines = batch._machines
+    pool = batch._pool
     order, n = np.arange(len(batch._names)), len(batch._names)
     delta, obs = np.zeros((n, 3)), np.zeros((n, 39))
-    idle = machines.calls.copy()
+    idle = pool.c_functions.copy()
     idle[[kernel.SET_STATE, kernel.GET_STATE, kernel.MJ_STEP, kernel.FORWARD]] = nothing.address
     best = {}
-    for label, calls in (("reward", idle), ("all", machines.calls)):
+    for label, functions in (("reward", idle), ("all", pool.c_functions)):
         times = []
         for _ in range(rounds):
             arguments = [delta, batch._limits, batch._action, True, obs, batch._out, batch._fault]
-            state = [batch._kind, batch._state.copy(), batch._places, batch._params.copy()]
+            state = [batch._class_index, batch._state.copy(), batch._positions, batch._params.copy()]
             counter = np.zeros(1, dtype=np.int64)
             begin = time.perf_counter()
-            kernel.simulate(0, counter, order, machines._table[0], calls, *state, *arguments)
+            kernel.simulate(0, counter, order, pool._table[0], functions, *state, *arguments)
             times.append(time.perf_counter() - begin)
         best[label] = min(times)
     return best["reward"] / best["all"]

@@ -121,9 +121,9 @@ def limit(threads: int, chosen: list[Goal]) -> Iterator[tuple[Callable[[], Any],
     sizes = [3 * models[0][name].nbody for name, _ in chosen]
     places = np.zeros((len(chosen), min(sizes)))
     for row, snapshot in zip(places, snapshots, strict=True):
-        row[:] = snapshot.places[: len(row)]
+        row[:] = snapshot.positions[: len(row)]
     data = np.array([simulation._address for simulation in simulations], dtype=np.int64)
-    calls = kernel.functions()
+    calls = kernel.c_functions()
     low, high = (np.stack([protos[name].limits[i] for name, _ in chosen]) for i in (0, 1))
 
     def reset() -> None:

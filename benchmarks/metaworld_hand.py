@@ -2,9 +2,9 @@
 
     python -m benchmarks.metaworld_hand
 
-For the classes of ``envs/metaworld_hand/_abilities.py`` with their own boxes and grips; for the others with a box and a
-number of decisions measured from the experts' paths, without a grip and with the one of pick-place, whichever does
-better. Per class: how often Metaworld's scripted expert succeeds at the last decision and at any, how many noisy
+For the classes of ``envs/metaworld_hand/_abstractions.py`` with their own boxes and grips; for the others with a box
+and a number of decisions measured from the experts' paths, without a grip and with the one of pick-place, whichever
+does better. Per class: how often Metaworld's scripted expert succeeds at the last decision and at any, how many noisy
 demonstrations end with success and can be told in cells, how many decisions the expert's path takes, and how often
 following it cell by cell succeeds at the last decision and at any.
 """
@@ -20,29 +20,30 @@ from collections.abc import Sequence
 import numpy as np
 
 from kshot import seeding
+from kshot.envs._scripted import constant_action
 from kshot.envs.metaworld._goals import Source, goals
 from kshot.envs.metaworld._tasks import CLASSES, Goal
 from kshot.envs.metaworld_hand import _references as scripts
-from kshot.envs.metaworld_hand._abilities import ABILITIES, CELL, Ability
+from kshot.envs.metaworld_hand._abstractions import ABSTRACTIONS, CELL_SIZE, Abstraction
 from kshot.envs.metaworld_hand._arms import Arms
 from kshot.envs.metaworld_hand._environment import EXPERT, HandVectorEnv
-from kshot.envs.metaworld_hand._experts import demonstrate, told
+from kshot.envs.metaworld_hand._experts import aimed_expert, demonstrate
 from kshot.envs.metaworld_hand._scenes import Scene
 from kshot.envs.metaworld_hand._world import STAY, HandWorld
 from kshot.types import Policy
 
 MOST_DECISIONS = 40
 STEPS = 400
-SMALLEST = Ability("", (-0.04, 0.56, 0.16), (3, 3, 3), MOST_DECISIONS)
+SMALLEST = Abstraction("", (-0.04, 0.56, 0.16), (3, 3, 3), MOST_DECISIONS)
 """Where hands begin, for classes without an entry: their box grows from there."""
 
 
-def measured(name: str, of: Sequence[Goal]) -> Ability:
-    """An ability whose box holds the experts' paths, a cell wider on every side, without a grip."""
+def measured(name: str, of: Sequence[Goal]) -> Abstraction:
+    """An abstraction whose box holds the experts' paths, a cell wider on every side, without a grip."""
     bare = dataclasses.replace(SMALLEST, env_name=name)
     arms = Arms(bare, len(of))
     arms.reset(of)
-    experts = [told(bare, goal) for goal in of]
+    experts = [aimed_expert(bare, goal) for goal in of]
     places, efforts = [arms.hand.copy()], []
     for t in range(STEPS):
         wanted = np.stack([control(arms.obs[i], t) for i, control in enumerate(experts)])
@@ -52,10 +53,10 @@ def measured(name: str, of: Sequence[Goal]) -> Ability:
         if arms.success.all():
             break
     arms.close()
-    low, high = np.min(places, axis=(0, 1)) - CELL, np.max(places, axis=(0, 1)) + CELL
-    shape = [math.ceil(size / CELL) for size in high - low]
+    low, high = np.min(places, axis=(0, 1)) - CELL_SIZE, np.max(places, axis=(0, 1)) + CELL_SIZE
+    shape = [math.ceil(size / CELL_SIZE) for size in high - low]
     effort = float(np.clip(np.median(efforts), -1, 1))
-    return Ability(name, tuple(low.tolist()), tuple(shape), MOST_DECISIONS, effort=effort, gain=25.0)
+    return Abstraction(name, tuple(low.tolist()), tuple(shape), MOST_DECISIONS, effort=effort, gain=25.0)
 
 
 def success(world: HandWorld, scenes: Sequence[Scene], policy: Policy) -> dict[str, float]:
@@ -72,15 +73,15 @@ def success(world: HandWorld, scenes: Sequence[Scene], policy: Policy) -> dict[s
     return {"last": float(info["success"].mean()), "any": float(found.mean())}
 
 
-def row(ability: Ability, of: Sequence[Goal]) -> dict[str, float]:
+def row(abstraction: Abstraction, of: Sequence[Goal]) -> dict[str, float]:
     """Everything that is printed of a class."""
-    world, scenes = HandWorld(ability), [Scene(name, frozen=vec) for name, vec in of]
-    plain = scripts.plain_paths(world, of)
+    world, scenes = HandWorld(abstraction), [Scene(name, rand_vec=vec) for name, vec in of]
+    plain = scripts.noiseless_paths(world, of)
     keys = seeding.split(seeding.key("benchmark"), np.arange(len(of)))
     noisy = demonstrate(world, of, keys)
     lengths = [np.flatnonzero(path.action != STAY).max(initial=-1) + 1 for path in plain if path is not None]
     ceiling = success(world, scenes, scripts.ceiling(world, scenes))
-    expert = success(world, scenes, scripts.constant(EXPERT))
+    expert = success(world, scenes, constant_action(np.full(len(scenes), EXPERT)))
     return {
         "expert": expert["last"],
         "expert_any": expert["any"],
@@ -100,15 +101,15 @@ def main() -> None:
     names = ("expert", "expert_any", "accepted", "decisions", "ceiling", "ceiling_any")
     if not arguments.json:
         print(f"{'class':28} {'grip':>6} " + " ".join(f"{name:>11}" for name in names))
-    grasp = ABILITIES["pick-place-v3"].grip
+    grasp = ABSTRACTIONS["pick-place-v3"].grip
     for name in arguments.classes:
         of = list(goals(Source("ML1", name, 0), "train")[: arguments.goals])
-        if name in ABILITIES:
-            candidates = {"own": ABILITIES[name]}
+        if name in ABSTRACTIONS:
+            candidates = {"own": ABSTRACTIONS[name]}
         else:
             plain = measured(name, of)
             candidates = {"none": plain, "grasp": dataclasses.replace(plain, effort=-1.0, grip=grasp)}
-        rows = {kind: row(ability, of) for kind, ability in candidates.items()}
+        rows = {kind: row(abstraction, of) for kind, abstraction in candidates.items()}
         kind = max(rows, key=lambda kind: rows[kind]["ceiling"])
         if arguments.json:
             print(json.dumps({"class": name, "grip": kind, **rows[kind]}), flush=True)

@@ -66,7 +66,7 @@ def told_totals(family: TabularMDPFamily, tasks: Sequence[Task], trials: int) ->
                     by = np.eye(settings.actions)[action]
                     came_from = np.eye(settings.states)[memory["state"]]
                     seen = came_from[..., :, None, None] * by[..., None, :, None] * into[..., None, None, :]
-                    memory = {**memory, "went": memory["went"] + seen}
+                    memory = {**memory, "transitions": memory["transitions"] + seen}
                 memory = policy.observe(memory, action, reward.reshape(lead), np.full(lead, last))
                 total += reward.reshape(lead)
     return np.asarray(total.mean(axis=1))

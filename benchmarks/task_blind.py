@@ -27,7 +27,7 @@ from metaworld import env_dict
 from benchmarks._task_blind import CASES, Case, guesses
 from kshot import registry, seeding
 from kshot.envs import metaworld
-from kshot.envs._guessing import fitted
+from kshot.envs._target_prediction import fit
 from kshot.errors import suggest
 from kshot.running.rollout import rollout
 from kshot.types import Array, ReferencePolicy, Split, Task, TaskFamily
@@ -98,7 +98,7 @@ def searched(name: str, everything: bool = False) -> list[str]:
 def targets() -> list[str]:
     """Lines of a table: how far off guesses of the target are in every class of Meta-World, in centimetres.
 
-    Fitted to the 50 training goals of ML1, mean over its 50 test goals; and what ``_guessing.fitted`` chooses.
+    Fitted to the 50 training goals of ML1, mean over its 50 test goals; and what ``_target_prediction.fit`` chooses.
     """
     lines = [
         "| class | the mean | linear in what is seen | the nearest training task's | chosen |",
@@ -106,14 +106,14 @@ def targets() -> list[str]:
     ]
     for name in sorted(env_dict.ALL_V3_ENVIRONMENTS):
         family = metaworld.build(metaworld.Settings(task=name))
-        seen, places = family.seen_targets(name, "train")
-        new, true = family.seen_targets(name, "test")
+        seen, places = family.first_observations_and_targets(name, "train")
+        new, true = family.first_observations_and_targets(name, "test")
         ways = guesses(seen, places)
         off = [
             100 * np.linalg.norm(ways[way](new) - true, axis=1).mean()
             for way in ("the mean", "linear in what is seen", "the nearest training task's")
         ]
-        chosen = "linear" if fitted(seen, places).weights.any() else "mean"
+        chosen = "linear" if fit(seen, places).weights.any() else "mean"
         lines.append(f"| {name} | " + " | ".join(f"{value:.1f}" for value in off) + f" | {chosen} |")
     return lines
 

@@ -1,6 +1,6 @@
-"""Finite-horizon dynamic programming on tabular MDPs, many at once.
+"""Finite-horizon dynamic programming on B tabular MDPs side by side.
 
-B is any number of MDPs, S states, A actions, H steps.
+S states, A actions, H steps. Values and policies are of every step and start with the first.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class MDP(NamedTuple):
 
 
 def optimal_values(model: MDP, horizon: int) -> Array:
-    """[H + 1, B, S] the largest expected return from every step on (Bellman 1957)."""
+    """[H + 1, B, S] the largest expected return from each state and step on (Bellman 1957); 0 after the last step."""
     values = [np.zeros(model.reward.shape[:2])]
     for _ in range(horizon):
         values.append(action_values(model, values[-1]).max(axis=-1))
@@ -28,23 +28,23 @@ def optimal_values(model: MDP, horizon: int) -> Array:
 
 
 def optimal_actions(model: MDP, horizon: int) -> Array:
-    """[H, B, S] the best action at every step; the first of equals."""
-    return actions_by(model, optimal_values(model, horizon))
+    """[H, B, S] an optimal action at every step; the first of several."""
+    return greedy_actions(model, optimal_values(model, horizon))
 
 
-def actions_by(model: MDP, values: Array) -> Array:
-    """[H, B, S] the best action at every step by the values [H + 1, B, S] of where it leads; the first of equals."""
-    return np.stack([action_values(model, later).argmax(axis=-1) for later in values[1:]])
+def greedy_actions(model: MDP, values: Array) -> Array:
+    """[H, B, S] the action that is best by the values [H + 1, B, S] of the next states; the first of several."""
+    return np.stack([action_values(model, next_values).argmax(axis=-1) for next_values in values[1:]])
 
 
 def expected_return(model: MDP, policy: Array) -> Array:
-    """[B, S] of a policy [H, B, S, A] of probabilities, from every first state."""
+    """[B, S] expected return from each first state of a policy [H, B, S, A] of action probabilities."""
     value = np.zeros(model.reward.shape[:2])
-    for chance in policy[::-1]:
-        value = (chance * action_values(model, value)).sum(axis=-1)
+    for probability in policy[::-1]:
+        value = (probability * action_values(model, value)).sum(axis=-1)
     return value
 
 
-def action_values(model: MDP, later: Array) -> Array:
-    """[B, S, A] the mean reward and the expected value of the next state; ``later`` is [B, S]."""
-    return np.asarray(model.reward + np.einsum("bsan,bn->bsa", model.probability, later))
+def action_values(model: MDP, next_values: Array) -> Array:
+    """[B, S, A] mean reward plus expected value of the next state, whose values are [B, S]."""
+    return np.asarray(model.reward + np.einsum("bsan,bn->bsa", model.probability, next_values))

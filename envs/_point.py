@@ -1,4 +1,4 @@
-"""Points that are moved about the plane: what the families of 2D navigation share."""
+"""The vector environment of the families of 2D navigation: a point in the plane, moved by its actions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STEP_SIZE = 0.1
 
 
 class PointVectorEnv(VectorEnv[Array, Array, Array]):
-    """Any number of points side by side; ``goals`` is [N, 2]. The environment has no randomness of its own."""
+    """N points side by side, with ``goals`` [N, 2]. The environment has no randomness of its own."""
 
     def __init__(self, goals: Array, horizon: int) -> None:
         self.num_envs = len(goals)
@@ -31,17 +31,17 @@ class PointVectorEnv(VectorEnv[Array, Array, Array]):
         self._step = 0
 
     def outcome(self, offset: Array) -> tuple[Array, Array, dict[str, Any]]:
-        """Reward [N], terminated [N] and info of points at ``offset`` [N, 2] from their goals."""
+        """Reward [N], terminated [N] and info of points whose positions minus goals are ``offset`` [N, 2]."""
         raise NotImplementedError
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
-        """Put every point at the origin; ``seed`` is accepted and has nothing to decide."""
+        """Put every point at the origin; ``seed`` is accepted and ignored."""
         self._position = np.zeros_like(self._goals)
         self._step = 0
         return self._position, {}
 
     def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
-        """``actions`` is [N, 2]; the time limit sets ``truncated`` whether or not the goal is reached with it."""
+        """``actions`` is [N, 2]. The last step sets ``truncated``, also where it terminates."""
         # A new array each step: the caller may keep the previous observation without copying it.
         self._position = self._position + STEP_SIZE * np.clip(np.asarray(actions, dtype=np.float64), -1.0, 1.0)
         self._step += 1

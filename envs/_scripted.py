@@ -1,4 +1,4 @@
-"""Scripted policies shared by the task families: reference lines, not learners."""
+"""Scripted policies without learning, from which families make their reference policies."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Rule = Callable[[Array, Array, "Array | None"], Array]
 
 @dataclass(frozen=True)
 class Scripted:
-    """A ``kshot.types.Policy`` made from a rule; its only memory is the number of steps taken in the episode.
+    """A ``kshot.types.Policy`` that follows a rule; its memory is the number of steps taken in the episode.
 
-    The log-probability of every action is reported as 0.
+    It reports 0 as the log-probability of every action.
     """
 
     rule: Rule
@@ -34,15 +34,15 @@ class Scripted:
         return {"step": np.where(done, 0, memory["step"] + 1)}
 
 
-def constant_arm(arms: Array) -> Scripted:
-    """Always choose ``arms[t]`` on task ``t``; ``arms`` is [T] int."""
-    return Scripted(lambda obs, step, noise: np.broadcast_to(arms[:, None].astype(np.int64), obs.shape[:2]).copy())
+def constant_action(actions: Array) -> Scripted:
+    """Always take action ``actions[t]`` on task ``t``; ``actions`` is [T] int."""
+    return Scripted(lambda obs, step, noise: np.broadcast_to(actions[:, None].astype(np.int64), obs.shape[:2]).copy())
 
 
 def uniform_random(space: spaces.Box | spaces.Discrete) -> Scripted:
-    """Uniform over the action space, driven by the noise alone.
+    """Uniformly random actions, a function of the noise.
 
-    Without noise (mean mode) it takes the middle of a box, or action 0: the first of the equally probable ones.
+    Without noise (mean mode) they are the middle of a box, or action 0, the first of the equally probable ones.
     """
     if isinstance(space, spaces.Discrete):
         return Scripted(
@@ -54,7 +54,7 @@ def uniform_random(space: spaces.Box | spaces.Discrete) -> Scripted:
 
     def rule(obs: Array, step: Array, noise: Array | None) -> Array:
         # The normal distribution function turns standard normal noise into a uniform number in (0, 1).
-        share = np.full((*obs.shape[:2], *low.shape), 0.5) if noise is None else ndtr(noise)
-        return low + (high - low) * share
+        uniform = np.full((*obs.shape[:2], *low.shape), 0.5) if noise is None else ndtr(noise)
+        return low + (high - low) * uniform
 
     return Scripted(rule)

@@ -1,4 +1,4 @@
-"""The randomness of environments: one stream of numbers per sub-environment, episode after episode."""
+"""The randomness of vector environments: one stream of random numbers per sub-environment."""
 
 from __future__ import annotations
 
@@ -11,22 +11,31 @@ from kshot.types import Array
 
 
 class Streams:
-    """The key of every sub-environment's stream, [N], and the number of its present episode."""
+    """One stream of random numbers per sub-environment, and the number of the current episode.
 
-    def __init__(self, family: str, num_envs: int, decides: str) -> None:
-        self._family, self._num_envs, self._decides = family, num_envs, decides
+    Args:
+        family: its name, for errors.
+        num_envs: N.
+        purpose: what the numbers decide, for errors.
+    """
+
+    def __init__(self, family: str, num_envs: int, purpose: str) -> None:
+        self._family, self._num_envs, self._purpose = family, num_envs, purpose
         self._keys: Array | None = None
         self.episode = 0
 
     def reset(self, seed: int | Sequence[int] | Array | None) -> None:
-        """Begin the next episode, or with ``seed`` (one integer per sub-env, or one for all) the first of a stream.
+        """Begin the next episode; with ``seed``, episode 0 of new streams.
+
+        Args:
+            seed: one integer per sub-environment, or a single one from which they count up.
 
         Raises:
             ValueError: the very first reset has no seed, or the number of seeds is wrong.
         """
         if seed is None:
             if self._keys is None:
-                raise ValueError(f"{self._family}: the first reset needs seed=..., which keys {self._decides}")
+                raise ValueError(f"{self._family}: the first reset needs seed=..., which keys {self._purpose}")
             self.episode += 1
             return
         seeds: Array = np.asarray(seed, dtype=np.uint64)
@@ -37,14 +46,14 @@ class Streams:
         self._keys, self.episode = seeding.split(seeds, 0), 0
 
     def uniform(self, counter: int) -> Array:
-        """[N] number ``counter`` of every stream, uniform in (0, 1). Raises ValueError before the first reset."""
-        return seeding.uniform(self._begun(), counter)
+        """[N] the number at ``counter`` in each stream, in (0, 1). Raises ValueError before the first reset."""
+        return seeding.uniform(self._current_keys(), counter)
 
     def keys(self, counter: int) -> Array:
-        """[N] child key ``counter`` of every stream, for many numbers at once. Raises ValueError likewise."""
-        return seeding.split(self._begun(), counter)
+        """[N] one key per stream for a stream of its own. Raises ValueError before the first reset."""
+        return seeding.split(self._current_keys(), counter)
 
-    def _begun(self) -> Array:
+    def _current_keys(self) -> Array:
         if self._keys is None:
             raise ValueError(f"{self._family}: step before reset(seed=...)")
         return self._keys

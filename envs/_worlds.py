@@ -1,4 +1,4 @@
-"""Known dynamics of families with few states, and demonstrations checked against them."""
+"""What planners may know of families with few states, and the check of demonstrations against known dynamics."""
 
 from __future__ import annotations
 
@@ -11,43 +11,44 @@ from kshot.types import Array, Dynamics, Episodes, World
 
 
 @dataclass(frozen=True)
-class SmallWorld:
-    """``kshot.types.World`` of a family whose observations begin with the state's.
+class TabularWorld:
+    """``kshot.types.World`` of a family that observes its state, and nothing else or the dynamics behind it.
 
     Attributes:
         family: its name, for errors.
         decisions: decisions in an episode, one per step of the environment.
         rewards: what a reward may depend on.
-        state_features: [S, F] or [S, A, F].
-        states: [S, D] how the observation begins in every state.
-        table: the dynamics; None where they differ from task to task and are observed: the rest of the observation is
-            then the flattened probabilities [S, A, S].
-        actions: A.
+        reward_features: [S, F] of states or [S, A, F] of pairs.
+        state_observations: [S, D] how the observation begins in each state.
+        shared_dynamics: the dynamics of all tasks; None where they differ from task to task and are observed. The rest
+            of the observation is then the flattened probabilities [S, A, S].
+        n_actions: A.
     """
 
     family: str
     decisions: int
     rewards: Literal["states", "pairs"]
-    state_features: Array
-    states: Array
-    table: Dynamics | None
-    actions: int
+    reward_features: Array
+    state_observations: Array
+    shared_dynamics: Dynamics | None
+    n_actions: int
 
     def layout(self, obs: Array) -> Array:
-        return np.asarray(obs[..., self.states.shape[1] :])
+        return np.asarray(obs[..., self.state_observations.shape[1] :])
 
     def state(self, obs: Array) -> Array:
         """The state whose observation is nearest."""
-        own = obs[..., None, : self.states.shape[1]]
-        return np.asarray(((own - self.states) ** 2).sum(axis=-1).argmin(axis=-1))
+        begin = obs[..., None, : self.state_observations.shape[1]]
+        return np.asarray(((begin - self.state_observations) ** 2).sum(axis=-1).argmin(axis=-1))
 
     def dynamics(self, layout: Array) -> Dynamics:
-        if self.table is not None:
-            return self.table
-        return Dynamics(probability=layout.reshape(len(layout), len(self.states), self.actions, len(self.states)))
+        if self.shared_dynamics is not None:
+            return self.shared_dynamics
+        n_states = len(self.state_observations)
+        return Dynamics(probability=layout.reshape(len(layout), n_states, self.n_actions, n_states))
 
     def features(self, layout: Array) -> Array:
-        return np.broadcast_to(self.state_features, (len(layout), *self.state_features.shape))
+        return np.broadcast_to(self.reward_features, (len(layout), *self.reward_features.shape))
 
     def paths(self, episodes: Episodes) -> tuple[Array, Array]:
         return checked_paths(self.family, self, episodes)
@@ -57,10 +58,12 @@ def checked_paths(family: str, world: World, episodes: Episodes) -> tuple[Array,
     """States [T, E, H + 1] and actions [T, E, H] of episodes with one decision per step of the environment.
 
     Raises:
-        ValueError: naming the first demonstration that has another length, broken observations or impossible steps.
+        ValueError: naming the first demonstration that has another length, an observation that is not finite, or a
+            step that the dynamics do not know.
     """
 
     def refuse(wrong: Array, what: str) -> None:
+        """``wrong`` is [T, E]."""
         for task, episode in np.argwhere(wrong)[:1]:
             raise ValueError(f"{family}: demonstration {episode} of task {task} has {what}")
 
@@ -80,7 +83,7 @@ def checked_paths(family: str, world: World, episodes: Episodes) -> tuple[Array,
 
 
 def require_possible(family: str, dynamics: Dynamics, states: Array, actions: Array) -> None:
-    """Raise ValueError naming task and demonstration at the first step that the dynamics do not know.
+    """Raise ValueError at the first step that the dynamics do not know, naming its task and demonstration.
 
     ``states`` is [T, E, H + 1], ``actions`` [T, E, H].
     """
@@ -94,8 +97,8 @@ def require_possible(family: str, dynamics: Dynamics, states: Array, actions: Ar
         possible = table[task, before, actions, after] > 0
     wrong = np.argwhere(~possible)
     if len(wrong):
-        where = tuple(wrong[0])
+        step = tuple(wrong[0])
         raise ValueError(
-            f"{family}: demonstration {where[1]} of task {where[0]} cannot get from state {before[where]} to state "
-            f"{after[where]} by action {actions[where]} (step {where[2]})"
+            f"{family}: demonstration {step[1]} of task {step[0]} cannot get from state {before[step]} to state "
+            f"{after[step]} by action {actions[step]} (step {step[2]})"
         )

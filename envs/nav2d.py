@@ -26,8 +26,8 @@ GOAL_BOUND = 0.5
 DONE_RADIUS = 0.01
 """The episode terminates when each coordinate is closer to the goal than this."""
 SUCCESS_DISTANCE = 0.05
-"""Euclidean distance that counts as success: kshot's definition. The termination box is a hundredth as large and a
-stochastic policy steps over it, so it would say little about whether the goal was found."""
+"""Euclidean distance that counts as success: kshot's definition. The termination box would say little about whether the
+goal was found: its area is a twentieth of that, and stochastic policies step over it."""
 _RANDOM_EPISODES = 2048
 
 
@@ -79,8 +79,8 @@ class Nav2DFamily:
     def references(self) -> Mapping[str, ReferencePolicy]:
         """Scripted policies: "random", "task_blind" (stay at the origin) and "oracle" (go to the goal).
 
-        E|p - g| over the goal square is convex and even in the position p: its minimum, the best place to wait
-        without knowing the goal, is p = 0.
+        The origin is the best position p to wait at without knowing the goal: E|p - g| over the square of goals is
+        convex and even in p, so that its minimum is p = 0.
         """
         return {
             "random": lambda tasks: uniform_random(self.spec.action_space),
@@ -90,8 +90,8 @@ class Nav2DFamily:
 
     def tasks(self, split: Split, n: int, seed: int) -> list[Task]:
         """``n`` draws of U[-.5, .5]^2; each split and seed has a stream of its own, so splits share no task."""
-        stream = seeding.split(seeding.key("nav2d", split, seed), np.arange(n))
-        goals = ((2.0 * seeding.uniform(stream[:, None], np.arange(2)) - 1.0) * GOAL_BOUND).tolist()
+        keys = seeding.split(seeding.key("nav2d", split, seed), np.arange(n))
+        goals = ((2.0 * seeding.uniform(keys[:, None], np.arange(2)) - 1.0) * GOAL_BOUND).tolist()
         return [Task("nav2d", split, i, (("goal", tuple(goal)),), group="nav2d") for i, goal in enumerate(goals)]
 
     def vector_env(self, tasks: Sequence[Task], copies: int) -> Nav2DVectorEnv:
@@ -100,7 +100,7 @@ class Nav2DFamily:
     def reference(self, task: Task) -> dict[str, float]:
         """Episode returns: "oracle" and "task_blind" in closed form, "random" by Monte Carlo.
 
-        The 2,048 random action sequences are the same for every task; the standard error is about 0.6.
+        The Monte Carlo uses 2,048 action sequences, the same for every task; its standard error is about 0.6.
         """
         goal, horizon = np.array(task["goal"]), self.settings.horizon
         return {
@@ -111,7 +111,7 @@ class Nav2DFamily:
 
 
 class Nav2DVectorEnv(PointVectorEnv):
-    """Rewarded by closeness at every step, until the goal is met."""
+    """Points rewarded by minus their distance to the goal, until both coordinates are within ``DONE_RADIUS`` of it."""
 
     def outcome(self, offset: Array) -> tuple[Array, Array, dict[str, Any]]:
         distance = np.sqrt((offset**2).sum(axis=1))
@@ -124,7 +124,7 @@ def _goals(tasks: Sequence[Task]) -> Array:
 
 
 def _to_goal(goals: Array) -> Scripted:
-    """Each coordinate moves to the goal's as fast as allowed and stays there; ``goals`` is [T, 2]."""
+    """Move each coordinate to that of the goals [T, 2] as fast as allowed, and stay."""
     return Scripted(lambda obs, step, noise: np.clip((goals[:, None] - obs) / STEP_SIZE, -1.0, 1.0))
 
 
@@ -132,21 +132,21 @@ def optimal_return(goal: Array, horizon: int) -> float:
     """The largest return possible for ``goal`` [2].
 
     After t steps no policy can have coordinate i closer to the goal than max(0, |g_i| - 0.1 t). Moving both
-    coordinates at full speed attains all these bounds at once, at every t; it therefore has the smallest distance at
-    each step and also terminates first, and since rewards are negative nothing is better than to end.
+    coordinates at full speed attains both bounds at every t. It therefore has the smallest distance at each step and
+    terminates first, which is best since rewards are negative.
     """
     steps = np.arange(1, horizon + 1)[:, None]
     offset = np.maximum(np.abs(goal) - STEP_SIZE * steps, 0.0)
-    return -_until_done(offset)
+    return -_sum_until_done(offset)
 
 
 def standing_return(goal: Array, horizon: int) -> float:
     """The return of staying at the origin: -horizon |g|, or -|g| where the origin is within the termination box."""
-    return -_until_done(np.broadcast_to(goal, (horizon, 2)))
+    return -_sum_until_done(np.broadcast_to(goal, (horizon, 2)))
 
 
 def random_return(goal: Array, horizon: int) -> float:
-    """Monte-Carlo mean return of uniform random actions, from fixed action sequences."""
+    """Mean return of uniform random actions, by Monte Carlo over fixed action sequences."""
     offset = _random_paths(horizon) - goal
     inside = (np.abs(offset) < DONE_RADIUS).all(axis=2)
     ended = np.maximum.accumulate(inside, axis=1)
@@ -154,8 +154,8 @@ def random_return(goal: Array, horizon: int) -> float:
     return -float((np.sqrt((offset**2).sum(axis=2)) * alive).sum(axis=1).mean())
 
 
-def _until_done(offset: Array) -> float:
-    """Sum of the distances of a path [H, 2] relative to the goal, up to and including the terminating step."""
+def _sum_until_done(offset: Array) -> float:
+    """Sum of the distances |``offset``| of a path from the goal [H, 2], up to and including the terminating step."""
     inside = (np.abs(offset) < DONE_RADIUS).all(axis=1)
     last = int(inside.argmax()) if inside.any() else len(offset) - 1
     return float(np.sqrt((offset[: last + 1] ** 2).sum(axis=1)).sum())
@@ -163,6 +163,7 @@ def _until_done(offset: Array) -> float:
 
 @cache
 def _random_paths(horizon: int) -> Array:
+    """[2048, H, 2] positions after each step of uniform random actions."""
     keys = seeding.split(seeding.key("nav2d", "random reference"), np.arange(_RANDOM_EPISODES))
     uniform = seeding.uniform(keys[:, None], np.arange(2 * horizon)).reshape(_RANDOM_EPISODES, horizon, 2)
     return np.cumsum(STEP_SIZE * (2.0 * uniform - 1.0), axis=1)

@@ -158,10 +158,10 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 def _official(options: argparse.Namespace) -> int:
     run = _prepare(options)
-    from kshot.running.jobs import require_asked, require_model
+    from kshot.running.jobs import require_model, require_official
     from kshot.running.official import official
 
-    require_asked(run)
+    require_official(run)
     require_model(run, options.root)
     return _do("official", official, run, options)
 
@@ -170,11 +170,11 @@ def _do(name: jobs.Name, step: Callable[[RunConfig, Path], None], run: RunConfig
     """Do a step of a run, unless it has been done."""
     from kshot.running import jobs
 
-    done = "" if options.again else jobs.finished(name, run, options.root)
+    done = "" if options.again else jobs.already_finished(name, run, options.root)
     if done:
         print(done)
         return 0
-    return jobs.do(name, step, run, options.root, _mistakes())
+    return jobs.run_step(name, step, run, options.root, _mistakes())
 
 
 def _prepare(options: argparse.Namespace) -> RunConfig:

@@ -29,7 +29,7 @@ from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 
 import kshot.environments  # registers ours
 from kshot.envs.metaworld._goals import Source, goals
-from kshot.envs.metaworld._references import expert
+from kshot.envs.metaworld._references import expert_with_target
 from kshot.envs.metaworld._tasks import Goal, official_task
 from kshot.envs.metaworld._vector import MetaWorldVectorEnv
 from kshot.envs.metaworld.engine import INFO_KEYS, prototype
@@ -89,14 +89,14 @@ def player(goal: Goal, mode: str, stream: Sequence[int]) -> Player:
     rng = np.random.default_rng(stream)
     if mode == "random":
         return lambda obs, t: rng.uniform(-1.5, 1.5, 4)
-    control = expert(goal[0], prototype(goal[0], False).snapshot(goal).target)
+    control = expert_with_target(goal[0], prototype(goal[0], False).snapshot(goal).target)
 
-    def told(obs: Array, t: int) -> Array:
+    def expert(obs: Array, t: int) -> Array:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # the experts' gains exceed the action range
             return control(obs, t)
 
-    return told if mode == "expert" else lambda obs, t: told(obs, t) + rng.normal(0.0, _NOISE, 4)
+    return expert if mode == "expert" else lambda obs, t: expert(obs, t) + rng.normal(0.0, _NOISE, 4)
 
 
 def players(chosen: Sequence[Goal], modes: Sequence[str], seed: int) -> Callable[[Array, int], Array]:

@@ -20,15 +20,16 @@ from gymnasium.vector.utils import batch_space
 from kshot import seeding
 from kshot.envs import _experts as experts
 from kshot.envs._scripted import Scripted, uniform_random
-from kshot.envs._worlds import SmallWorld
+from kshot.envs._worlds import TabularWorld
 from kshot.envs.gridnavi import grid
 from kshot.types import ActionKind, Array, Dynamics, Episodes, Evidence, FamilySpec, ReferencePolicy, Split, Task
 
 ACTIONS: ActionKind = "discrete"
 EVIDENCE: frozenset[Evidence] = frozenset({"rollouts", "demonstrations"})
 EXACT_HORIZON = 15
-"""The horizon at which the Bayes-optimal policy is known: one episode sees 14 goals, the next one the other seven."""
-BLIND_CELL = (0, 2)
+"""The horizon at which the Bayes-optimal value is known: one episode enters 14 goals, the next one the other seven."""
+TASK_BLIND_CELL = (0, 2)
+"""Where "task_blind" waits: one of the two possible goals nearest to the start."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,8 @@ class Settings:
     Attributes:
         horizon: steps after which an episode is truncated.
         episodes_per_trial: length of a trial, in episodes.
-        held_out: goals that only the test split has; as many others only the validation split. 0 puts all 21 goals
-            into every split, as in the source.
+        held_out: goals that only the test split has; the validation split has as many others to itself. With 0 every
+            split has all 21 goals, as in the source.
         expert_beta: inverse temperature of the demonstrating expert, who is soft-optimal for beta times the reward.
 
     Raises:
@@ -55,9 +56,9 @@ class Settings:
         for name in ("horizon", "episodes_per_trial"):
             if getattr(self, name) < 1:
                 raise ValueError(f"gridnavi: {name} must be at least 1, got {getattr(self, name)}")
-        most = (len(grid.GOALS) - 1) // 2
-        if not 0 <= self.held_out <= most:
-            raise ValueError(f"gridnavi: held_out must be between 0 and {most}, got {self.held_out}")
+        maximum = (len(grid.GOALS) - 1) // 2
+        if not 0 <= self.held_out <= maximum:
+            raise ValueError(f"gridnavi: held_out must be between 0 and {maximum}, got {self.held_out}")
         if not self.expert_beta >= 0:
             raise ValueError(f"gridnavi: expert_beta must not be negative, got {self.expert_beta}")
 
@@ -68,7 +69,7 @@ def build(settings: Settings) -> GridNaviFamily:
 
 
 def headline(settings: Settings) -> Literal["trial_return"]:
-    """What is earned while searching counts: that is what the Bayes-optimal value bounds."""
+    """Total reward over the trial: what is earned while searching counts, and the Bayes-optimal value bounds it."""
     return "trial_return"
 
 
@@ -88,14 +89,14 @@ class GridNaviFamily:
             observation_scale=np.full(2, middle),
             shared_tasks=settings.held_out == 0,
             evidence=EVIDENCE,
-            world=SmallWorld(
+            world=TabularWorld(
                 family="gridnavi",
                 decisions=settings.horizon,
                 rewards="states",
-                state_features=np.eye(len(grid.CELLS)),
-                states=grid.CELLS.astype(np.float64),
-                table=Dynamics(successor=grid.SUCCESSOR),
-                actions=len(grid.MOVES),
+                reward_features=np.eye(len(grid.CELLS)),
+                state_observations=grid.CELLS.astype(np.float64),
+                shared_dynamics=Dynamics(successor=grid.SUCCESSOR),
+                n_actions=len(grid.MOVES),
             ),
         )
 
@@ -103,50 +104,57 @@ class GridNaviFamily:
     def references(self) -> Mapping[str, ReferencePolicy]:
         """Scripted policies.
 
-        "random"; "task_blind", which enters the nearest possible goal and stays: any way that is on possible goals from
-        step 2 on has the same expectation, and none a larger one; "posterior_sampling" and "bayes_optimal"
-        (``kshot.envs.gridnavi.grid``); "oracle", which goes to the goal.
+        "random"; "task_blind", which goes to a nearest possible goal and stays: no path that ignores rewards has a
+        larger expected return than those that are on possible goals from step 2 on; "posterior_sampling" and
+        "bayes_optimal", which learn over a trial (``grid``); "oracle", which goes to the goal.
         """
         return {
             "random": lambda tasks: uniform_random(self.spec.action_space),
-            "task_blind": lambda tasks: Scripted(lambda obs, step, noise: grid.towards(np.array(BLIND_CELL), obs)),
+            "task_blind": lambda tasks: Scripted(
+                lambda obs, step, noise: grid.action_towards(np.array(TASK_BLIND_CELL), obs)
+            ),
             "posterior_sampling": lambda tasks: grid.PosteriorSampling(),
             "bayes_optimal": lambda tasks: grid.BayesOptimal(),
             "oracle": lambda tasks: _to_goal(_goals(tasks)),
         }
 
     def tasks(self, split: Split, n: int, seed: int) -> list[Task]:
-        """``n`` of the split's goals, in an order that depends on the seed; ``index`` numbers all 21.
+        """``n`` of the split's goals, in an order drawn from ``seed``; the index of a task is that of its goal.
 
         Raises:
             ValueError: the split has fewer goals.
         """
-        members = self._members(split)
-        if n > len(members):
-            raise ValueError(f"gridnavi: {n} tasks asked for, the {split} split has {len(members)}")
-        order = seeding.generator("gridnavi", split, seed).permutation(len(members))[:n]
-        chosen = [members[i] for i in order]
+        goals = self._goal_indices(split)
+        if n > len(goals):
+            raise ValueError(f"gridnavi: {n} tasks asked for, the {split} split has {len(goals)}")
+        order = seeding.generator("gridnavi", split, seed).permutation(len(goals))[:n]
+        chosen = [goals[i] for i in order]
         return [Task("gridnavi", split, i, (("goal", grid.GOALS[i]),), group="gridnavi") for i in chosen]
 
-    def _members(self, split: Split) -> list[int]:
-        """Indices of the goals of a split."""
-        count, held = len(grid.GOALS), self.settings.held_out
-        if not held:
-            return list(range(count))
-        order: list[int] = seeding.generator("gridnavi", "held out").permutation(count).tolist()
-        return {"test": order[:held], "validation": order[held : 2 * held], "train": order[2 * held :]}[split]
+    def _goal_indices(self, split: Split) -> list[int]:
+        """Indices in ``grid.GOALS`` of a split's goals."""
+        n_goals, held_out = len(grid.GOALS), self.settings.held_out
+        if not held_out:
+            return list(range(n_goals))
+        order: list[int] = seeding.generator("gridnavi", "held out").permutation(n_goals).tolist()
+        splits: dict[Split, list[int]] = {
+            "test": order[:held_out],
+            "validation": order[held_out : 2 * held_out],
+            "train": order[2 * held_out :],
+        }
+        return splits[split]
 
     def demonstrations(self, tasks: Sequence[Task], n: int, keys: Array, arrangement: int = 0) -> Episodes:
         """``n`` episodes per task of an expert who knows the goal (``Settings.expert_beta``)."""
         goals = _goals(tasks)
         on_goal = (goals[:, None] == grid.CELLS).all(axis=-1)  # [T, S]
-        reward = self.settings.expert_beta * np.where(on_goal, grid.REWARD, grid.COST)
-        values = experts.table_values(reward, grid.SUCCESSOR, self.settings.horizon, over=np.logaddexp)
-        streams = seeding.split(np.asarray(keys, dtype=np.uint64)[:, None], np.arange(n))
-        starts = np.zeros(streams.shape, dtype=np.int64)
-        states, actions = experts.soft_paths(grid.SUCCESSOR, values, starts, streams)
+        reward = self.settings.expert_beta * np.where(on_goal, grid.GOAL_REWARD, grid.OTHER_REWARD)
+        values = experts.table_values(reward, grid.SUCCESSOR, self.settings.horizon, combine=np.logaddexp)
+        episode_keys = seeding.split(np.asarray(keys, dtype=np.uint64)[:, None], np.arange(n))
+        starts = np.zeros(episode_keys.shape, dtype=np.int64)
+        states, actions = experts.soft_paths(grid.SUCCESSOR, values, starts, episode_keys)
         success = on_goal[np.arange(len(tasks))[:, None, None], states[..., 1:]]
-        return experts.shown(grid.CELLS[states].astype(np.float64), actions, success, terminated=False)
+        return experts.demonstration_episodes(grid.CELLS[states].astype(np.float64), actions, success, terminated=False)
 
     def vector_env(self, tasks: Sequence[Task], copies: int) -> GridNaviVectorEnv:
         return GridNaviVectorEnv(np.repeat(_goals(tasks), copies, axis=0), self.settings.horizon)
@@ -154,15 +162,15 @@ class GridNaviFamily:
     def reference(self, task: Task) -> dict[str, float]:
         """Expected episode returns, all exact; the Bayes-optimal total of a whole trial.
 
-        "bayes_optimal_trial" does not depend on the task: it is the average over the 21 goals, for a goal that may be
-        any of them. It is left out where it is not known (``EXACT_HORIZON``) or goals are held out.
+        "bayes_optimal_trial" is an average over the 21 goals, the same for each task. It is left out where it is not
+        known: for other horizons than ``EXACT_HORIZON``, and where goals are held out.
         """
         goal, horizon = task["goal"], self.settings.horizon
-        on_goal = max(0, horizon - 1) if goal == BLIND_CELL else 0
+        on_goal = max(0, horizon - 1) if goal == TASK_BLIND_CELL else 0
         values = {
             "random": grid.random_return(goal, horizon),
-            "task_blind": grid.COST * horizon + (grid.REWARD - grid.COST) * on_goal,
-            "oracle": grid.known_return(goal, horizon),
+            "task_blind": grid.OTHER_REWARD * horizon + (grid.GOAL_REWARD - grid.OTHER_REWARD) * on_goal,
+            "oracle": grid.optimal_return(goal, horizon),
         }
         if horizon == EXACT_HORIZON and not self.settings.held_out:
             values["bayes_optimal_trial"] = bayes_optimal_trial(self.settings.episodes_per_trial)
@@ -170,7 +178,7 @@ class GridNaviFamily:
 
 
 class GridNaviVectorEnv(VectorEnv[Array, Array, Array]):
-    """Any number of grids side by side; ``goals`` is [N, 2]. The environment has no randomness of its own."""
+    """N grids side by side, with ``goals`` [N, 2]. The environment has no randomness of its own."""
 
     def __init__(self, goals: Array, horizon: int) -> None:
         self.num_envs = len(goals)
@@ -181,37 +189,37 @@ class GridNaviVectorEnv(VectorEnv[Array, Array, Array]):
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._goals = goals
         self._horizon = horizon
-        best = np.zeros((grid.SIDE, grid.SIDE))
-        best[tuple(np.transpose(grid.GOALS))] = [grid.known_return(goal, horizon) for goal in grid.GOALS]
-        self._optimal_return = best[goals[:, 0], goals[:, 1]]
-        self._cell = np.zeros_like(goals)
+        optimal_return = np.zeros((grid.SIDE, grid.SIDE))
+        optimal_return[tuple(np.transpose(grid.GOALS))] = [grid.optimal_return(goal, horizon) for goal in grid.GOALS]
+        self._optimal_return = optimal_return[goals[:, 0], goals[:, 1]]
+        self._position = np.zeros_like(goals)
         self._step = 0
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
-        """Put every agent at (0, 0); ``seed`` is accepted and has nothing to decide."""
-        self._cell = np.zeros_like(self._goals)
+        """Put every agent at (0, 0); ``seed`` is accepted and ignored."""
+        self._position = np.zeros_like(self._goals)
         self._step = 0
-        return self._cell.astype(np.float64), {"optimal_return": self._optimal_return}
+        return self._position.astype(np.float64), {"optimal_return": self._optimal_return}
 
     def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
-        """``actions`` is [N] int; episodes end by the time limit only, and the goal pays at every step on it."""
-        self._cell = grid.moved(self._cell, np.clip(actions, 0, len(grid.MOVES) - 1))
+        """``actions`` is [N] int. Every step that ends on the goal pays; episodes end by the time limit only."""
+        self._position = grid.next_position(self._position, np.clip(actions, 0, len(grid.MOVES) - 1))
         self._step += 1
-        on_goal = (self._cell == self._goals).all(axis=1)
-        never = np.zeros(self.num_envs, dtype=bool)
-        reward = np.where(on_goal, grid.REWARD, grid.COST)
+        on_goal = (self._position == self._goals).all(axis=1)
+        terminated = np.zeros(self.num_envs, dtype=bool)
+        reward = np.where(on_goal, grid.GOAL_REWARD, grid.OTHER_REWARD)
         truncated = np.full(self.num_envs, self._step >= self._horizon)
-        return self._cell.astype(np.float64), reward, never, truncated, {"success": on_goal}
+        return self._position.astype(np.float64), reward, terminated, truncated, {"success": on_goal}
 
 
 def bayes_optimal_trial(episodes: int) -> float:
-    """Largest expected total of ``episodes`` episodes of 15 steps, the goal being uniform over 21 cells.
+    """Largest expected total of ``episodes`` episodes of 15 steps, for a goal uniform over the 21 cells.
 
-    No first episode can earn more than ``first_episode_bound``, and no later one more than the known goal pays;
-    ``grid.BayesOptimal`` attains both: it meets 14 goals at steps 2 to 15, and in the second episode the
-    other seven at the first moment at which they can be reached, as if they were known.
+    ``first_episode_bound`` bounds the first episode, the return for a known goal every later one. ``grid.BayesOptimal``
+    attains both bounds: it enters 14 goals at steps 2 to 15, and in the second episode each of the other seven as early
+    as if it were known.
     """
-    later = float(np.mean([grid.known_return(goal, EXACT_HORIZON) for goal in grid.GOALS]))
+    later = float(np.mean([grid.optimal_return(goal, EXACT_HORIZON) for goal in grid.GOALS]))
     return grid.first_episode_bound(EXACT_HORIZON) + (episodes - 1) * later
 
 
@@ -220,5 +228,5 @@ def _goals(tasks: Sequence[Task]) -> Array:
 
 
 def _to_goal(goals: Array) -> Scripted:
-    """``goals`` is [T, 2]."""
-    return Scripted(lambda obs, step, noise: grid.towards(goals[:, None], obs))
+    """Go to the goals [T, 2] and stay."""
+    return Scripted(lambda obs, step, noise: grid.action_towards(goals[:, None], obs))

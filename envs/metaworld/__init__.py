@@ -1,8 +1,8 @@
 """Meta-World ML1, ML10, ML25 and ML45 (Yu et al. 2019, arXiv 1910.10897) through the metaworld package's own classes.
 
-A task is a class of manipulation problem with one placement of its object and target. The target is hidden from the
-39-dimensional observation; rewards are metaworld's default ("v2") ones, at most 10 per step. Episodes always run to the
-horizon: an episode that stops at success would make success a matter of when to look.
+A task is a class of manipulation problem with one placement of its object and target: a goal. The target is hidden from
+the 39-dimensional observation; rewards are metaworld's default ("v2") ones, at most 10 per step. Episodes always run to
+the horizon: if they ended at success, success would depend on when one looks.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from kshot import seeding
-from kshot.envs._guessing import Guess, Guessing, average, fitted
 from kshot.envs._scripted import uniform_random
+from kshot.envs._target_prediction import LinearPredictor, TargetPredictor, fit, fit_mean
 from kshot.envs.metaworld import _observations as observations
-from kshot.envs.metaworld import _protocol
+from kshot.envs.metaworld import _official_evaluation
 from kshot.envs.metaworld import _references as scripts
 from kshot.envs.metaworld._goals import Source, goals
 from kshot.envs.metaworld._tasks import Goal, check_class
@@ -47,11 +47,11 @@ class Settings:
         episodes_per_trial: length of a trial, in episodes, for learners with memory; 10 is also the number of
             adaptation episodes of metaworld's own evaluation (metaworld/evaluation.py, ``metalearning_evaluation``).
         goal_seed: seed of the benchmark object, which decides all goals.
-        goal_observable: show the target, which makes it a multi-task problem without anything to find out.
+        goal_observable: show the target: a multi-task problem, with nothing left to find out.
         mask_irrelevant_objects: hide the objects where all they do is name the task (reach-v3, reach-wall-v3).
-        observations: what learners' networks see: "recorded", every entry centred and divided by what was recorded of
-            the training classes, or "raw", as in Meta-World+ (``normalize_observations`` is off there).
-        backend: engine, or official to step metaworld's own objects one by one; the numbers are the same.
+        observations: what learners' networks get: "recorded", normalised by what was recorded of the training classes,
+            or "raw", as in Meta-World+ (``normalize_observations`` is off there).
+        backend: "engine", or "official" to step metaworld's own environments one by one; the numbers are the same.
 
     Raises:
         ValueError: a name is unknown or a number is out of range.
@@ -79,7 +79,7 @@ class Settings:
 
     @property
     def source(self) -> Source:
-        """Where the goals come from; raises ValueError for names and seeds that do not exist."""
+        """The benchmark that the goals come from. Raises ValueError for unknown names and negative seeds."""
         return Source(self.benchmark, self.task, self.goal_seed, tuple(self.train_classes), tuple(self.test_classes))
 
 
@@ -89,7 +89,7 @@ def build(settings: Settings) -> MetaWorldFamily:
 
 
 def headline(settings: Settings) -> Literal["success_last"]:
-    """Success at the last step: success at some step can be had without knowing the goal (see ``reach_sweep``)."""
+    """Success at the last step: success at any step is possible without knowing the goal (``reach_sweep``)."""
     return "success_last"
 
 
@@ -106,12 +106,12 @@ class MetaWorldFamily:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._guesses: dict[str, Guess] = {}
-        self._goals("test")  # asserts that it is disjoint from the training split before anything runs
+        self._predictors: dict[str, LinearPredictor] = {}
+        self._goals("test")  # checks that it is disjoint from the training split before anything runs
 
     @cached_property
     def spec(self) -> FamilySpec:
-        """Observations are normalised entry by entry; see ``envs/metaworld/_observations.py``."""
+        """Observations are normalised entry by entry (``_observations``)."""
         settings = self.settings
         center, scale = np.zeros(OBSERVATION_DIM), np.ones(OBSERVATION_DIM)
         if settings.observations == "recorded":
@@ -124,7 +124,7 @@ class MetaWorldFamily:
             action_space=ACTION_SPACE,
             horizon=self.settings.horizon,
             episodes_per_trial=self.settings.episodes_per_trial,
-            # The engine needs about 20 kB for one and has enough of them to fill its threads long before that.
+            # The engine needs about 20 kB for each, and far fewer than these keep its threads busy.
             max_sub_envs=1000 if self.settings.backend == "engine" else 100,
             observation_center=center,
             observation_scale=scale,
@@ -135,20 +135,22 @@ class MetaWorldFamily:
     def references(self) -> Mapping[str, ReferencePolicy]:
         """Scripted policies.
 
-        "oracle" is metaworld's expert told the true target. "mean_goal" is the same expert told the mean of its class's
-        training targets; "task_blind" is told what the first observation says of the target, where it says much, and
-        else their mean or median (``_guessing``). "sweep" visits the goal box where all tasks are of reach-v3, and
-        is "task_blind" elsewhere.
+        "oracle" is metaworld's expert with the true target. "task_blind" and "mean_goal" are the same expert with a
+        predicted one: "task_blind" predicts it from the first observation where that tells much of it, and else takes
+        the mean or median of the class's training targets (``_target_prediction``); "mean_goal" always takes their
+        mean. "sweep" visits the whole goal box if all tasks are of reach-v3, and else is "task_blind".
         """
         return {
             "random": lambda tasks: uniform_random(ACTION_SPACE),
-            "task_blind": lambda tasks: self.guessing(tasks, [self._guess(task.group) for task in tasks]),
-            "mean_goal": lambda tasks: self.guessing(
-                tasks, [average(*self.seen_targets(task.group)) for task in tasks]
+            "task_blind": lambda tasks: self.experts_with_predicted_target(
+                tasks, [self._predictor(task.group) for task in tasks]
+            ),
+            "mean_goal": lambda tasks: self.experts_with_predicted_target(
+                tasks, [fit_mean(*self.first_observations_and_targets(task.group)) for task in tasks]
             ),
             "sweep": self._sweep,
             "oracle": lambda tasks: scripts.per_task(
-                [scripts.expert(task.group, _at_reset(_goal(task)).target) for task in tasks]
+                [scripts.expert_with_target(task.group, _snapshot(_goal(task)).target) for task in tasks]
             ),
         }
 
@@ -158,19 +160,20 @@ class MetaWorldFamily:
         Raises:
             ValueError: the split has fewer than ``n`` goals.
         """
-        every = self._goals(split)
-        if n > len(every):
+        split_goals = self._goals(split)
+        if n > len(split_goals):
             raise ValueError(
-                f"metaworld: {n} {_SPLIT_NOUN[split]} tasks asked for, {self.settings.benchmark} has {len(every)}"
+                f"metaworld: {n} {_SPLIT_NOUN[split]} tasks asked for, {self.settings.benchmark} has {len(split_goals)}"
             )
         by_class: defaultdict[str, list[Task]] = defaultdict(list)
-        for i, (name, rand_vec) in enumerate(every):
+        for i, (name, rand_vec) in enumerate(split_goals):
             by_class[name].append(Task("metaworld", split, i, (("env_name", name), ("rand_vec", rand_vec)), group=name))
         rng = seeding.generator("metaworld tasks", split, seed)
-        columns = [[group[i] for i in rng.permutation(len(group))] for group in by_class.values()]
-        columns = [columns[i] for i in rng.permutation(len(columns))]
-        rows = chain.from_iterable(zip_longest(*columns))
-        return [task for task in rows if task is not None][:n]
+        shuffled = [[group[i] for i in rng.permutation(len(group))] for group in by_class.values()]
+        shuffled = [shuffled[i] for i in rng.permutation(len(shuffled))]
+        # One task of each class in turn.
+        in_turn = chain.from_iterable(zip_longest(*shuffled))
+        return [task for task in in_turn if task is not None][:n]
 
     def vector_env(self, tasks: Sequence[Task], copies: int) -> MetaWorldVectorEnv:
         settings = self.settings
@@ -187,45 +190,48 @@ class MetaWorldFamily:
     def official_env(
         self, num_envs: int | None = None, goals_per_class: int | None = None
     ) -> VectorEnv[Array, Array, Array]:
-        """See ``kshot.types.OfficialFamily`` and ``_protocol.make``."""
-        return _protocol.make(self.settings.source, self.settings.horizon, num_envs, goals_per_class)
+        """See ``kshot.types.OfficialFamily`` and ``_official_evaluation.make``."""
+        return _official_evaluation.make(self.settings.source, self.settings.horizon, num_envs, goals_per_class)
 
     def reference(self, task: Task) -> dict[str, float]:
-        """Empty: no return is known in closed form; the reference policies measure theirs."""
+        """Empty: no return is known in closed form."""
         return {}
 
     def _goals(self, split: Split) -> tuple[Goal, ...]:
         return goals(self.settings.source, split)
 
-    def guessing(self, tasks: Sequence[Task], guesses: Sequence[Guessing]) -> Policy:
-        """Metaworld's experts, told what ``guesses``, one per task, make of an episode's first observation."""
-        return scripts.Guessing([scripts.told_expert(task.group) for task in tasks], guesses)
+    def experts_with_predicted_target(self, tasks: Sequence[Task], predictors: Sequence[TargetPredictor]) -> Policy:
+        """Metaworld's experts with the targets that ``predictors``, one per task, find in first observations [39]."""
+        experts = [scripts.target_conditioned_expert(task.group) for task in tasks]
+        return scripts.ExpertsWithPredictedTarget(experts, predictors)
 
     def _sweep(self, tasks: Sequence[Task]) -> Policy:
         if any(task.group != "reach-v3" for task in tasks):
             return self.references["task_blind"](tasks)
         return scripts.per_task([scripts.reach_sweep(self.settings.horizon)] * len(tasks))
 
-    def _guess(self, name: str) -> Guess:
-        """What a first observation says of the target in class ``name``."""
-        if name not in self._guesses:
-            self._guesses[name] = fitted(*self.seen_targets(name), name)
-        return self._guesses[name]
+    def _predictor(self, name: str) -> LinearPredictor:
+        """Predicts the target from the first observation in class ``name``."""
+        if name not in self._predictors:
+            self._predictors[name] = fit(*self.first_observations_and_targets(name), name)
+        return self._predictors[name]
 
-    def seen_targets(self, name: str, split: Split = "train") -> tuple[Array, Array]:
-        """First observations [n, 39] and targets [n, 3] of a class's tasks of a split.
+    def first_observations_and_targets(self, name: str, split: Split = "train") -> tuple[Array, Array]:
+        """First observations [n, 39] and targets [n, 3] of the tasks of class ``name`` in a split.
 
-        A test class of ML10, ML25 or ML45 has no training tasks: ML1's of the same class stand in for them.
+        A test class of ML10, ML25 or ML45 has no training tasks; those of ML1 for this class are used instead.
         """
-        own = [goal for goal in self._goals(split) if goal[0] == name]
-        drawn = own or goals(Source("ML1", name, self.settings.goal_seed), split)
-        begun = [_at_reset(goal) for goal in drawn]
-        return np.array([scene.obs for scene in begun]), np.array([scene.target for scene in begun])
+        of_class = [goal for goal in self._goals(split) if goal[0] == name]
+        of_class = of_class or list(goals(Source("ML1", name, self.settings.goal_seed), split))
+        snapshots = [_snapshot(goal) for goal in of_class]
+        return np.array([snapshot.obs for snapshot in snapshots]), np.array([snapshot.target for snapshot in snapshots])
 
 
-def _at_reset(goal: Goal) -> Snapshot:
+def _snapshot(goal: Goal) -> Snapshot:
+    """The state after a reset to ``goal``."""
     return prototype(goal[0], False).snapshot(goal)
 
 
 def _goal(task: Task) -> Goal:
+    """The goal that defines ``task``."""
     return task["env_name"], task["rand_vec"]

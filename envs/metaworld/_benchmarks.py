@@ -15,7 +15,7 @@ from kshot.errors import suggest
 from kshot.types import Array, Split
 
 DEFECTS = ("ml1-train-is-test", "basketball-in-test", "shared-seed", "lost-final-step")
-"""Faults of metaworld 3.1.1 that can be had back, for comparison with numbers that were made with them.
+"""Faults of metaworld 3.1.1 that can be reproduced, for comparison with numbers that were made with them.
 
 * ml1-train-is-test: ``Meta-World/ML1-train`` builds the test split (metaworld/__init__.py, ``register_mw_envs``: a
   lambda reads the loop variable after the loop).
@@ -28,12 +28,12 @@ DEFECTS = ("ml1-train-is-test", "basketball-in-test", "shared-seed", "lost-final
 
 
 class BenchmarkVectorEnv(MetaWorldVectorEnv):
-    """Sub-environments that draw their goals from pools, class by class, without repetition until a pool is used up.
+    """Sub-environments that draw goals from pools of their own, without repetition until a pool is used up.
 
     Args:
-        pools: for each sub-environment its goals, all of one class.
-        seed: of the order in which goals are drawn; the order of a sub-environment depends on its position alone.
-        new_goal_each_episode: draw at every reset; otherwise goals change with ``sample_goals`` only.
+        pools: the goals of each sub-environment, all of one class.
+        seed: of the order in which goals are drawn; besides, that depends only on the sub-environment's index.
+        new_goal_each_episode: draw a new goal at every reset; otherwise goals change with ``sample_goals`` only.
         shared_seed: see ``DEFECTS``.
         settings: of ``MetaWorldVectorEnv``.
     """
@@ -54,14 +54,17 @@ class BenchmarkVectorEnv(MetaWorldVectorEnv):
         self._draw(range(self.num_envs))
 
     def sample_goals(self) -> tuple[Array, dict[str, Any]]:
-        """Draw a new goal for every sub-environment and reset them all; the first goals are those drawn already."""
+        """Draw a new goal for every sub-environment and reset them all.
+
+        Before the first reset, and after one with a seed, the goals are those that are drawn already.
+        """
         if self._started:
             self._draw(range(self.num_envs))
-        drawing, self._new_goal_each_episode = self._new_goal_each_episode, False
+        each_episode, self._new_goal_each_episode = self._new_goal_each_episode, False
         try:
             return self.reset()
         finally:
-            self._new_goal_each_episode = drawing
+            self._new_goal_each_episode = each_episode
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
         """As in ``MetaWorldVectorEnv``; a ``seed`` begins a new order of goals."""
@@ -72,28 +75,28 @@ class BenchmarkVectorEnv(MetaWorldVectorEnv):
         return super().reset(seed=seed, options=options)
 
     def _seed(self, seed: int | None) -> None:
-        words = np.random.SeedSequence(seed).entropy if seed is None else seed
+        entropy = np.random.SeedSequence(seed).entropy if seed is None else seed
         if self._shared_seed:
-            self._orders = [seeding.np_random(seed)[0] for _ in self._pools]
+            self._rngs = [seeding.np_random(seed)[0] for _ in self._pools]
         else:
-            self._orders = [np.random.default_rng([int(words), i]) for i in range(len(self._pools))]  # type: ignore[arg-type]
+            self._rngs = [np.random.default_rng([int(entropy), i]) for i in range(len(self._pools))]  # type: ignore[arg-type]
         self._shuffled = [list(pool) for pool in self._pools]
-        self._drawn = [-1] * len(self._pools)
+        self._next_index = [-1] * len(self._pools)
 
     def _draw(self, chosen: Sequence[int]) -> None:
-        """Next goal of a pool; the pool is shuffled anew whenever it begins (``PseudoRandomTaskSelectWrapper``)."""
+        """Take the next goal of each pool, shuffled anew whenever it begins (``PseudoRandomTaskSelectWrapper``)."""
         for i in chosen:
             pool = self._shuffled[i]
-            self._drawn[i] = (self._drawn[i] + 1) % len(pool)
-            if self._drawn[i] == 0:
+            self._next_index[i] = (self._next_index[i] + 1) % len(pool)
+            if self._next_index[i] == 0:
                 # numpy shuffles a list of tuples in place, element by element, as it does metaworld's list of tasks
-                self._orders[i].shuffle(pool)
-            self.goals[i] = pool[self._drawn[i]]
+                self._rngs[i].shuffle(pool)
+            self.goals[i] = pool[self._next_index[i]]
 
-    def _begin(self, chosen: Array) -> None:
+    def _begin_episodes(self, chosen: Array) -> None:
         if self._new_goal_each_episode and self._started:
             self._draw([int(i) for i in chosen])
-        super()._begin(chosen)
+        super()._begin_episodes(chosen)
 
 
 def make(
@@ -116,8 +119,8 @@ def make(
         split: "train", "validation" (new goals of the training classes) or "test".
         num_envs: a multiple of the number of classes; sub-environments of a class share its goals evenly.
         env_name: the class of ML1.
-        seed: of the goals themselves and of the order in which they are drawn.
-        goal_seed: of the goals, where it is to differ from ``seed``.
+        seed: of the goals themselves, and of the order in which they are drawn.
+        goal_seed: of the goals themselves, instead of ``seed``.
         goals_per_class: use only the first goals of each class.
         train_classes: of "custom".
         test_classes: of "custom".
@@ -143,17 +146,17 @@ def make(
     by_class: dict[str, list[Goal]] = {}
     for goal in goals(source, split):
         by_class.setdefault(goal[0], []).append(goal)
-    share, rest = divmod(num_envs, len(by_class))
-    if rest or not share:
+    envs_per_class, remainder = divmod(num_envs, len(by_class))
+    if remainder or not envs_per_class:
         raise ValueError(
             f"metaworld: {benchmark}-{split} has {len(by_class)} classes: num_envs must be a multiple, got {num_envs}"
         )
     pools = []
-    for name, own in by_class.items():
-        kept = own[:goals_per_class]
-        if len(kept) < share:
-            raise ValueError(f"metaworld: {share} sub-environments of {name} for {len(kept)} goals")
-        pools += [kept[i::share] for i in range(share)]
+    for name, goals_of_class in by_class.items():
+        used = goals_of_class[:goals_per_class]
+        if len(used) < envs_per_class:
+            raise ValueError(f"metaworld: {envs_per_class} sub-environments of {name} for {len(used)} goals")
+        pools += [used[i::envs_per_class] for i in range(envs_per_class)]
     return BenchmarkVectorEnv(
         pools,
         seed,

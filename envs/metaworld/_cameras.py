@@ -1,4 +1,4 @@
-"""Pictures of sub-environments, drawn by official environments that are put into the same state."""
+"""Pictures of sub-environments, rendered by official environments in the same state."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kshot.types import Array
 
 
 class Cameras:
-    """One official environment per class, which draws what camera ``camera_name`` of its scene sees."""
+    """Camera ``camera_name`` of every class, each by one official environment."""
 
     def __init__(self, camera_name: str, goal_observable: bool) -> None:
         self._camera_name = camera_name
@@ -28,7 +28,7 @@ class Cameras:
             ValueError: the scene has no such camera.
         """
         env = self._env(goal[0])
-        reset_to(env, goal, self._goal_observable)  # puts the scene's fixed parts in their places
+        reset_to(env, goal, self._goal_observable)  # places the fixed parts of the scene, which no state holds
         mujoco.mj_setState(env.model, env.data, state[: mujoco.mj_stateSize(env.model, STATE)], STATE)
         mujoco.mj_forward(env.model, env.data)
         frame: Array = env.render()
@@ -46,7 +46,7 @@ class Cameras:
             env: Any = ALL_V3_ENVIRONMENTS[name](render_mode="rgb_array", camera_name=self._camera_name)
             known = [env.model.camera(i).name for i in range(env.model.ncam)]
             if self._camera_name not in known:
-                wanted = self._camera_name
-                raise ValueError(f"metaworld: {name} has no camera {wanted!r}{suggest(wanted, known)}")
+                camera = self._camera_name
+                raise ValueError(f"metaworld: {name} has no camera {camera!r}{suggest(camera, known)}")
             self._envs[name] = env
         return self._envs[name]

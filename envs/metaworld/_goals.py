@@ -1,12 +1,12 @@
-"""Which goals make up which split: Metaworld's own benchmarks, checked for the leaks they are known for.
+"""The goals of each split: those of Metaworld's own benchmarks, checked for overlaps.
 
 Goals are drawn as ``metaworld.ML1`` and its siblings draw them (metaworld/__init__.py, ``_make_tasks``): by the
-classes' own ``reset_model`` out of one seeded stream per split. Two things differ, and tests compare the results with
-the official benchmarks: the stream is not numpy's global generator, and the resets do not simulate, because no
-placement depends on that, so that drawing takes a tenth of the time.
+classes' own ``reset_model`` from one seeded stream per split. Two things differ: the stream is not numpy's global
+generator, and the resets do not simulate, so that drawing takes a tenth of the time. No placement depends on either;
+tests compare the goals with those of the official benchmarks.
 
-The vector entry points are not used: ``Meta-World/ML1-train`` builds the test split in metaworld 3.1.1, because its
-lambda reads the loop variable ``split`` after the loop.
+Metaworld's vector entry points are not used: ``Meta-World/ML1-train`` builds the test split in metaworld 3.1.1, because
+its lambda reads the loop variable ``split`` after the loop.
 """
 
 from __future__ import annotations
@@ -25,14 +25,15 @@ from kshot.types import Split
 
 BENCHMARKS = ("ML1", "ML10", "ML25", "ML45", "custom")
 GOALS_PER_CLASS = 50
-_DRAWN_BEFORE: dict[Split, tuple[Split, ...]] = {"train": (), "test": ("train",), "validation": ("train", "test")}
-# ML1 draws its test goals with seed + 1, so + 2 is the first seed that neither split of the benchmark uses.
+_DISJOINT_FROM: dict[Split, tuple[Split, ...]] = {"train": (), "test": ("train",), "validation": ("train", "test")}
+"""The splits that each split is checked against."""
 _VALIDATION_SEED_OFFSET = 2
+"""ML1 draws its test goals with seed + 1: this is the first offset that neither split of the benchmark uses."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Which classes, and with which seed their goals are drawn.
+    """A benchmark: its classes, and the seed that its goals are drawn with.
 
     Attributes:
         benchmark: "ML1", "ML10", "ML25", "ML45" or "custom".
@@ -43,7 +44,8 @@ class Source:
         keep_seen_classes: leave basketball-v3 in ML25's test split, although ML25 also trains on it.
 
     Raises:
-        ValueError: a name is unknown, the seed is negative, or custom classes are missing, twice there, or unasked for.
+        ValueError: a name is unknown, the seed is negative, custom classes are missing or given twice, or classes are
+            given for a benchmark that fixes its own.
     """
 
     benchmark: str
@@ -75,12 +77,12 @@ class Source:
             return [self.task]
         if self.benchmark == "custom":
             return list(self.test_classes if split == "test" else self.train_classes)
-        found = getattr(env_dict, f"{self.benchmark}_V3")
-        train, test = list(found["train"]), list(found["test"])
+        classes = getattr(env_dict, f"{self.benchmark}_V3")
+        train, test = list(classes["train"]), list(classes["test"])
         if split != "test":
             return train
-        # ML25 lists basketball-v3 for training and for testing (metaworld/env_dict.py): a class that was trained on
-        # says nothing about unseen classes, so it leaves the test split.
+        # ML25 lists basketball-v3 for training and for testing (metaworld/env_dict.py). A class that was trained on
+        # says nothing about unseen classes, so it is left out of the test split.
         return [name for name in test if self.keep_seen_classes or name not in train]
 
 
@@ -88,24 +90,25 @@ class Source:
 def goals(source: Source, split: Split) -> tuple[Goal, ...]:
     """All goals of a split, 50 per class, in the benchmark's order.
 
-    Train and test are the benchmark's. Validation holds new goals of the training classes, drawn in the same way with
-    another seed.
+    The training and test goals are the benchmark's own. The validation goals are new ones of the training classes,
+    drawn in the same way with another seed.
 
     Raises:
-        RuntimeError: a goal is in two splits, which the installed metaworld must not produce.
+        RuntimeError: a goal is in two splits, which would be a fault of the installed metaworld.
     """
-    found = _draw(source, split)
+    drawn = _draw(source, split)
     if not source.keep_seen_classes:
-        _assert_disjoint(found, [goal for other in _DRAWN_BEFORE[split] for goal in _draw(source, other)])
-    return found
+        _assert_disjoint(drawn, [goal for other in _DISJOINT_FROM[split] for goal in _draw(source, other)])
+    return drawn
 
 
 @cache
 def _draw(source: Source, split: Split) -> tuple[Goal, ...]:
     if source.benchmark == "ML25" and split == "test" and not source.keep_seen_classes:
-        # The stream runs through all official classes: the one that leaves must have taken its share.
-        seen = set(source.classes("train"))
-        return tuple(goal for goal in _draw(replace(source, keep_seen_classes=True), split) if goal[0] not in seen)
+        # One stream serves all classes, so the goals of the class that is left out have to be drawn as well.
+        train_classes = set(source.classes("train"))
+        every = _draw(replace(source, keep_seen_classes=True), split)
+        return tuple(goal for goal in every if goal[0] not in train_classes)
     offset = _VALIDATION_SEED_OFFSET if split == "validation" else int(source.benchmark == "ML1" and split == "test")
     stream = np.random.RandomState(source.seed + offset)
     return tuple(

@@ -1,4 +1,4 @@
-"""One goal of one class, and how it is told to Metaworld."""
+"""Goals of Meta-World: what one is, its checks, and its form as a ``metaworld.Task``."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from metaworld.types import Task as OfficialTask
 from kshot.errors import suggest
 
 Goal = tuple[str, tuple[float, ...]]
-"""(class name, rand_vec): ``rand_vec`` is the vector from which the class derives the positions of its object and its
-target (metaworld/sawyer_xyz_env.py, ``_get_state_rand_vec``)."""
+"""(class name, rand_vec). From the ``rand_vec`` the class derives the positions of its object and its target
+(metaworld/sawyer_xyz_env.py, ``_get_state_rand_vec``); a target is such a position [3], in metres."""
 CLASSES: tuple[str, ...] = tuple(ALL_V3_ENVIRONMENTS)
 
 
 def check_class(name: str) -> None:
-    """Raises ValueError, naming the nearest known name, for an unknown class."""
+    """Raise ValueError for an unknown class, with the nearest known name."""
     if name not in CLASSES:
         raise ValueError(f"metaworld: unknown task {name!r}{suggest(name, CLASSES)}")
 
 
 def check_goals(goals: Sequence[Goal]) -> None:
-    """Raises ValueError if there are none, or one is not (class name, vector of numbers)."""
+    """Raise ValueError if there is none, or one is not a pair of class name and tuple."""
     if not goals:
         raise ValueError("metaworld: at least one goal is needed")
     for goal in goals:
@@ -35,7 +35,7 @@ def check_goals(goals: Sequence[Goal]) -> None:
 
 
 def official_task(goal: Goal, goal_observable: bool = False) -> OfficialTask:
-    """The goal as ``metaworld.Task``; the target is hidden from the observation as in all ML benchmarks by default."""
+    """The goal as a ``metaworld.Task``; by default observations hide the target, as in all ML benchmarks."""
     name, rand_vec = goal
     data: dict[str, Any] = {
         "rand_vec": np.array(rand_vec),

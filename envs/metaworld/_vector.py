@@ -14,7 +14,7 @@ from gymnasium.vector.utils import batch_space
 from metaworld.sawyer_xyz_env import SawyerXYZEnv
 
 from kshot.envs.metaworld._cameras import Cameras
-from kshot.envs.metaworld._official import OfficialBatch
+from kshot.envs.metaworld._official_backend import OfficialEnvs
 from kshot.envs.metaworld._tasks import Goal, check_goals
 from kshot.envs.metaworld.engine import INFO_KEYS, Batch, why_inexact
 from kshot.errors import suggest
@@ -28,12 +28,13 @@ MAX_HORIZON: int = SawyerXYZEnv.max_path_length
 BACKENDS = ("engine", "official")
 _RECURRENT_DIM = 6  # previous action, reward and end of episode
 OBJECT_ENTRIES = [*range(4, 18), *range(22, 36)]
+"""Entries of the observation that belong to objects, in the present frame and the one before."""
 OBJECT_IRRELEVANT = frozenset({"reach-v3", "reach-wall-v3"})
 """Classes whose reward and success depend on the hand and the target alone (their ``compute_reward``)."""
 
 
 class Backend(Protocol):
-    """What steps the sub-environments: the batched engine, or official objects one by one."""
+    """What steps the sub-environments: the engine's ``Batch``, or ``OfficialEnvs``. N sub-environments."""
 
     @property
     def info(self) -> Array:
@@ -49,15 +50,21 @@ class Backend(Protocol):
         """Lowest and highest observation [39] over all classes."""
         ...
 
-    def reset(self, chosen: Sequence[int], goals: Sequence[Goal], obs: Array) -> None: ...
+    def reset(self, chosen: Sequence[int], goals: Sequence[Goal], obs: Array) -> None:
+        """Begin an episode of ``goals[i]`` in each sub-environment ``i`` of ``chosen``; write its ``obs[i]``."""
+        ...
 
-    def step(self, chosen: Array, actions: Array, obs: Array, reward: Array) -> None: ...
+    def step(self, chosen: Array, actions: Array, obs: Array, reward: Array) -> None:
+        """Step the sub-environments ``chosen`` [n] by ``actions`` [N, 4]; write their ``obs[i]`` and ``reward[i]``."""
+        ...
 
     def state(self, i: int) -> Array:
         """Integration state of the simulation of sub-environment ``i``."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Release what is held; no other method may be called afterwards."""
+        ...
 
 
 class MetaWorldVectorEnv(VectorEnv[Array, Array, Array]):
@@ -65,7 +72,8 @@ class MetaWorldVectorEnv(VectorEnv[Array, Array, Array]):
 
     Observations are float64 [N, 39], actions [N, 4] in float32 or float64 (in some classes the last digits of the
     reward depend on which, as they do officially). ``info`` holds Metaworld's seven values as arrays [N], ``success``
-    as bool, and ``unstable``: MuJoCo found the simulation diverged and reset it, which official environments hide.
+    as bool, and ``unstable``: whether the simulation diverged, so that MuJoCo reset it, which official environments
+    hide.
 
     Args:
         goals: (class name, rand_vec) of every sub-environment.
@@ -79,10 +87,10 @@ class MetaWorldVectorEnv(VectorEnv[Array, Array, Array]):
         terminate_on_success: end an episode at its first success, as Metaworld does for testing.
         recurrent_info: append the previous action, reward / 10 and end of episode to the observation. After a SAME_STEP
             autoreset they describe the step that ended the previous episode.
-        lost_final_step: zeros there instead, as in Metaworld's own wrapper, whose users never see the last reward.
-        clip_actions: cast actions to float32 and clip them to [-1, 1] first, as the action space has them. Metaworld
-            itself clips the motion but not the gripper's effort.
-        backend: "engine", or "official" for one official object per sub-environment (for comparison; slower).
+        lost_final_step: zeros instead after an autoreset, as in Metaworld's own wrapper, which hides the last reward.
+        clip_actions: first cast actions to float32 and clip them to [-1, 1], the action space. Metaworld itself clips
+            the motion but not the gripper's effort.
+        backend: "engine", or "official" for one official environment per sub-environment (slower; for comparison).
         reward_version: "v2", or "v1" with the official backend.
         render_mode: "rgb_array" to allow ``render``.
         camera_name: camera of the scene that ``render`` looks through.
@@ -112,17 +120,17 @@ class MetaWorldVectorEnv(VectorEnv[Array, Array, Array]):
         check_goals(goals)
         _check_arguments(horizon, threads, backend, reward_version, render_mode)
         self.goals: list[Goal] = list(goals)
-        self._playing = list(goals)  # ``goals`` may already hold those of the next episode
+        self._current_goals = list(goals)  # ``goals`` may already hold those of the next episode
         self.names = [name for name, _ in goals]
         self.num_envs = len(self.goals)
         self.render_mode = render_mode
         self._cameras = Cameras(camera_name, goal_observable)
-        self.backend_name = _usable(backend)
+        self.backend_name = _exact_backend(backend)
         self._backend: Backend
         if self.backend_name == "engine":
             self._backend = Batch(self.names, threads or default_threads(), goal_observable)
         else:
-            self._backend = OfficialBatch(self.names, goal_observable, reward_version)
+            self._backend = OfficialEnvs(self.names, goal_observable, reward_version)
         mode = AutoresetMode(autoreset_mode)
         self.metadata = {"autoreset_mode": mode, "render_modes": ["rgb_array"], "render_fps": 80}
         self._mode = mode
@@ -131,12 +139,12 @@ class MetaWorldVectorEnv(VectorEnv[Array, Array, Array]):
         self._recurrent_info = recurrent_info
         self._lost_final_step = lost_final_step
         self._clip_actions = clip_actions
-        self._masked = np.array([mask_irrelevant_objects and name in OBJECT_IRRELEVANT for name in self.names])
+        self._mask_objects = np.array([mask_irrelevant_objects and name in OBJECT_IRRELEVANT for name in self.names])
 
         n = self.num_envs
         self._started = False
-        self._raw: Array = np.zeros((n, OBSERVATION_DIM))
-        self._last = np.zeros((n, _RECURRENT_DIM))
+        self._obs: Array = np.zeros((n, OBSERVATION_DIM))
+        self._recurrent = np.zeros((n, _RECURRENT_DIM))
         self._elapsed = np.zeros(n, dtype=np.int64)
         self._finished = np.ones(n, dtype=bool)  # until its first reset an episode counts as ended
         low, high = self._backend.observation_bounds()
@@ -149,23 +157,23 @@ class MetaWorldVectorEnv(VectorEnv[Array, Array, Array]):
         self.action_space = batch_space(self.single_action_space, n)
 
     def set_goals(self, goals: Sequence[Goal]) -> None:
-        """Goals from each sub-environment's next reset on.
+        """Set the goals of the sub-environments, from the next reset of each.
 
         Raises:
-            ValueError: the wrong number of goals, or one of another class than its sub-environment's.
+            ValueError: the number of goals is wrong, or one is of another class than its sub-environment.
         """
         check_goals(goals)
         if len(goals) != self.num_envs:
             raise ValueError(f"metaworld: {len(goals)} goals for {self.num_envs} sub-environments")
-        for i, ((name, _), own) in enumerate(zip(goals, self.names, strict=True)):
-            if name != own:
-                raise ValueError(f"metaworld: sub-environment {i} is of class {own}, got a goal of {name}")
+        for i, ((name, _), own_name) in enumerate(zip(goals, self.names, strict=True)):
+            if name != own_name:
+                raise ValueError(f"metaworld: sub-environment {i} is of class {own_name}, got a goal of {name}")
         self.goals = list(goals)
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
-        """Begin an episode everywhere, or where ``options["reset_mask"]`` [N] is true.
+        """Begin an episode in all sub-environments, or where ``options["reset_mask"]`` [N] is true.
 
-        ``seed`` is accepted as the interface asks; an episode has no randomness of its own.
+        ``seed`` is accepted and ignored: an episode has no randomness of its own.
 
         Raises:
             ValueError: the mask has a wrong shape or type, or selects nothing.
@@ -181,9 +189,9 @@ class MetaWorldVectorEnv(VectorEnv[Array, Array, Array]):
                     f" {mask.shape} of {mask.dtype}"
                 )
             chosen = np.flatnonzero(mask)
-        self._raw = self._raw.copy()
-        self._begin(chosen)
-        self._last[chosen] = 0.0
+        self._obs = self._obs.copy()
+        self._begin_episodes(chosen)
+        self._recurrent[chosen] = 0.0
         self._started = True
         return self._observation(), {}
 
@@ -195,9 +203,9 @@ class MetaWorldVectorEnv(VectorEnv[Array, Array, Array]):
             FloatingPointError: an action is not finite; MuJoCo would answer that by resetting the simulation.
             RuntimeError: the official reward code raises in a sub-environment's state.
         """
-        actions = self._checked(actions)
+        actions = self._checked_actions(actions)
         n = self.num_envs
-        waiting = self._finished
+        waiting = self._finished  # for a reset, which this step performs in mode NEXT_STEP
         if waiting.any() and not (self._started and self._mode is AutoresetMode.NEXT_STEP):
             raise ValueError(
                 f"metaworld: sub-environment {int(waiting.argmax())} has finished its episode: call reset() first, or"
@@ -205,9 +213,9 @@ class MetaWorldVectorEnv(VectorEnv[Array, Array, Array]):
             )
         played = np.flatnonzero(~waiting)
         # New arrays each step: the caller may keep the previous ones without copying.
-        self._raw = self._raw.copy() if waiting.any() else np.empty_like(self._raw)
+        self._obs = self._obs.copy() if waiting.any() else np.empty_like(self._obs)
         reward, terminated, truncated = np.zeros(n), np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
-        self._backend.step(played, actions, self._raw, reward)
+        self._backend.step(played, actions, self._obs, reward)
         self._elapsed[played] += 1
         info = self._info(~waiting)
         if self._terminate_on_success:
@@ -215,20 +223,21 @@ class MetaWorldVectorEnv(VectorEnv[Array, Array, Array]):
         truncated[played] = self._elapsed[played] >= self._horizon
         self._finished = terminated | truncated
         if self._recurrent_info:
-            self._last[:, :4], self._last[:, 4], self._last[:, 5] = actions, reward / 10.0, self._finished
+            self._recurrent[:, :4] = actions
+            self._recurrent[:, 4], self._recurrent[:, 5] = reward / 10.0, self._finished
         if waiting.any():
-            self._begin(np.flatnonzero(waiting))
-            self._last[waiting] = 0.0
+            self._begin_episodes(np.flatnonzero(waiting))
+            self._recurrent[waiting] = 0.0
         if self._mode is AutoresetMode.SAME_STEP and self._finished.any():
             ended = self._finished
             info = self._with_final(info, ended)
-            self._begin(np.flatnonzero(ended))
+            self._begin_episodes(np.flatnonzero(ended))
             if self._lost_final_step:
-                self._last[ended] = 0.0
+                self._recurrent[ended] = 0.0
         return self._observation(), reward, terminated, truncated, info
 
     def render(self, index: int | None = None) -> Any:
-        """Picture [height, width, 3] of sub-environment ``index``; a tuple of all pictures without it.
+        """Picture [height, width, 3] of sub-environment ``index``; without it a tuple of the pictures of all.
 
         Raises:
             ValueError: the environment was made without ``render_mode="rgb_array"``.
@@ -236,35 +245,35 @@ class MetaWorldVectorEnv(VectorEnv[Array, Array, Array]):
         if self.render_mode != "rgb_array":
             raise ValueError('metaworld: pass render_mode="rgb_array" to render')
         chosen = range(self.num_envs) if index is None else [index]
-        frames = tuple(self._cameras.picture(self._playing[i], self._backend.state(i)) for i in chosen)
+        frames = tuple(self._cameras.picture(self._current_goals[i], self._backend.state(i)) for i in chosen)
         return frames if index is None else frames[0]
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Give back what the backend holds."""
+        """Close cameras and backend."""
         self._cameras.close()
         self._backend.close()
 
-    def _begin(self, chosen: Array) -> None:
-        """Reset the sub-environments ``chosen``; their rows of ``_raw`` are written in place."""
-        self._backend.reset([int(i) for i in chosen], self.goals, self._raw)
+    def _begin_episodes(self, chosen: Array) -> None:
+        """Reset the sub-environments ``chosen`` and write their entries of ``_obs`` in place."""
+        self._backend.reset([int(i) for i in chosen], self.goals, self._obs)
         for i in chosen:
-            self._playing[i] = self.goals[i]
+            self._current_goals[i] = self.goals[i]
         self._elapsed[chosen] = 0
         self._finished = self._finished.copy()
         self._finished[chosen] = False
 
     def _observation(self) -> Array:
-        obs = self._raw
-        if self._masked.any():
+        obs = self._obs
+        if self._mask_objects.any():
             obs = obs.copy()
-            obs[np.ix_(self._masked, OBJECT_ENTRIES)] = 0.0
+            obs[np.ix_(self._mask_objects, OBJECT_ENTRIES)] = 0.0
         if not self._recurrent_info:
             return obs
-        extended: Array = np.concatenate([obs, self._last], axis=1)
+        extended: Array = np.concatenate([obs, self._recurrent], axis=1)
         return extended
 
     def _info(self, valid: Array) -> dict[str, Any]:
-        """Arrays [N] by name, each with the mask ``_<name>`` of where they are meaningful, as Gymnasium has it."""
+        """Arrays [N] by name, each with its mask ``_<name>``, which is ``valid``, as Gymnasium has them."""
         values = np.where(valid[:, None], self._backend.info, 0.0)
         info: dict[str, Any] = {key: values[:, i] for i, key in enumerate(INFO_KEYS)}
         info["success"] = info["success"] == 1.0
@@ -272,25 +281,26 @@ class MetaWorldVectorEnv(VectorEnv[Array, Array, Array]):
         return info | {f"_{key}": valid for key in info}
 
     def _with_final(self, info: dict[str, Any], ended: Array) -> dict[str, Any]:
-        """SAME_STEP: what the last step of ended episodes gave moves to ``final_obs`` and ``final_info``."""
+        """``info`` in mode SAME_STEP: ``final_obs`` and ``final_info`` have the last step of ``ended`` episodes [N]."""
         final_obs = np.full(self.num_envs, None, dtype=object)
         observation = self._observation()
         for i in np.flatnonzero(ended):
             final_obs[i] = observation[i].copy()
         keys = [key for key in info if not key.startswith("_")]
         final_info = {key: np.where(ended, info[key], np.zeros_like(info[key])) for key in keys}
-        going_on = info["_success"] & ~ended
-        kept = {key: np.where(going_on, info[key], np.zeros_like(info[key])) for key in keys}
+        ongoing = info["_success"] & ~ended
+        ongoing_info = {key: np.where(ongoing, info[key], np.zeros_like(info[key])) for key in keys}
         return {
-            **kept,
-            **{f"_{key}": going_on for key in keys},
+            **ongoing_info,
+            **{f"_{key}": ongoing for key in keys},
             "final_obs": final_obs,
             "_final_obs": ended,
             "final_info": final_info | {f"_{key}": ended for key in keys},
             "_final_info": ended,
         }
 
-    def _checked(self, actions: Any) -> Array:
+    def _checked_actions(self, actions: Any) -> Array:
+        """``actions`` as a float array [N, 4]; see ``step`` for what is refused."""
         actions = np.asarray(actions)
         if actions.shape != (self.num_envs, 4):
             raise ValueError(f"metaworld: actions must have the shape ({self.num_envs}, 4), got {actions.shape}")
@@ -302,12 +312,12 @@ class MetaWorldVectorEnv(VectorEnv[Array, Array, Array]):
         if not finite.all():
             i = int(np.flatnonzero(~finite.all(axis=1))[0])
             raise FloatingPointError(f"metaworld: the action of sub-environment {i} is not finite: {actions[i]}")
-        checked: Array = np.clip(actions.astype(np.float32), -1.0, 1.0) if self._clip_actions else actions
-        return checked
+        clipped: Array = np.clip(actions.astype(np.float32), -1.0, 1.0) if self._clip_actions else actions
+        return clipped
 
 
 def default_threads() -> int:
-    """``$OMP_NUM_THREADS``, which the pipeline sets to the threads of its rule, else all cores of this process."""
+    """``$OMP_NUM_THREADS``, which the pipeline sets to the threads of a job, else all cores of this process."""
     text = os.environ.get("OMP_NUM_THREADS", "")
     return int(text) if text.isdigit() and int(text) > 0 else len(os.sched_getaffinity(0))
 
@@ -327,8 +337,8 @@ def _check_arguments(horizon: int, threads: int | None, backend: str, version: s
         raise ValueError(f"metaworld: render_mode must be None or 'rgb_array', got {render_mode!r}")
 
 
-def _usable(backend: str) -> str:
-    """The engine, unless this machine computes differently from what the engine relies on."""
+def _exact_backend(backend: str) -> str:
+    """``backend``, or with a warning "official" where the engine would not be exact on this machine."""
     reason = why_inexact() if backend == "engine" else None
     if reason is None:
         return backend

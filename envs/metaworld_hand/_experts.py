@@ -1,4 +1,4 @@
-"""Demonstrations: Metaworld's scripted experts at work, told the goal, made diverse, and read as paths of cells."""
+"""Demonstrations: Metaworld's scripted experts, who know the goal, with noise, read as paths of cells."""
 
 from __future__ import annotations
 
@@ -8,37 +8,40 @@ from dataclasses import dataclass
 import numpy as np
 
 from kshot import seeding
-from kshot.envs.metaworld._references import Controller, expert
+from kshot.envs.metaworld._references import Controller, expert_with_target
 from kshot.envs.metaworld._tasks import Goal
 from kshot.envs.metaworld.engine import prototype
-from kshot.envs.metaworld_hand._abilities import CELL, Ability
+from kshot.envs.metaworld_hand._abstractions import CELL_SIZE, Abstraction
 from kshot.envs.metaworld_hand._arms import Arms
-from kshot.envs.metaworld_hand._world import GRIP, STAY, HandWorld
+from kshot.envs.metaworld_hand._world import GRIP, MOVE_STRIDES, STAY, HandWorld
 from kshot.types import Array
 
 NOISE = 0.2
-"""Standard deviation of what is added to the expert's motion, in units of its action."""
+"""Standard deviation of the noise in the expert's motion, in units of its action."""
 SPREAD = 0.08
-"""Metres by which the hand may be elsewhere, along each axis, when a demonstration begins."""
+"""Metres by which the hand's initial position varies, along each axis and in both directions."""
 _START_STEPS = 20
-_MOST_STEPS = 260
-_SETTLING = 40  # steps that an expert goes on after its first success: it is then where it wants to be
-_SETTLED = 0.015
-_INSIDE = 0.004  # metres beyond a cell's face at which the hand counts as in the next: noise is no change of mind
-_PARALLEL = 64
-_MOVE_NUMBER = np.array([9, 3, 1])
+"""Environment steps to get there."""
+_MAX_STEPS = 260
+_STEPS_AFTER_SUCCESS = 40
+"""Environment steps after the first success, at the end of which the hand has come to rest."""
+_REST_RADIUS = 0.015
+"""Metres from its final position within which the hand counts as arrived."""
+_HYSTERESIS = 0.004
+"""Metres that the hand has to be beyond a cell's face to count as in the next cell: noise is not a decision."""
+_SIMULATED_TOGETHER = 64
 
 
 @dataclass(frozen=True)
-class Path:
-    """One demonstration; H decisions.
+class HandPath:
+    """An expert's episode as H decisions.
 
     Attributes:
-        hand: [H + 1, 3] metres.
-        held: [H + 1] whether the object has been taken hold of.
+        hand: [H + 1, 3] positions of the hand in metres.
+        held: [H + 1] whether it has taken hold of the object.
         action: [H].
-        object: [3] where the object was at the beginning.
-        attempts: how many demonstrations were tried until this one succeeded.
+        object: [3] initial position of the object in metres.
+        attempts: how many episodes were simulated until this one succeeded.
     """
 
     hand: Array
@@ -48,110 +51,125 @@ class Path:
     attempts: int = 1
 
 
-def told(ability: Ability, goal: Goal) -> Controller:
-    """Metaworld's expert of the class, aiming so that what has to reach the target does."""
+def aimed_expert(abstraction: Abstraction, goal: Goal) -> Controller:
+    """Metaworld's expert of the class, aiming beside the target by ``abstraction.aim``."""
     target = prototype(goal[0], False).snapshot(goal).target
-    return expert(goal[0], target + np.array(ability.aim))
+    return expert_with_target(goal[0], target + np.array(abstraction.aim))
 
 
 def demonstrate(
     world: HandWorld, goals: Sequence[Goal], keys: Array, noise: float = NOISE, spread: float = SPREAD
-) -> list[Path | None]:
-    """One attempt per goal, its noise and start decided by ``keys`` [n]; None where it failed."""
-    found: list[Path | None] = []
-    for first in range(0, len(goals), _PARALLEL):
-        part = slice(first, first + _PARALLEL)
-        found += _demonstrated(world, goals[part], keys[part], noise, spread)
-    return found
+) -> list[HandPath | None]:
+    """One attempt at a demonstration per goal; None where it failed, or is no path of cells.
+
+    Args:
+        world: its abstraction is that of all goals.
+        goals: n goals of one class.
+        keys: [n] decide noise and initial position.
+        noise: see ``NOISE``.
+        spread: see ``SPREAD``.
+    """
+    paths: list[HandPath | None] = []
+    for first in range(0, len(goals), _SIMULATED_TOGETHER):
+        part = slice(first, first + _SIMULATED_TOGETHER)
+        paths += _demonstrate_together(world, goals[part], keys[part], noise, spread)
+    return paths
 
 
-def _demonstrated(
+def _demonstrate_together(
     world: HandWorld, goals: Sequence[Goal], keys: Array, noise: float, spread: float
-) -> list[Path | None]:
-    ability, n = world.ability, len(goals)
-    arms = Arms(ability, n)
+) -> list[HandPath | None]:
+    abstraction, n = world.abstraction, len(goals)
+    arms = Arms(abstraction, n)
     arms.reset(goals)
     objects = arms.obs[:, 4:7].copy()
-    everyone, free = np.arange(n), np.full(n, ability.gain)
     if spread > 0:
         shift = spread * (2 * seeding.uniform(keys[:, None], np.arange(3)) - 1)
-        low = np.array(ability.low) + CELL / 2
-        start = np.clip(arms.hand + shift, low, low + CELL * (np.array(ability.shape) - 1))
-        arms.servo(everyone, start, np.full(n, ability.effort), free, _START_STEPS)
-    controllers = [told(ability, goal) for goal in goals]
-    left = np.full(n, _MOST_STEPS)
+        low = np.array(abstraction.low) + CELL_SIZE / 2
+        start = np.clip(arms.hand + shift, low, low + CELL_SIZE * (np.array(abstraction.shape) - 1))
+        effort, gain = np.full(n, abstraction.effort), np.full(n, abstraction.gain)
+        arms.servo(np.arange(n), start, effort, gain, _START_STEPS)
+    controllers = [aimed_expert(abstraction, goal) for goal in goals]
+    steps_left = np.full(n, _MAX_STEPS)
     hands, successes = [arms.hand.copy()], [np.zeros(n, dtype=bool)]
-    for t in range(_MOST_STEPS):
-        going = np.flatnonzero(left > 0)
-        if len(going) == 0:
+    for t in range(_MAX_STEPS):
+        active = np.flatnonzero(steps_left > 0)
+        if len(active) == 0:
             break
-        wanted = np.stack([controllers[i](arms.obs[i], t) for i in going])
-        wanted[:, :3] = np.clip(wanted[:, :3], -1, 1) + noise * seeding.noise(keys[going], t, 3, "continuous")
-        arms.step(going, wanted)
+        actions = np.stack([controllers[i](arms.obs[i], t) for i in active])
+        actions[:, :3] = np.clip(actions[:, :3], -1, 1) + noise * seeding.noise(keys[active], t, 3, "continuous")
+        arms.step(active, actions)
         hands.append(arms.hand.copy())
         successes.append(arms.success.copy())
-        left[going] -= 1
-        left[arms.success & (left > _SETTLING)] = _SETTLING
+        steps_left[active] -= 1
+        steps_left[arms.success & (steps_left > _STEPS_AFTER_SUCCESS)] = _STEPS_AFTER_SUCCESS
     arms.close()
     hand, success = np.stack(hands, axis=1), np.stack(successes, axis=1)
-    return [_path(world, hand[i], objects[i]) if success[i, -1] else None for i in range(n)]
+    return [_as_decisions(world, hand[i], objects[i]) if success[i, -1] else None for i in range(n)]
 
 
-def _path(world: HandWorld, hand: Array, thing: Array) -> Path | None:
-    """The hand's way [t, 3] as decisions; None where cells cannot tell it."""
+def _as_decisions(world: HandWorld, hand: Array, object_position: Array) -> HandPath | None:
+    """The path of decisions that follows the hand's trajectory [t, 3].
+
+    None if the trajectory leaves the box, never touches the object of a class with a grip, crosses more than one cell
+    between two of its points, or takes more decisions than an episode has.
+    """
     end = hand[-5:].mean(axis=0)
-    arrived = int((np.linalg.norm(hand - end, axis=1) < _SETTLED).argmax())
-    if world.ability.grip is None:
-        before, after = _cells(world, [*hand[: arrived + 1], end]), list[Array]()
+    arrived = int((np.linalg.norm(hand - end, axis=1) < _REST_RADIUS).argmax())
+    if world.abstraction.grip is None:
+        before, after = _cell_entries(world, [*hand[: arrived + 1], end]), list[Array]()
     else:
-        contact = thing + np.array(world.ability.grip.contact)
-        touching = np.abs(hand - contact).max(axis=1) < CELL
+        contact = object_position + np.array(world.abstraction.grip.contact)
+        touching = np.abs(hand - contact).max(axis=1) < CELL_SIZE
         if not touching.any():
             return None
         touched = int(touching.argmax())
-        before = _approach(world, _cells(world, hand[: touched + 1]), thing)
-        after = _cells(world, [contact, *hand[touched : max(arrived, touched) + 1], end])
-    places = before + after
-    padding = world.decisions + 1 - len(places)
-    if padding < 0 or world.outside(np.array(places)).any():
+        before = _approach(world, _cell_entries(world, hand[: touched + 1]), object_position)
+        after = _cell_entries(world, [contact, *hand[touched : max(arrived, touched) + 1], end])
+    positions = before + after
+    padding = world.decisions + 1 - len(positions)
+    if padding < 0 or world.outside(np.array(positions)).any():
         return None
-    index = np.stack(np.unravel_index(world.cell(np.array(places)), world.ability.shape), axis=-1)
+    index = np.stack(np.unravel_index(world.cell(np.array(positions)), world.abstraction.shape), axis=-1)
     moves = np.diff(index, axis=0)
-    action = (moves + 1) @ _MOVE_NUMBER
+    action = (moves + 1) @ MOVE_STRIDES
     if after:
         moves[len(before) - 1], action[len(before) - 1] = 0, GRIP
     if np.abs(moves).max(initial=0) > 1:
         return None
-    return Path(
-        hand=np.array([*places, *[places[-1]] * padding]),
+    return HandPath(
+        hand=np.array([*positions, *[positions[-1]] * padding]),
         held=np.array([False] * len(before) + [bool(after)] * (len(after) + padding)),
         action=np.array([*action, *[STAY] * padding]),
-        object=thing,
+        object=object_position,
     )
 
 
-def _approach(world: HandWorld, places: list[Array], thing: Array) -> list[Array]:
-    """The way up to where the object can be taken hold of: cut where it was last possible, or led on to there."""
-    grip = world.ability.grip
+def _approach(world: HandWorld, positions: list[Array], object_position: Array) -> list[Array]:
+    """The path before the grip: ``positions`` up to the last one where the grip is possible.
+
+    If it is possible at none of them, the path goes on from the last one to the cell that the grip approaches from.
+    """
+    grip = world.abstraction.grip
     assert grip is not None
-    near = world.near(thing[None])[0]
-    possible = [i for i, place in enumerate(places) if near[world.cell(place)]]
+    near = world.near(object_position[None])[0]
+    possible = [i for i, position in enumerate(positions) if near[world.cell(position)]]
     if possible:
-        return places[: possible[-1] + 1]
-    goal = world.centres[world.cell(thing + np.array(grip.contact) + np.array(grip.clearance))]
-    led = list(places)
-    while not near[world.cell(led[-1])]:
-        here = world.centres[world.cell(led[-1])]
-        led.append(here + CELL * np.sign(np.rint((goal - here) / CELL)))
-    return led
+        return positions[: possible[-1] + 1]
+    goal = world.centres[world.cell(object_position + np.array(grip.contact) + np.array(grip.clearance))]
+    extended = list(positions)
+    while not near[world.cell(extended[-1])]:
+        centre = world.centres[world.cell(extended[-1])]
+        extended.append(centre + CELL_SIZE * np.sign(np.rint((goal - centre) / CELL_SIZE)))
+    return extended
 
 
-def _cells(world: HandWorld, way: Sequence[Array] | Array) -> list[Array]:
-    """The places on the way at which the hand enters another cell, after the first place."""
-    cells = world.cell(np.array(way)).tolist()
-    here, entered = cells[0], [way[0]]
-    for place, cell in zip(way[1:], cells[1:], strict=True):
-        if cell != here and np.abs(place - world.centres[here]).max() > CELL / 2 + _INSIDE:
-            entered.append(place)
-            here = cell
-    return entered
+def _cell_entries(world: HandWorld, trajectory: Sequence[Array] | Array) -> list[Array]:
+    """The first position of a trajectory [t, 3], and those at which the hand enters another cell."""
+    cells = world.cell(np.array(trajectory)).tolist()
+    current, entries = cells[0], [trajectory[0]]
+    for position, cell in zip(trajectory[1:], cells[1:], strict=True):
+        if cell != current and np.abs(position - world.centres[current]).max() > CELL_SIZE / 2 + _HYSTERESIS:
+            entries.append(position)
+            current = cell
+    return entries

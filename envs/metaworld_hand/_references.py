@@ -1,4 +1,4 @@
-"""Scripted policies that decide by cells: what the abstraction allows to those who know the goal."""
+"""Scripted policies that decide by cells: what the abstraction allows with the true goal, or a predicted one."""
 
 from __future__ import annotations
 
@@ -6,96 +6,90 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from kshot.envs._guessing import Guessing
 from kshot.envs._scripted import Scripted
+from kshot.envs._target_prediction import TargetPredictor
 from kshot.envs.metaworld._tasks import Goal
-from kshot.envs.metaworld_hand._experts import Path, demonstrate
+from kshot.envs.metaworld_hand._experts import HandPath, demonstrate
 from kshot.envs.metaworld_hand._scenes import Scene
-from kshot.envs.metaworld_hand._world import GRIP, HELD, OBJECT, HandWorld
+from kshot.envs.metaworld_hand._world import GRIP, HAND, HELD, MOVE_STRIDES, OBJECT, HandWorld
 from kshot.types import Array
 
-Paths = Callable[[Array], list[Path | None]]
-"""Objects [T, C, 3] -> the experts' paths in the scenes that they belong to, task by task."""
+ExpertPaths = Callable[[Array], list[HandPath | None]]
+"""Initial object positions [T, C, 3], in the scenes of T tasks -> the T * C experts' paths, task by task."""
 
 
-def constant(action: int) -> Scripted:
-    """Always ``action``."""
-    return Scripted(lambda obs, step, noise: np.full(obs.shape[:2], action))
-
-
-def plain_paths(world: HandWorld, goals: Sequence[Goal]) -> list[Path | None]:
-    """The experts' own paths, without noise, from where episodes begin; None where it fails or cells cannot tell it."""
+def noiseless_paths(world: HandWorld, goals: Sequence[Goal]) -> list[HandPath | None]:
+    """The experts' paths without noise, from where episodes begin; None where ``demonstrate`` has none."""
     return demonstrate(world, goals, np.zeros(len(goals), dtype=np.uint64), noise=0.0, spread=0.0)
 
 
-def guessing(world: HandWorld, end: Guessing) -> Scripted:
-    """Takes hold of the object, where the class has a grip, and goes where ``end`` guesses from the object's place."""
+def go_to_predicted_end(world: HandWorld, predictor: TargetPredictor) -> Scripted:
+    """Take hold of the object, where the class has a grip, and go where ``predictor`` says, given its position [3]."""
 
     def rule(obs: Array, step: Array, noise: Array | None) -> Array:
-        return _towards(world, obs, end(obs[..., OBJECT]))
+        return _action_towards(world, obs, predictor(obs[..., OBJECT]))
 
     return Scripted(rule)
 
 
 def oracle(world: HandWorld, scenes: Sequence[Scene]) -> Scripted:
-    """Takes hold of the object and goes straight to where the expert ends; stays where there is no such path."""
-    paths = _known(world, scenes)
+    """Take hold of the object and go straight to where the expert's path ends; stay where it has none."""
+    expert_paths = _cached_expert_paths(world, scenes)
 
     def rule(obs: Array, step: Array, noise: Array | None) -> Array:
-        found = paths(obs[..., OBJECT])
-        here = obs[..., :3].reshape(-1, 3)
-        ends = np.array([at if path is None else path.hand[-1] for path, at in zip(found, here, strict=True)])
-        return _towards(world, obs, ends.reshape(*obs.shape[:2], 3))
+        paths, hands = expert_paths(obs[..., OBJECT]), obs[..., HAND].reshape(-1, 3)
+        ends = np.array([hand if path is None else path.hand[-1] for path, hand in zip(paths, hands, strict=True)])
+        return _action_towards(world, obs, ends.reshape(*obs.shape[:2], 3))
 
     return Scripted(rule)
 
 
 def ceiling(world: HandWorld, scenes: Sequence[Scene]) -> Scripted:
-    """Follows the expert's path from cell to cell; stays where there is none."""
-    paths = _known(world, scenes)
+    """Follow the expert's path from cell to cell; stay where there is none."""
+    expert_paths = _cached_expert_paths(world, scenes)
 
     def rule(obs: Array, step: Array, noise: Array | None) -> Array:
-        found = paths(obs[..., OBJECT])
-        here, t = obs[..., :3].reshape(-1, 3), step.reshape(-1)
-        following = [p if path is None else path.hand[i + 1] for path, p, i in zip(found, here, t, strict=True)]
-        holding = np.array([path is not None and path.held[i + 1] for path, i in zip(found, t, strict=True)])
-        targets = np.array(following).reshape(*obs.shape[:2], 3)
-        return _towards(world, obs, targets, holding.reshape(obs.shape[:2]))
+        paths, hands, t = expert_paths(obs[..., OBJECT]), obs[..., HAND].reshape(-1, 3), step.reshape(-1)
+        targets = [h if path is None else path.hand[i + 1] for path, h, i in zip(paths, hands, t, strict=True)]
+        hold = np.array([path is not None and path.held[i + 1] for path, i in zip(paths, t, strict=True)])
+        lead = obs.shape[:2]
+        return _action_towards(world, obs, np.array(targets).reshape(*lead, 3), hold.reshape(lead))
 
     return Scripted(rule)
 
 
-def _known(world: HandWorld, scenes: Sequence[Scene]) -> Paths:
-    """The paths, worked out once for every scene."""
-    known: dict[Goal, Path | None] = {}
+def _cached_expert_paths(world: HandWorld, scenes: Sequence[Scene]) -> ExpertPaths:
+    """Simulates the expert once for every goal."""
+    known: dict[Goal, HandPath | None] = {}
 
-    def paths(objects: Array) -> list[Path | None]:
-        goals = [scene.around(place) for scene, row in zip(scenes, objects, strict=True) for place in row]
+    def expert_paths(objects: Array) -> list[HandPath | None]:
+        goals = [scene.goal_for_object(o) for scene, of_task in zip(scenes, objects, strict=True) for o in of_task]
         new = [goal for goal in dict.fromkeys(goals) if goal not in known]
-        known.update(zip(new, plain_paths(world, new), strict=True))
+        known.update(zip(new, noiseless_paths(world, new), strict=True))
         return [known[goal] for goal in goals]
 
-    return paths
+    return expert_paths
 
 
-def _towards(world: HandWorld, obs: Array, targets: Array, hold: Array | None = None) -> Array:
-    """[T, C] the action that gets nearer to ``targets`` [T, C, 3], by way of the grip where ``hold`` is true, or None.
+def _action_towards(world: HandWorld, obs: Array, targets: Array, hold: Array | None = None) -> Array:
+    """[T, C] the next action on the way to ``targets`` [T, C, 3].
 
-    Every move is possible, so that the straight way is the shortest.
+    Where ``hold`` [T, C] is true, or everywhere without it, the way leads to the grip first (in classes that have one).
+    All moves within the box are possible, so that the straight way is a shortest one.
     """
     lead = obs.shape[:2]
     flat = obs.reshape(-1, obs.shape[-1])
-    cells, goal = world.cell(flat[:, :3]), world.cell(targets.reshape(-1, 3))
+    cells, goal = world.cell(flat[:, HAND]), world.cell(targets.reshape(-1, 3))
     action = np.zeros(len(flat), dtype=np.int64)
-    grip = world.ability.grip
+    grip = world.abstraction.grip
     if grip is not None:
-        wanted = np.ones(len(flat), dtype=bool) if hold is None else hold.reshape(-1)
-        unheld = (flat[:, HELD] < 0.5) & wanted
+        should_hold = np.ones(len(flat), dtype=bool) if hold is None else hold.reshape(-1)
+        to_grip = (flat[:, HELD] < 0.5) & should_hold
         approach = world.cell(flat[:, OBJECT] + np.array(grip.contact) + np.array(grip.clearance))
         near = world.near(flat[:, OBJECT])[np.arange(len(flat)), cells]
-        goal = np.where(unheld, approach, goal)
-        action = np.where(unheld & near, GRIP, action)
-    shape = world.ability.shape
-    apart = np.stack(np.unravel_index(goal, shape)) - np.stack(np.unravel_index(cells, shape))
-    move = np.array([9, 3, 1]) @ (np.sign(apart) + 1)
+        goal = np.where(to_grip, approach, goal)
+        action = np.where(to_grip & near, GRIP, action)
+    shape = world.abstraction.shape
+    difference = np.stack(np.unravel_index(goal, shape)) - np.stack(np.unravel_index(cells, shape))
+    move = MOVE_STRIDES @ (np.sign(difference) + 1)
     return np.where(action == GRIP, action, move).reshape(lead)

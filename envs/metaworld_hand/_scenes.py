@@ -1,4 +1,4 @@
-"""Tasks and their scenes: where the object and the goal of an episode are."""
+"""Tasks and their scenes: where the object and the goal are in the episodes of a task."""
 
 from __future__ import annotations
 
@@ -8,91 +8,98 @@ import numpy as np
 
 from kshot import seeding
 from kshot.envs.metaworld._tasks import Goal
-from kshot.envs.metaworld_hand._abilities import CELL
+from kshot.envs.metaworld_hand._abstractions import CELL_SIZE
 from kshot.envs.metaworld_hand._world import HandWorld
 from kshot.types import Array, Split, Task
 
-OBJECTS = np.array([[-0.12, 0.58], [0.12, 0.82]])
-"""Lowest and highest place of the object on the table, in metres."""
+OBJECT_BOX = np.array([[-0.12, 0.58], [0.12, 0.82]])
+"""[2, 2] lowest and highest position of the object on the table, in metres."""
 OBJECT_HEIGHT = 0.02
 RADII = (0.15, 0.22)
-"""Horizontal distance from the object to the goal; reach-v3 refuses less (sawyer_reach_v3.py, ``reset_model``)."""
+"""Metres from the object to the goal, horizontally; reach-v3 refuses less (sawyer_reach_v3.py, ``reset_model``)."""
 HEIGHTS = (0.08, 0.28)
-MOVED = 0.10
-"""Metres by which the object is elsewhere at least than in the demonstrations that are adapted to."""
-_DRAWS = 512
+"""Metres of the goal above the table."""
+MIN_SHIFT = 0.10
+"""Metres between the object and where it is in the demonstrations that are adapted to (arrangement 0), at least."""
+_MAX_DRAWS = 512
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Where things are in a task's episodes.
+    """Where things can be in a task's episodes.
+
+    Either all episodes have the same goal (tasks of ML1), or the object moves and the goal with it (tasks of a hidden
+    offset).
 
     Attributes:
         name: Metaworld's class.
-        frozen: the ``rand_vec`` of all episodes, in a task of ML1; empty where the object moves.
-        offset: [3] from the object to the goal, else.
-        low: [2] lowest place of the goal on the table.
+        rand_vec: that of all episodes in a task of ML1, else empty.
+        offset: [3] metres from the object to the goal in a task of a hidden offset, else empty; as the following.
+        low: [2] lowest position of the goal on the table, in metres.
         high: [2] highest.
     """
 
     name: str
-    frozen: tuple[float, ...] = ()
+    rand_vec: tuple[float, ...] = ()
     offset: tuple[float, ...] = ()
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
 
     def goal(self, arrangement: int) -> Goal:
-        """The goal of a numbered arrangement; number 0 is what demonstrations to adapt to show."""
-        if self.frozen:
-            return self.name, self.frozen
-        first = self._placed(seeding.key("metaworld_hand", "arrangement", 0, *map(repr, self.offset)), None)
+        """The goal in layout number ``arrangement``; number 0 is that of demonstrations to adapt to."""
+        if self.rand_vec:
+            return self.name, self.rand_vec
+        first = self._draw_goal(seeding.key("metaworld_hand", "arrangement", 0, *map(repr, self.offset)), None)
         if arrangement == 0:
             return first
         key = seeding.key("metaworld_hand", "arrangement", arrangement, *map(repr, self.offset))
-        return self._placed(key, np.array(first[1][:2]))
+        return self._draw_goal(key, np.array(first[1][:2]))
 
-    def drawn(self, key: int) -> Goal:
+    def random_goal(self, key: int) -> Goal:
         """The goal of an episode whose randomness is ``key``."""
-        return self.goal(0) if self.frozen else self._placed(key, np.array(self.goal(0)[1][:2]))
+        return self.goal(0) if self.rand_vec else self._draw_goal(key, np.array(self.goal(0)[1][:2]))
 
-    def around(self, place: Array) -> Goal:
-        """The goal of an episode whose object is at ``place`` [3]."""
-        if self.frozen:
-            return self.name, self.frozen
-        target = place[:2] + np.array(self.offset[:2])
-        return self.name, (*place[:2].tolist(), OBJECT_HEIGHT, *target.tolist(), OBJECT_HEIGHT + self.offset[2])
+    def goal_for_object(self, position: Array) -> Goal:
+        """The goal of an episode whose object is at ``position`` [3]."""
+        if self.rand_vec:
+            return self.name, self.rand_vec
+        target = position[:2] + np.array(self.offset[:2])
+        return self.name, (*position[:2].tolist(), OBJECT_HEIGHT, *target.tolist(), OBJECT_HEIGHT + self.offset[2])
 
-    def _placed(self, key: int, away_from: Array | None) -> Goal:
-        """The first object place out of a stream at which the goal is in the box and which is far enough away."""
-        share = seeding.uniform(np.asarray(key, dtype=np.uint64), np.arange(2 * _DRAWS)).reshape(_DRAWS, 2)
-        objects = OBJECTS[0] + share * (OBJECTS[1] - OBJECTS[0])
+    def _draw_goal(self, key: int, away_from: Array | None) -> Goal:
+        """A goal by rejection sampling: the first whose target is in the box and whose object is far from [2]."""
+        uniform = seeding.uniform(np.asarray(key, dtype=np.uint64), np.arange(2 * _MAX_DRAWS)).reshape(_MAX_DRAWS, 2)
+        objects = OBJECT_BOX[0] + uniform * (OBJECT_BOX[1] - OBJECT_BOX[0])
         goals = objects + np.array(self.offset[:2])
-        fits = ((goals >= np.array(self.low)) & (goals <= np.array(self.high))).all(axis=1)
+        accepted = ((goals >= np.array(self.low)) & (goals <= np.array(self.high))).all(axis=1)
         if away_from is not None:
-            fits &= np.linalg.norm(objects - away_from, axis=1) >= MOVED
-        if not fits.any():
+            accepted &= np.linalg.norm(objects - away_from, axis=1) >= MIN_SHIFT
+        if not accepted.any():
             raise RuntimeError(f"metaworld_hand: no place for an object whose goal is {self.offset} from it")
-        i = int(fits.argmax())
-        return self.around(objects[i])
+        i = int(accepted.argmax())
+        return self.goal_for_object(objects[i])
 
 
 def scene(world: HandWorld, task: Task) -> Scene:
-    """The scene of a task of ``relative_tasks``, or of ML1."""
-    if task.group == world.ability.env_name:
-        return Scene(task["env_name"], frozen=task["rand_vec"])
+    """The scene of a task of ML1 or of ``relative_tasks``."""
+    if task.group == world.abstraction.env_name:
+        return Scene(task["env_name"], rand_vec=task["rand_vec"])
     low, high = _goal_box(world)
-    return Scene(world.ability.env_name, offset=task["offset"], low=tuple(low.tolist()), high=tuple(high.tolist()))
+    return Scene(world.abstraction.env_name, offset=task["offset"], low=tuple(low.tolist()), high=tuple(high.tolist()))
 
 
 def _goal_box(world: HandWorld) -> tuple[Array, Array]:
-    """Lowest and highest place of a goal, half a cell inside the box of the hand, which has to get above it."""
-    low = np.array(world.ability.low) - np.array(world.ability.aim) + CELL / 2
-    high = low + CELL * (np.array(world.ability.shape) - 1)
+    """Lowest and highest position [2] of a goal: the hand, which has to get above it, is then in the box of cells."""
+    abstraction = world.abstraction
+    low = np.array(abstraction.low) - np.array(abstraction.aim) + CELL_SIZE / 2
+    high = low + CELL_SIZE * (np.array(abstraction.shape) - 1)
     return low[:2], high[:2]
 
 
 def relative_tasks(world: HandWorld, split: Split, n: int, seed: int, train_tasks: int) -> list[Task]:
-    """Tasks of a hidden offset from the object to the goal.
+    """``n`` tasks of a hidden offset from the object to the goal.
+
+    Training tasks are ``n`` of ``train_tasks`` fixed ones; those of other splits are drawn from ``seed``.
 
     Raises:
         ValueError: more training tasks than there are.
@@ -101,24 +108,25 @@ def relative_tasks(world: HandWorld, split: Split, n: int, seed: int, train_task
         if n > train_tasks:
             raise ValueError(f"metaworld_hand: {n} train tasks asked for, there are {train_tasks}")
         order = seeding.generator("metaworld_hand tasks", split, seed).permutation(train_tasks)[:n]
-        offsets = _offsets(world, seeding.generator("metaworld_hand", "training tasks"), train_tasks)
+        offsets = _random_offsets(world, seeding.generator("metaworld_hand", "training tasks"), train_tasks)
         return [_task(split, int(i), offsets[i]) for i in order]
-    drawn = _offsets(world, seeding.generator("metaworld_hand tasks", split, seed), n)
-    return [_task(split, i, offset) for i, offset in enumerate(drawn)]
+    offsets = _random_offsets(world, seeding.generator("metaworld_hand tasks", split, seed), n)
+    return [_task(split, i, offset) for i, offset in enumerate(offsets)]
 
 
 def _task(split: Split, index: int, offset: Array) -> Task:
     return Task("metaworld_hand", split, index, (("offset", tuple(offset.tolist())),), group="reach-relative")
 
 
-def _offsets(world: HandWorld, rng: np.random.Generator, n: int) -> Array:
-    """[n, 3] offsets of goals; those for which the object could not be moved far enough are drawn again."""
+def _random_offsets(world: HandWorld, rng: np.random.Generator, n: int) -> Array:
+    """[n, 3] metres; offsets for which the object could not be moved by ``MIN_SHIFT`` are drawn again."""
     low, high = _goal_box(world)
-    found: list[Array] = []
-    while len(found) < n:
+    offsets: list[Array] = []
+    while len(offsets) < n:
         radius, angle, height = rng.uniform(*RADII), rng.uniform(0, 2 * np.pi), rng.uniform(*HEIGHTS)
         offset = np.array([radius * np.cos(angle), radius * np.sin(angle), height - OBJECT_HEIGHT])
-        room = np.minimum(OBJECTS[1], high - offset[:2]) - np.maximum(OBJECTS[0], low - offset[:2])
-        if (room > 0).all() and np.linalg.norm(room) > 2 * MOVED:  # from any place in it, another is far enough
-            found.append(offset)
-    return np.array(found)
+        object_box = np.minimum(OBJECT_BOX[1], high - offset[:2]) - np.maximum(OBJECT_BOX[0], low - offset[:2])
+        # A box whose diagonal is that long has, for any position in it, another one that is far enough.
+        if (object_box > 0).all() and np.linalg.norm(object_box) > 2 * MIN_SHIFT:
+            offsets.append(offset)
+    return np.array(offsets)

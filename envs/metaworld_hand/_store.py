@@ -1,4 +1,4 @@
-"""Demonstrations are made once: kept in memory, and on disk for the processes to come."""
+"""Simulates demonstrations once, and keeps them in memory and in files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import version
-from pathlib import Path as File
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 
 from kshot import records, seeding
-from kshot.envs.metaworld_hand._experts import Path, demonstrate
+from kshot.envs.metaworld_hand._experts import HandPath, demonstrate
 from kshot.envs.metaworld_hand._scenes import scene
 from kshot.envs.metaworld_hand._world import HandWorld
 from kshot.errors import RecordError
@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     from kshot.envs.metaworld_hand import Settings
 
 CACHE = "KSHOT_CACHE"
-"""Environment variable: the folder of the cache. Default: ``kshot`` in ``$XDG_CACHE_HOME`` or in ``~/.cache``."""
-MOST_ATTEMPTS = 20
-_ENDLESS = 2**32
+"""The environment variable with the folder of the files; default ``kshot`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
+MAX_ATTEMPTS = 20
+"""Simulations of one demonstration before the expert counts as unable."""
+_UNLIMITED = 2**32
+"""Demonstrations that there are of tasks that are not for training."""
 _SCHEMA = pa.schema(
     [
         ("demonstration", pa.int64()),
@@ -37,90 +39,92 @@ _SCHEMA = pa.schema(
         ("held", pa.bool_()),
         ("action", pa.int32()),  # -1 after the last decision
         *((axis, pa.float64()) for axis in ("object_x", "object_y", "object_z")),
-        ("attempts", pa.int32()),  # how many were tried until this one succeeded
+        ("attempts", pa.int32()),  # how many were simulated until this one succeeded
         ("checksum", pa.dictionary(pa.int32(), pa.string())),  # of all other columns
     ]
 )
 
 
 class Store:
-    """Demonstrations of tasks in arrangements, by number; number ``i`` is the same in every process."""
+    """Numbered demonstrations of each task and arrangement; number i of them is the same in every process."""
 
     def __init__(self, world: HandWorld, settings: Settings) -> None:
         self._world, self._settings = world, settings
-        self._known: dict[tuple[str, int], dict[int, Path]] = {}
+        self._in_memory: dict[tuple[str, int], dict[int, HandPath]] = {}
 
-    def paths(self, tasks: Sequence[Task], n: int, keys: Array, arrangement: int) -> list[list[Path]]:
+    def paths(self, tasks: Sequence[Task], n: int, keys: Array, arrangement: int) -> list[list[HandPath]]:
         """``n`` different demonstrations per task, chosen by ``keys`` [T].
 
-        Training tasks have ``Settings.demonstrations`` of them, since a new one costs the simulation of an expert;
-        other tasks have as many as are asked for.
+        Training tasks have ``Settings.demonstrations`` to choose from, since each costs the simulation of an expert;
+        other tasks have no limit.
 
         Raises:
             ValueError: a training task has fewer than ``n``.
             RuntimeError: the expert failed too often.
         """
-        numbers = [self._numbers(task, n, key) for task, key in zip(tasks, keys.tolist(), strict=True)]
+        chosen = [self._choose(task, n, key) for task, key in zip(tasks, keys.tolist(), strict=True)]
         missing: list[tuple[Task, int]] = []
-        for task, wanted in zip(tasks, numbers, strict=True):
-            known = self._of(task, arrangement)
-            missing += [(task, number) for number in wanted if number not in known]
+        for task, numbers in zip(tasks, chosen, strict=True):
+            loaded = self._loaded(task, arrangement)
+            missing += [(task, number) for number in numbers if number not in loaded]
         if missing:
-            self._make(list(dict.fromkeys(missing)), arrangement)
+            self._simulate(list(dict.fromkeys(missing)), arrangement)
         return [
-            [self._of(task, arrangement)[number] for number in wanted]
-            for task, wanted in zip(tasks, numbers, strict=True)
+            [self._loaded(task, arrangement)[number] for number in numbers]
+            for task, numbers in zip(tasks, chosen, strict=True)
         ]
 
-    def _numbers(self, task: Task, n: int, key: int) -> list[int]:
+    def _choose(self, task: Task, n: int, key: int) -> list[int]:
+        """The numbers of ``n`` demonstrations of ``task``."""
         if task.split != "train":
-            return [int(number) % _ENDLESS for number in seeding.split(key, np.arange(n)).tolist()]
-        there = self._settings.demonstrations
-        if n > there:
+            return [int(number) % _UNLIMITED for number in seeding.split(key, np.arange(n)).tolist()]
+        available = self._settings.demonstrations
+        if n > available:
             raise ValueError(
-                f"metaworld_hand: {n} different demonstrations of a training task asked for, there are {there}; "
+                f"metaworld_hand: {n} different demonstrations of a training task asked for, there are {available}; "
                 "raise the family's setting demonstrations"
             )
-        order: list[int] = seeding.uniform(np.asarray(key, dtype=np.uint64), np.arange(there)).argsort()[:n].tolist()
-        return order
+        uniform = seeding.uniform(np.asarray(key, dtype=np.uint64), np.arange(available))
+        numbers: list[int] = uniform.argsort()[:n].tolist()
+        return numbers
 
-    def _of(self, task: Task, arrangement: int) -> dict[int, Path]:
-        where = task.id, arrangement
-        if where not in self._known:
-            self._known[where] = _read(self._file(task, arrangement), self._world.decisions)
-        return self._known[where]
+    def _loaded(self, task: Task, arrangement: int) -> dict[int, HandPath]:
+        key = task.id, arrangement
+        if key not in self._in_memory:
+            self._in_memory[key] = _read(self._file(task, arrangement), self._world.decisions)
+        return self._in_memory[key]
 
-    def _make(self, missing: Sequence[tuple[Task, int]], arrangement: int) -> None:
-        """Simulate experts until each of the missing demonstrations has succeeded, and keep them."""
-        for attempt in range(MOST_ATTEMPTS):
+    def _simulate(self, missing: Sequence[tuple[Task, int]], arrangement: int) -> None:
+        """Simulate experts until each of the missing demonstrations (task, number) has succeeded, and store them."""
+        for attempt in range(MAX_ATTEMPTS):
             goals = [scene(self._world, task).goal(arrangement) for task, _ in missing]
             keys = [
                 seeding.key("metaworld_hand", "expert", repr(task.params), arrangement, number, attempt)
                 for task, number in missing
             ]
-            made = demonstrate(self._world, goals, np.array(keys, dtype=np.uint64))
-            for (task, number), path in zip(missing, made, strict=True):
+            attempted = demonstrate(self._world, goals, np.array(keys, dtype=np.uint64))
+            for (task, number), path in zip(missing, attempted, strict=True):
                 if path is not None:
-                    kept = Path(path.hand, path.held, path.action, path.object, attempts=attempt + 1)
-                    self._of(task, arrangement)[number] = kept
-            changed = {task for (task, _), path in zip(missing, made, strict=True) if path is not None}
+                    succeeded = HandPath(path.hand, path.held, path.action, path.object, attempts=attempt + 1)
+                    self._loaded(task, arrangement)[number] = succeeded
+            changed = {task for (task, _), path in zip(missing, attempted, strict=True) if path is not None}
             for task in sorted(changed, key=lambda task: task.id):
-                _write(self._file(task, arrangement), self._of(task, arrangement))
-            missing = [item for item, path in zip(missing, made, strict=True) if path is None]
+                _write(self._file(task, arrangement), self._loaded(task, arrangement))
+            missing = [item for item, path in zip(missing, attempted, strict=True) if path is None]
             if not missing:
                 return
         task, number = missing[0]
         raise RuntimeError(
-            f"metaworld_hand: the expert of {task.group} failed {MOST_ATTEMPTS} times at demonstration {number} of "
+            f"metaworld_hand: the expert of {task.group} failed {MAX_ATTEMPTS} times at demonstration {number} of "
             f"task {task.id}, or took more than {self._world.decisions} decisions"
         )
 
-    def _file(self, task: Task, arrangement: int) -> File:
+    def _file(self, task: Task, arrangement: int) -> Path:
         return _folder() / f"{task.group}-{task.id}-{arrangement}.parquet"
 
 
-def _read(file: File, decisions: int) -> dict[int, Path]:
-    """What the file holds; nothing, with a warning, where it is damaged: everything in it can be made again."""
+def _read(file: Path, decisions: int) -> dict[int, HandPath]:
+    """Number -> demonstration, from a file; empty without one, or with a warning if it is damaged."""
     if not file.is_file():
         return {}
     try:
@@ -131,11 +135,11 @@ def _read(file: File, decisions: int) -> dict[int, Path]:
     if len(frame) % (decisions + 1) or (frame["checksum"] != _checksum(frame)).any():
         warnings.warn(f"{file}: the checksum is wrong; the demonstrations are made again", RuntimeWarning, stacklevel=2)
         return {}
-    # By columns: picking each demonstration's rows out of the table took most of the time.
+    # By columns: selecting the rows of each demonstration took most of the time.
     column = {name: frame[name].to_numpy().reshape(-1, decisions + 1) for name in _SCHEMA.names if name != "checksum"}
     hands, objects = (np.stack([column[f"{what}_{axis}"] for axis in "xyz"], axis=-1) for what in ("hand", "object"))
     return {
-        int(number): Path(
+        int(number): HandPath(
             hand=hands[i],
             held=column["held"][i],
             action=column["action"][i, :-1].astype(np.int64),
@@ -146,7 +150,7 @@ def _read(file: File, decisions: int) -> dict[int, Path]:
     }
 
 
-def _write(file: File, paths: dict[int, Path]) -> None:
+def _write(file: Path, paths: dict[int, HandPath]) -> None:
     blocks = []
     for number in sorted(paths):
         path, steps = paths[number], len(paths[number].hand)
@@ -166,13 +170,13 @@ def _checksum(frame: pd.DataFrame) -> str:
 
 
 @cache
-def _folder() -> File:
-    """The cache's folder for this version of all that demonstrations depend on: code, and the installed packages."""
-    base = os.environ.get(CACHE) or File(os.environ.get("XDG_CACHE_HOME") or File.home() / ".cache") / "kshot"
+def _folder() -> Path:
+    """The folder for demonstrations by this code and these packages: its name is a digest of both."""
+    base = os.environ.get(CACHE) or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kshot"
     digest = hashlib.sha256()
-    ours = File(__file__).parent
-    for module in [*sorted(ours.glob("*.py")), *sorted((ours.parent / "metaworld").glob("*.py"))]:
+    package = Path(__file__).parent
+    for module in [*sorted(package.glob("*.py")), *sorted((package.parent / "metaworld").glob("*.py"))]:
         digest.update(module.read_bytes())
-    for package in ("metaworld", "mujoco", "numpy"):
-        digest.update(f"{package} {version(package)}".encode())
-    return File(base) / "demonstrations" / digest.hexdigest()[:12]
+    for name in ("metaworld", "mujoco", "numpy"):
+        digest.update(f"{name} {version(name)}".encode())
+    return Path(base) / "demonstrations" / digest.hexdigest()[:12]

@@ -21,7 +21,7 @@ from gymnasium import spaces
 from kshot import seeding
 from kshot.envs._point import STEP_SIZE, PointVectorEnv
 from kshot.envs._scripted import Scripted, uniform_random
-from kshot.envs.nav2d_sparse.arc import GOAL_RADIUS, TOLERANCE, PosteriorSampling, Search, point, towards
+from kshot.envs.nav2d_sparse.arc import GOAL_RADIUS, TOLERANCE, PosteriorSampling, Search, action_towards, point
 from kshot.types import ActionKind, Array, Evidence, FamilySpec, ReferencePolicy, Split, Task
 
 ACTIONS: ActionKind = "continuous"
@@ -31,19 +31,19 @@ N_TRAIN = 80
 N_VALIDATION = 20
 SHUFFLE_SEED = 1337
 """The authors' seed: with it the split is theirs, goal by goal."""
-BLIND_PLACE = np.sqrt(0.5 - 0.5 * GOAL_RADIUS**2) * np.array([-1.0, 1.0])
-"""Where more of the arc is within ``GOAL_RADIUS`` than anywhere else, 2 arcsin(.2) / pi of it, and soonest: both
-coordinates move at full speed. Its mirror image is as good."""
+TASK_BLIND_POSITION = np.sqrt(0.5 - 0.5 * GOAL_RADIUS**2) * np.array([-1.0, 1.0])
+"""Where "task_blind" waits. At radius sqrt(1 - .2^2) the largest possible share of the arc is within ``GOAL_RADIUS``,
+2 arcsin(.2) / pi. On the diagonal that radius is reached soonest, both coordinates moving at full speed."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The lengths of an episode and of a trial, and the reward for meta-training.
+    """The lengths of an episode and of a trial, and which reward meta-training may optimise.
 
     Attributes:
         horizon: steps after which an episode is truncated.
         episodes_per_trial: length of a trial, in episodes, for learners with memory; the authors evaluate on 20.
-        dense_training: offer -|s' - g| as the reward to optimise in meta-training, as the authors do.
+        dense_training: offer -|s' - g| as ``training_reward``, as the authors do.
 
     Raises:
         ValueError: one of the lengths is smaller than 1.
@@ -65,7 +65,7 @@ def build(settings: Settings) -> SparseNav2DFamily:
 
 
 def headline(settings: Settings) -> Literal["success_last"]:
-    """Whether the goal was found: the return adds to it only how early in the episode."""
+    """Whether the goal is found; the return says besides only how early in the episode."""
     return "success_last"
 
 
@@ -86,20 +86,19 @@ class SparseNav2DFamily:
     def references(self) -> Mapping[str, ReferencePolicy]:
         """Scripted policies.
 
-        "random"; "task_blind", which waits where it has the most goals in reach and never looks at the reward;
-        "posterior_sampling" and "search", which learn over a trial (``arc``); "oracle", which goes to the
-        goal.
+        "random"; "task_blind", which ignores rewards and waits where the most goals are in reach; "posterior_sampling"
+        and "search", which learn over a trial (``arc``); "oracle", which goes to the goal.
         """
         return {
             "random": lambda tasks: uniform_random(self.spec.action_space),
-            "task_blind": lambda tasks: Scripted(lambda obs, step, noise: towards(BLIND_PLACE, obs)),
+            "task_blind": lambda tasks: Scripted(lambda obs, step, noise: action_towards(TASK_BLIND_POSITION, obs)),
             "posterior_sampling": lambda tasks: PosteriorSampling(),
             "search": lambda tasks: Search(),
             "oracle": lambda tasks: _to_goal(_goals(tasks)),
         }
 
     def tasks(self, split: Split, n: int, seed: int) -> list[Task]:
-        """``n`` of the split's 80, 20 and 20 goals, in an order that depends on the seed.
+        """``n`` of the goals of a split (train 80, validation 20, test 20), in an order drawn from ``seed``.
 
         Raises:
             ValueError: the split has fewer goals.
@@ -115,17 +114,17 @@ class SparseNav2DFamily:
         return SparseNav2DVectorEnv(goals, self.settings.horizon, self.settings.dense_training)
 
     def reference(self, task: Task) -> dict[str, float]:
-        """Episode returns of the sparse reward: "random" by quadrature, the others from their known paths."""
+        """Episode returns (of the sparse reward): "random" by quadrature, the others from their known paths."""
         goal, horizon = point(np.array(task["angle"])), self.settings.horizon
         return {
             "random": random_return(goal, horizon),
-            "task_blind": path_return(straight_path(BLIND_PLACE, horizon), goal),
+            "task_blind": path_return(straight_path(TASK_BLIND_POSITION, horizon), goal),
             "oracle": path_return(straight_path(goal, horizon), goal),
         }
 
 
 class SparseNav2DVectorEnv(PointVectorEnv):
-    """Rewarded near the goal only; episodes end by the time limit alone."""
+    """Points rewarded near their goals only; episodes end by the time limit alone."""
 
     def __init__(self, goals: Array, horizon: int, dense_training: bool = True) -> None:
         super().__init__(goals, horizon)
@@ -140,23 +139,23 @@ class SparseNav2DVectorEnv(PointVectorEnv):
 
 
 def sparse_reward(distance: Array) -> Array:
-    """1 - d within the goal's radius, 0 elsewhere."""
+    """[...] rewards at distances [...] from the goal: 1 - d within ``GOAL_RADIUS``, 0 elsewhere."""
     return np.where(distance <= GOAL_RADIUS + TOLERANCE, 1.0 - distance, 0.0)
 
 
 @cache
 def _split_angles() -> dict[Split, tuple[float, ...]]:
-    """The angles of every split's goals.
+    """The angles of the goals of each split.
 
-    The authors' list has no validation goals; here they are every fifth of the midpoints between neighbouring goals.
+    The authors have no validation goals; ours are every fifth of the midpoints between neighbouring goals.
     """
     angles = np.linspace(0.0, np.pi, N_GOALS)
     order = np.arange(N_GOALS)
     np.random.RandomState(SHUFFLE_SEED).shuffle(order)
-    middle = ((angles[1:] + angles[:-1]) / 2.0)[2 :: N_GOALS // N_VALIDATION]
+    midpoints = ((angles[1:] + angles[:-1]) / 2.0)[2 :: N_GOALS // N_VALIDATION]
     return {
         "train": tuple(angles[order[:N_TRAIN]].tolist()),
-        "validation": tuple(middle.tolist()),
+        "validation": tuple(midpoints.tolist()),
         "test": tuple(angles[order[N_TRAIN:]].tolist()),
     }
 
@@ -166,43 +165,37 @@ def _goals(tasks: Sequence[Task]) -> Array:
 
 
 def _to_goal(goals: Array) -> Scripted:
-    """``goals`` is [T, 2]."""
-    return Scripted(lambda obs, step, noise: towards(goals[:, None], obs))
+    """Go to the goals [T, 2] and stay."""
+    return Scripted(lambda obs, step, noise: action_towards(goals[:, None], obs))
 
 
 def straight_path(target: Array, horizon: int) -> Array:
-    """[H, 2] positions when each coordinate moves to the target's [2] as fast as allowed and stays there.
+    """[H, 2] positions after each step when each coordinate moves to the target's as fast as allowed and stays there.
 
-    To the goal it is the best there is: after t steps no policy can have coordinate i closer to the goal than
-    max(0, |g_i| - 0.1 t), this one attains both bounds at every t, and the reward falls with the distance.
+    No path to the goal has a larger return: after t steps no policy can have coordinate i closer to the goal than
+    max(0, |g_i| - 0.1 t), this one attains both bounds at every t, and the reward decreases with the distance.
     """
     steps = STEP_SIZE * np.arange(1, horizon + 1)[:, None]
     return np.asarray(np.sign(target) * np.minimum(np.abs(target), steps))
 
 
 def path_return(path: Array, goal: Array) -> float:
-    """Return of visiting ``path`` [H, 2] with the goal at [2]."""
+    """Return of an episode along ``path`` [H, 2] for ``goal`` [2]."""
     return float(sparse_reward(np.sqrt(((path - goal) ** 2).sum(axis=1))).sum())
 
 
 def random_return(goal: Array, horizon: int) -> float:
     """Expected return of uniform random actions, by quadrature over the disc around the goal (error below 1e-6).
 
-    Each coordinate after t steps is a sum of t uniform numbers, whose density is a B-spline (Irwin-Hall); where the
-    disc can be reached at all, from t = 6 on, it is smooth.
+    Each coordinate after t steps is a sum of t uniform numbers, whose density is a B-spline (Irwin-Hall). It is smooth
+    from t = 6 on, the earliest step at which the disc can be reached.
     """
-    x, y, weight, reward = _disc(goal)
+    x, y, weight, reward = _disc_nodes(goal)
     return float(sum((_density(x, t) * _density(y, t) * weight * reward).sum() for t in range(1, horizon + 1)))
 
 
-def random_success(goal: Array, horizon: int) -> float:
-    """Probability that uniform random actions end within ``GOAL_RADIUS`` of the goal, by the same quadrature."""
-    x, y, weight, _ = _disc(goal)
-    return float((_density(x, horizon) * _density(y, horizon) * weight).sum())
-
-
-def _disc(goal: Array) -> tuple[Array, Array, Array, Array]:
-    """Nodes x, y, their weights and the reward there: Gauss-Legendre along the radius, equal angles around."""
+def _disc_nodes(goal: Array) -> tuple[Array, Array, Array, Array]:
+    """x, y, weight and reward of quadrature nodes [24, 48]: Gauss-Legendre along the radius, equal angles around."""
     nodes, weights = np.polynomial.legendre.leggauss(24)
     radius = (0.5 * GOAL_RADIUS * (nodes + 1.0))[:, None]
     angle = 2.0 * np.pi * np.arange(48)[None] / 48

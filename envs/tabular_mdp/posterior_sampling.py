@@ -1,4 +1,4 @@
-"""Posterior sampling in tabular MDPs, which plans anew before every episode."""
+"""Posterior sampling in tabular MDPs: a scripted policy that learns over a trial."""
 
 from __future__ import annotations
 
@@ -14,10 +14,16 @@ from kshot.types import Array, Memory
 
 @dataclass(frozen=True)
 class PosteriorSampling:
-    """Draw an MDP from the posterior before every episode and play it optimally (Osband et al. 2013, arXiv 1306.0940).
+    """Sample an MDP from the posterior before each episode and play it optimally (Osband et al. 2013, arXiv 1306.0940).
 
     The prior is the family's own: flat Dirichlet transitions, N(1, 1) mean rewards, noise of variance 1. Without keys
-    the posterior's mean stands for the draw. Where the last step of an episode led to is not seen by any policy.
+    the MDP is the posterior's mean instead of a sample. The transition of an episode's last step does not count: no
+    policy observes where it leads.
+
+    Attributes:
+        states: S.
+        actions: A.
+        horizon: H, steps of an episode.
     """
 
     states: int
@@ -31,9 +37,9 @@ class PosteriorSampling:
     def start(self, n_tasks: int, n_copies: int, keys: Array | None = None) -> Memory:
         lead, pair = (n_tasks, n_copies), (self.states, self.actions)
         memory = {
-            "went": np.zeros((*lead, *pair, self.states)),  # transitions seen
-            "taken": np.zeros((*lead, *pair)),
-            "earned": np.zeros((*lead, *pair)),
+            "transitions": np.zeros((*lead, *pair, self.states)),  # counts of (state, action, next state)
+            "visits": np.zeros((*lead, *pair)),  # counts of (state, action)
+            "rewards": np.zeros((*lead, *pair)),  # sums over those visits
             "state": np.zeros(lead, dtype=np.int64),
             "step": np.zeros(lead, dtype=np.int64),
             "episode": np.zeros(lead, dtype=np.int64),
@@ -43,16 +49,17 @@ class PosteriorSampling:
         return {**memory, "plan": self._plan(memory)}
 
     def _plan(self, memory: Memory) -> Array:
-        """[T, C, H, S] optimal actions of an MDP drawn from each posterior."""
+        """[T, C, H, S] optimal actions of an MDP sampled from each posterior."""
         lead = memory["step"].shape
-        concentration, precision = 1.0 + memory["went"], 1.0 + memory["taken"]
-        mean = (1.0 + memory["earned"]) / precision
+        concentration, precision = 1.0 + memory["transitions"], 1.0 + memory["visits"]
+        mean = (1.0 + memory["rewards"]) / precision
         if "key" in memory:
             key = seeding.split(memory["key"], memory["episode"])[..., None]
-            share = seeding.uniform(key, np.arange(concentration[0, 0].size)).reshape(concentration.shape)
-            weight = gammaincinv(concentration, share)  # gamma numbers divided by their sum are Dirichlet
-            further = concentration[0, 0].size + np.arange(mean[0, 0].size)
-            mean = mean + ndtri(seeding.uniform(key, further)).reshape(mean.shape) / np.sqrt(precision)
+            counters = np.arange(concentration[0, 0].size)
+            uniform = seeding.uniform(key, counters).reshape(concentration.shape)
+            weight = gammaincinv(concentration, uniform)  # gamma numbers divided by their sum are Dirichlet
+            reward_counters = len(counters) + np.arange(mean[0, 0].size)
+            mean = mean + ndtri(seeding.uniform(key, reward_counters)).reshape(mean.shape) / np.sqrt(precision)
         else:
             weight = concentration
         probability = weight / weight.sum(axis=-1, keepdims=True)
@@ -61,33 +68,34 @@ class PosteriorSampling:
 
     def act(self, obs: Array, memory: Memory, noise: Array | None) -> tuple[Array, Array, Memory]:
         state = obs[..., : self.states].argmax(axis=-1)
-        followed = self._follow(memory, state)
+        counted = self._count_transition(memory, state)
         step = np.minimum(memory["step"], self.horizon - 1)[..., None, None]
-        row = np.take_along_axis(memory["plan"], step, axis=2)[:, :, 0]
-        action = np.take_along_axis(row, state[..., None], axis=2)[..., 0]
-        return action, np.zeros(action.shape), {**followed, "state": state}
+        plan = np.take_along_axis(memory["plan"], step, axis=2)[:, :, 0]  # [T, C, S] of this step
+        action = np.take_along_axis(plan, state[..., None], axis=2)[..., 0]
+        return action, np.zeros(action.shape), {**counted, "state": state}
 
-    def _follow(self, memory: Memory, state: Array) -> Memory:
-        """Count the transition into ``state`` from the step before; none leads into the first step of an episode."""
-        if "last" not in memory:
+    def _count_transition(self, memory: Memory, next_state: Array) -> Memory:
+        """Count the transition into ``next_state`` [T, C]; none leads into the first state of an episode."""
+        if "last_action" not in memory:
             return memory
-        arrived = (memory["step"] > 0)[..., None, None, None]
-        came_from = np.eye(self.states)[memory["state"]][..., :, None, None]
-        by = np.eye(self.actions)[memory["last"]][..., None, :, None]
-        into = np.eye(self.states)[state][..., None, None, :]
-        return {**memory, "went": memory["went"] + arrived * came_from * by * into}
+        within_episode = (memory["step"] > 0)[..., None, None, None]
+        state = np.eye(self.states)[memory["state"]][..., :, None, None]
+        action = np.eye(self.actions)[memory["last_action"]][..., None, :, None]
+        next_one_hot = np.eye(self.states)[next_state][..., None, None, :]
+        transition = within_episode * state * action * next_one_hot
+        return {**memory, "transitions": memory["transitions"] + transition}
 
     def observe(self, memory: Memory, action: Array, reward: Array, done: Array) -> Memory:
-        taken = np.eye(self.states)[memory["state"]][..., None] * np.eye(self.actions)[action][..., None, :]
-        following = {
+        visit = np.eye(self.states)[memory["state"]][..., None] * np.eye(self.actions)[action][..., None, :]
+        updated = {
             **memory,
-            "taken": memory["taken"] + taken,
-            "earned": memory["earned"] + taken * reward[..., None, None],
-            "last": action,
+            "visits": memory["visits"] + visit,
+            "rewards": memory["rewards"] + visit * reward[..., None, None],
+            "last_action": action,
             "step": np.where(done, 0, memory["step"] + 1),
             "episode": memory["episode"] + done,
         }
         if not done.any():
-            return following
-        planned = self._plan(following)
-        return {**following, "plan": np.where(done[..., None, None], planned, memory["plan"])}
+            return updated
+        plan = self._plan(updated)
+        return {**updated, "plan": np.where(done[..., None, None], plan, memory["plan"])}

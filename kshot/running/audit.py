@@ -1,4 +1,4 @@
-"""Which results were not made by the code, the settings and the numeric libraries that are here now?"""
+"""Lists results that were made by other code, settings or numeric libraries than the present ones."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from kshot.running import jobs, machine, provenance
 from kshot.suites.run import RunConfig
 
 MACHINE_KINDS = ("versions", "kernels", "threads")
-"""Of what numbers were computed with. Many results share such a difference, so that it is told once."""
+"""Kinds of differences in what computed the numbers. Many results share one, so that it becomes a single finding."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One way in which results differ from what would be made now.
+    """One difference between results and what would be computed now.
 
     Attributes:
-        kind: "damaged", "code", "settings", "model" (evaluated from another model than is there), "versions" (of
-            packages), "kernels" (of numeric libraries) or "threads".
+        kind: "damaged", "code", "settings", "model" (the evaluation is of another model than the present file),
+            "versions" (of packages), "kernels" (of numeric libraries) or "threads".
         text: the difference.
         paths: of the records that have it.
     """
@@ -40,11 +40,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Audit:
-    """What ``audit`` found.
+    """The result of ``audit``.
 
     Attributes:
-        findings: differences, first those of single files in the order of the runs, then those of machines.
-        checked: number of result files looked at.
+        findings: first those of single files, in the order of the runs, then those of ``MACHINE_KINDS``.
+        checked: number of records compared.
         missing: number of runs without a finished evaluation.
     """
 
@@ -59,16 +59,21 @@ class Audit:
             return f"no results to check; {self.missing} runs not finished"
         kinds = list(dict.fromkeys(finding.kind for finding in self.findings))
         files = {path for finding in self.findings for path in finding.paths}
-        found = "all made by this code, with these settings and libraries"
+        outcome = "all made by this code, with these settings and libraries"
         if kinds:
-            found = f"{len(files)} differ in {', '.join(kinds)}"
-        return f"{self.checked} result files checked: {found}; {self.missing} runs not finished"
+            outcome = f"{len(files)} differ in {', '.join(kinds)}"
+        return f"{self.checked} result files checked: {outcome}; {self.missing} runs not finished"
 
 
 def audit(runs: Sequence[RunConfig], root: Path) -> Audit:
-    """Compare the records of all finished steps with the source files, the suite and the machine as they are now."""
-    single: list[Finding] = []
-    shared: dict[tuple[str, str], list[Path]] = {}
+    """Compare the records of all finished steps with the present source files, suite and machine.
+
+    Args:
+        runs: of one suite, as it is now.
+        root: folder of all results.
+    """
+    file_findings: list[Finding] = []
+    machine_paths: dict[tuple[str, str], list[Path]] = {}
     checked = missing = 0
     for run in runs:
         directory = run.directory(root)
@@ -80,55 +85,57 @@ def audit(runs: Sequence[RunConfig], root: Path) -> Audit:
             checked += 1
             try:
                 record = read_json(path)
-                found = jobs.outdated(name, run, directory, record)
+                differences = jobs.differences(name, run, directory, record)
             except RecordError as error:
-                single.append(Finding("damaged", str(error).removeprefix(f"{path}: "), (path,)))
+                file_findings.append(Finding("damaged", str(error).removeprefix(f"{path}: "), (path,)))
                 continue
-            single += [Finding(kind, text, (path,)) for kind, text in found]
+            file_findings += [Finding(kind, text, (path,)) for kind, text in differences]
             for difference in machine_differences(record):
-                shared.setdefault(difference, []).append(path)
-    of_machines = [Finding(kind, text, tuple(paths)) for (kind, text), paths in shared.items()]
-    of_machines.sort(key=lambda finding: MACHINE_KINDS.index(finding.kind))
-    return Audit((*single, *of_machines), checked, missing)
+                machine_paths.setdefault(difference, []).append(path)
+    machine_findings = [Finding(kind, text, tuple(paths)) for (kind, text), paths in machine_paths.items()]
+    machine_findings.sort(key=lambda finding: MACHINE_KINDS.index(finding.kind))
+    return Audit((*file_findings, *machine_findings), checked, missing)
 
 
 def machine_differences(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Pairs of a kind (``MACHINE_KINDS``) and a text: what a result was computed with, where that is another one here.
+    """Differences between what computed a result and the present machine: pairs of a kind and a text.
 
-    Packages, kernels and threads decide the last bits of a result (``docs/reproducibility.md``). That it was made on
-    another processor is no difference if the kernels are the same.
+    Packages, kernels and threads decide the last bits of a result (``docs/reproducibility.md``). Another processor is
+    no difference if the kernels are the same.
     """
-    versions = dict(provenance.versions())
-    changed = [(name, was, versions[name]) for name, was in record.get("versions", {}).items() if name in versions]
-    for name, was, now in changed:
-        if was != now:
-            yield "versions", f"{name} {was}, here {now}"
+    present_versions = dict(provenance.versions())
+    for name, recorded_version in record.get("versions", {}).items():
+        present = present_versions.get(name, recorded_version)
+        if recorded_version != present:
+            yield "versions", f"{name} {recorded_version}, here {present}"
     recorded = record.get("kernels")
     if recorded is None:
         yield "kernels", "not recorded"
     else:
         yield from _kernel_differences(recorded, str(record.get("hardware", {}).get("cpu", "")))
-    threads, here = record.get("hardware", {}).get("threads"), int(os.environ.get("OMP_NUM_THREADS") or "1")
-    if threads is not None and threads != here:
-        yield "threads", f"{threads}, here {here}"
+    recorded_threads = record.get("hardware", {}).get("threads")
+    present_threads = int(os.environ.get("OMP_NUM_THREADS") or "1")
+    if recorded_threads is not None and recorded_threads != present_threads:
+        yield "threads", f"{recorded_threads}, here {present_threads}"
 
 
 def _kernel_differences(recorded: dict[str, Any], cpu: str) -> Iterator[tuple[str, str]]:
-    loads = {"torch": "torch", "llvm": "llvmlite.binding"}
-    for name in ("numpy", "scipy.linalg", *(module for key, module in loads.items() if key in recorded)):
-        importlib.import_module(name)  # what is not loaded has no kernel
-    now = _flat(machine.kernels())
-    for name, was in _flat(recorded).items():
-        here = now.get(name, "none")
-        if was != here:
-            yield "kernels", f"{name} {was}{f' (on {cpu})' if cpu else ''}, here {here}"
-    for name in now:  # a variable that is set here and was not there
+    """Pairs as of ``machine_differences``; ``cpu`` is the processor that the kernels were recorded on."""
+    modules = {"torch": "torch", "llvm": "llvmlite.binding"}
+    for name in ("numpy", "scipy.linalg", *(module for key, module in modules.items() if key in recorded)):
+        importlib.import_module(name)  # ``machine.kernels`` reports only what is loaded
+    present = _flat(machine.kernels())
+    for name, recorded_value in _flat(recorded).items():
+        present_value = present.get(name, "none")
+        if recorded_value != present_value:
+            yield "kernels", f"{name} {recorded_value}{f' (on {cpu})' if cpu else ''}, here {present_value}"
+    for name in present:  # environment variables that are set now and were not then
         if name.startswith("variable ") and name not in _flat(recorded):
-            yield "kernels", f"{name} not set, here {now[name]}"
+            yield "kernels", f"{name} not set, here {present[name]}"
 
 
 def _flat(kernels: dict[str, Any]) -> dict[str, str]:
-    """What ``machine.kernels`` tells, as names and values to compare."""
+    """The result of ``machine.kernels`` as names and values to compare."""
     flat = {}
     for library in kernels["libraries"]:
         facts = [library[name] for name in ("architecture", "version", "threading_layer") if name in library]

@@ -1,4 +1,4 @@
-"""From the names and settings of a run to its family and learner."""
+"""Builds the family and the learner of a run from their names and settings."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Saving and loading learners: whole files or nothing, one process per run, and no file mistaken for another's.
+"""Saving and loading learners, and the lock that keeps a run to one process.
 
-PyTorch is imported where a file is written or read: scripted policies have none, and loading it would be most of their
-run.
+Files are written whole or not at all, and say which run they belong to. PyTorch is imported only where a file is
+written or read: scripted policies have none, and loading PyTorch would take most of their time.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Busy(RuntimeError):
 
 @contextmanager
 def exclusive(directory: Path) -> Iterator[None]:
-    """Hold the run's lock; the system releases it when the process ends, however it ends. Raises Busy."""
+    """Hold the run's lock; the system releases it even if the process is killed. Raises Busy if another one has it."""
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / ".lock").open("w") as file:
         try:
@@ -55,18 +55,18 @@ class StopRequest:
         self.signal: int | None = None
 
     def __enter__(self) -> StopRequest:
-        self._previous = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
+        self._previous = {number: signal.signal(number, self._handle) for number in (signal.SIGTERM, signal.SIGINT)}
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
-    def _note(self, number: int, _: FrameType | None) -> None:
+    def _handle(self, number: int, _: FrameType | None) -> None:
         if self.signal == number == signal.SIGINT:
             raise KeyboardInterrupt
         self.signal = number
-        if number == signal.SIGINT:  # by the system's own call: print may be what the signal interrupts
+        if number == signal.SIGINT:  # not by print, which may be what the signal interrupts
             os.write(2, b"kshot: stopping after this iteration, once it is saved; Ctrl-C again stops at once\n")
 
 
@@ -74,7 +74,7 @@ def save(path: Path, value: Mapping[str, Any]) -> None:
     """Write tensors and plain values atomically; equal values give equal bytes."""
     import torch
 
-    buffer = io.BytesIO()  # torch.save names the archive after the file it is given: a buffer keeps the bytes the same
+    buffer = io.BytesIO()  # into a file, torch.save would also write its name, so that the bytes depended on that
     torch.save({"format": FORMAT, **value}, buffer)
     write_bytes(path, buffer.getvalue())
 
@@ -105,8 +105,8 @@ def load_model(path: Path, run: RunConfig, spec: FamilySpec) -> dict[str, Any]:
     """The trained model of a run.
 
     Raises:
-        RecordError: it belongs to another algorithm or other settings, or has learnt from observations that were
-            normalised by other numbers than the family's.
+        RecordError: it belongs to another algorithm or other settings, or was trained on observations that were
+            normalised with other constants than the family's.
     """
     model = load(path)
     if model["algorithm"] != run.algorithm_module:

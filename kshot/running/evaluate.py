@@ -1,9 +1,8 @@
-"""Evaluating one run on unseen tasks: how good is it after k episodes of evidence, for growing k?
+"""Evaluates one run on unseen tasks: its policies after k episodes of evidence, for growing k.
 
-For every frozen test task: score the current policy with its mean action; play a block of sampled episodes, which both
-scores the policy as it really acts and is the evidence (unless that is demonstrations); adapt; repeat. Every task plays
-the same number of episodes, full length: counting "the first n episodes to finish" instead would favour those that end
-early by succeeding.
+For every test task: score the current policy with mean actions; play episodes with sampled actions, which score it,
+too, and are the evidence (unless that is demonstrations); adapt; repeat. Every task plays the same number of episodes
+of full length. Counting the first n episodes to finish instead would favour those that end early by succeeding.
 """
 
 from __future__ import annotations
@@ -36,21 +35,21 @@ from kshot.types import (
 )
 
 TASK_CHUNK = 1000
-"""Tasks evaluated side by side at most. It bounds memory; results do not depend on who shares a chunk."""
+"""Largest number of tasks evaluated side by side, which bounds memory; results do not depend on it."""
 HELD_OUT = 8
-"""Demonstrations per task that an adapted learner has to explain."""
+"""Demonstrations per task whose likelihood is computed, besides those adapted to."""
 HELD_OUT_ARRANGEMENT = 1
-"""In other surroundings than those adapted to, which are number 0; families without arrangements ignore it."""
+"""The arrangement that they show; those adapted to show number 0. Families without arrangements ignore it."""
 
 
 def evidence_points(learner: MetaLearner, points: Sequence[int]) -> list[int]:
-    """How much evidence the policies have that answer for a suite's evidence points, up to the learner's limit.
+    """The amounts of evidence, in episodes, at which a learner is scored for the evidence points of a suite.
 
-    A learner that adapts on blocks of episodes acts, within a block, by what it learnt from the complete ones: at each
-    point that is its policy at the largest multiple of its block.
+    A learner that adapts on blocks of episodes acts by the complete blocks alone: each point becomes the largest
+    multiple of its block up to there. Points beyond the learner's limit are left out.
 
     Raises:
-        RecordError: none but 0 is left, so the run could not show any adaptation.
+        RecordError: only 0 is left though the learner could adapt, so that the run would show no adaptation.
     """
     block = learner.adaptation_episodes
     limit = float("inf") if learner.max_evidence is None else learner.max_evidence
@@ -64,7 +63,7 @@ def evidence_points(learner: MetaLearner, points: Sequence[int]) -> list[int]:
 
 
 def evaluate(run: RunConfig, root: Path) -> None:
-    """Evaluate a run from its model file alone and write ``curve.parquet`` and ``evaluate.json``.
+    """Evaluate a run by its model file and write ``curve.parquet`` and ``evaluate.json``.
 
     Raises:
         RecordError: the model file is missing, damaged or belongs to another run.
@@ -72,22 +71,22 @@ def evaluate(run: RunConfig, root: Path) -> None:
     """
     directory = run.directory(root)
     with checkpoint.exclusive(directory):
-        begun = time.monotonic()
+        start_time = time.monotonic()
         family = build.family(run)
-        tasks = _frozen_tasks(run, family)
+        tasks = _evaluation_tasks(run, family)
         recorder = _Recorder(run, tasks)
         spec = family.spec
-        about: dict[str, Any] = {}
-        information: dict[str, Any] = {
+        learner_entries: dict[str, Any] = {}
+        family_entries: dict[str, Any] = {
             "horizon": spec.horizon,
             "episodes_per_trial": spec.episodes_per_trial,
             "action_kind": spec.action_kind,
-            "references": _known_values(family, tasks),
+            "references": _mean_reference_values(family, tasks),
             "stages": list(spec.stages),
         }
         if run.kind == "reference":
             status, reason, model_digest = "ok", "", ""
-            information["trial_memory"] = _evaluate_reference(run, family, tasks, recorder, directory)
+            family_entries["trial_memory"] = _evaluate_reference(run, family, tasks, recorder, directory)
         else:
             model = checkpoint.load_model(directory / checkpoint.MODEL, run, family.spec)
             model_digest = checkpoint.digest(directory / checkpoint.MODEL)
@@ -95,7 +94,8 @@ def evaluate(run: RunConfig, root: Path) -> None:
             if status == "ok":
                 learner = build.learner(run, family.spec)
                 learner.load_state_dict(model["learner"])
-                about |= {"adaptation_episodes": learner.adaptation_episodes, "max_evidence": learner.max_evidence}
+                learner_entries["adaptation_episodes"] = learner.adaptation_episodes
+                learner_entries["max_evidence"] = learner.max_evidence
                 _evaluate_learner(run, family, learner, tasks, recorder, directory)
             else:
                 recorder.diverged()
@@ -105,10 +105,10 @@ def evaluate(run: RunConfig, root: Path) -> None:
             status=status,
             reason=reason,
             env_steps=recorder.env_steps,
-            wall_seconds=time.monotonic() - begun,
-            family=information,
+            wall_seconds=time.monotonic() - start_time,
+            family=family_entries,
             model_digest=model_digest,
-            **about,
+            **learner_entries,
         )
         records.write_json(directory / "evaluate.json", provenance_record)
         episodes = recorder.episodes
@@ -117,10 +117,11 @@ def evaluate(run: RunConfig, root: Path) -> None:
         )
 
 
-def _frozen_tasks(run: RunConfig, family: TaskFamily) -> list[Task]:
+def _evaluation_tasks(run: RunConfig, family: TaskFamily) -> list[Task]:
+    """The tasks to evaluate on, the same for all runs of a suite on this family."""
     try:
         return family.tasks(run.evaluation.split, run.evaluation.tasks, run.task_seed)
-    except ValueError as error:  # a finite split that is smaller than the suite believes
+    except ValueError as error:  # a finite split with fewer tasks than the suite asks for
         raise RecordError(f"family {run.family!r}: {error}") from None
 
 
@@ -134,122 +135,125 @@ def _evaluate_learner(
 ) -> None:
     points = evidence_points(learner, run.evaluation.k)
     block = learner.adaptation_episodes
-    shows = _shows(run, family)
-    # Demonstrations need not be played for, so nothing is played between the points that are asked for.
-    stops = points if shows is not None else list(range(0, points[-1] + 1, block))
-    # What the learner is compared by is as sure with sampled actions as with mean ones.
-    least = run.evaluation.mean_episodes if run.test_actions == "sampled" else 1
-    played = {k: block if k not in points else max(block, least) for k in stops}
-    if shows is not None:
-        played = dict.fromkeys(stops, max(run.evaluation.sampled_episodes, least))
-    total = len(tasks) * (sum(played.values()) + len(points) * run.evaluation.mean_episodes)
+    demonstrator = _demonstrator(run, family)
+    # Evidence of its own has to be played block by block; demonstrations come all at once for the next point.
+    stops = points if demonstrator is not None else list(range(0, points[-1] + 1, block))
+    # Learners that are compared by sampled actions play no fewer episodes with these than with mean ones.
+    minimum = run.evaluation.mean_episodes if run.test_actions == "sampled" else 1
+    sampled_episodes = {k: block if k not in points else max(block, minimum) for k in stops}
+    if demonstrator is not None:
+        sampled_episodes = dict.fromkeys(stops, max(run.evaluation.sampled_episodes, minimum))
+    total = len(tasks) * (sum(sampled_episodes.values()) + len(points) * run.evaluation.mean_episodes)
     heartbeat = Heartbeat(directory, "evaluate", total, "episodes")
-    for first, chunk in _chunks(tasks, family, max(*played.values(), run.evaluation.mean_episodes)):
+    for first, chunk in _chunks(tasks, family, max(*sampled_episodes.values(), run.evaluation.mean_episodes)):
         policy: Policy = learner.policy()
-        consumed = np.zeros(len(chunk), dtype=np.int64)
-        explain = _explainer(run, family, learner, chunk, first)
+        evidence_steps = np.zeros(len(chunk), dtype=np.int64)
+        held_out_likelihood = _held_out_likelihood(run, family, learner, chunk, first)
         for update, k in enumerate(stops):
             heartbeat.beat("evaluating", recorder.episodes)
             play = _player(run, family, chunk, first, k)
             if k in points:
-                scored = play(policy, run.evaluation.mean_episodes, "mean")
-                recorder.add(scored, first, k, update, consumed, "mean", explain(policy))
-            scored = play(policy, played[k], "sampled")
-            recorder.add(scored, first, k, update, consumed, "sampled")
+                played = play(policy, run.evaluation.mean_episodes, "mean")
+                recorder.add(played, first, k, update, evidence_steps, "mean", held_out_likelihood(policy))
+            played = play(policy, sampled_episodes[k], "sampled")
+            recorder.add(played, first, k, update, evidence_steps, "sampled")
             if k == stops[-1]:
                 break
-            evidence = scored.select(slice(None), slice(block))
-            if shows is not None:
+            evidence = played.select(slice(None), slice(block))
+            if demonstrator is not None:
                 keys = [_demonstration_keys(run, len(chunk), first, i) for i in range(k, stops[update + 1], block)]
-                evidence = Episodes.joined([shows.demonstrations(chunk, block, one) for one in keys])
+                evidence = Episodes.joined([demonstrator.demonstrations(chunk, block, key) for key in keys])
             policy = learner.adapt(policy, evidence.as_evidence())
-            consumed = consumed + evidence.lengths.sum(axis=1)
+            evidence_steps = evidence_steps + evidence.lengths.sum(axis=1)
 
 
 def _evaluate_reference(
     run: RunConfig, family: TaskFamily, tasks: Sequence[Task], recorder: _Recorder, directory: Path
 ) -> bool:
-    """Scripted policies do not adapt; they play whole trials where the trial is what counts or their memory lasts.
+    """Score a scripted policy: over whole trials if the headline or its memory is of trials, else in single episodes.
 
     Returns:
-        Whether the memory does outlast an episode: such a policy may learn from the rewards of earlier ones.
+        Whether its memory outlasts an episode, so that it may learn from earlier ones.
     """
     reference = family.references.get(run.algorithm)
     if reference is None:
         known = suggest(run.algorithm, family.references)
         raise RecordError(f"family {run.family!r} has no reference policy {run.algorithm!r}{known}")
     example = reference(tasks[:1])
-    remembers = isinstance(example, TrialPolicy) and example.trial_memory
-    trial = family.spec.episodes_per_trial if remembers or run.headline == "trial_return" else 1
+    trial_memory = isinstance(example, TrialPolicy) and example.trial_memory
+    trial_length = family.spec.episodes_per_trial if trial_memory or run.headline == "trial_return" else 1
     copies = run.evaluation.sampled_episodes
-    heartbeat = Heartbeat(directory, "evaluate", len(tasks) * copies * trial, "episodes")
+    heartbeat = Heartbeat(directory, "evaluate", len(tasks) * copies * trial_length, "episodes")
     for first, chunk in _chunks(tasks, family, copies):
         heartbeat.beat("evaluating", recorder.episodes)
         policy = reference(chunk)
-        keys = _keys(run, len(chunk), first, 0, "sampled")
-        played = rollout(family, policy, chunk, keys, copies, trial)
-        for k in range(trial):
-            episodes = played.select(slice(None), np.arange(copies) * trial + k)
+        keys = _episode_keys(run, len(chunk), first, 0, "sampled")
+        played = rollout(family, policy, chunk, keys, copies, trial_length)
+        for k in range(trial_length):
+            episodes = played.select(slice(None), np.arange(copies) * trial_length + k)
             recorder.add(episodes, first, k, 0, np.zeros(len(chunk), dtype=np.int64), "sampled")
-    return remembers
+    return trial_memory
 
 
 def _chunks(tasks: Sequence[Task], family: TaskFamily, copies: int) -> list[tuple[int, Sequence[Task]]]:
+    """The tasks in groups that fit in memory, each with the position of its first task."""
     size = max(1, min(TASK_CHUNK, family.spec.max_sub_envs // copies))
     return [(first, tasks[first : first + size]) for first in range(0, len(tasks), size)]
 
 
-def _keys(run: RunConfig, n_tasks: int, first: int, k: int, mode: Mode) -> seeding.Keys:
-    """Keyed by seed, evidence and the task's position in the frozen test set; algorithms share their luck."""
+def _episode_keys(run: RunConfig, n_tasks: int, first: int, k: int, mode: Mode) -> seeding.Keys:
+    """[n_tasks] keys of seed, evidence, mode and the task's position; all algorithms have the same random numbers."""
     return seeding.split(seeding.key(run.seed, "evaluation", k, mode), first + np.arange(n_tasks))
 
 
-def _shows(run: RunConfig, family: TaskFamily) -> DemonstrationFamily | None:
-    """The family, if it is to demonstrate what the run's learner adapts to."""
+def _demonstrator(run: RunConfig, family: TaskFamily) -> DemonstrationFamily | None:
+    """The family, if the run's learner adapts to its demonstrations; else None."""
     return family if isinstance(family, DemonstrationFamily) and run.evidence == "demonstrations" else None
 
 
-def _explainer(
+def _held_out_likelihood(
     run: RunConfig, family: TaskFamily, learner: MetaLearner, tasks: Sequence[Task], first: int
 ) -> Callable[[Policy], Array | None]:
-    """What says how well a policy explains demonstrations that no learner adapts to; None where it cannot."""
-    shows = _shows(run, family)
-    if shows is None or family.spec.world is None or not isinstance(learner, Explains):
+    """A function from a policy to its log-likelihoods [T] of held-out demonstrations, or None if it has none."""
+    demonstrator = _demonstrator(run, family)
+    if demonstrator is None or family.spec.world is None or not isinstance(learner, Explains):
         return lambda policy: None
     keys = _demonstration_keys(run, len(tasks), first, "held out")
-    held_out = shows.demonstrations(tasks, HELD_OUT, keys, HELD_OUT_ARRANGEMENT).as_evidence()
+    held_out = demonstrator.demonstrations(tasks, HELD_OUT, keys, HELD_OUT_ARRANGEMENT).as_evidence()
     explain = learner.explain
     return lambda policy: explain(policy, held_out)
 
 
 def _demonstration_keys(run: RunConfig, n_tasks: int, first: int, which: int | str) -> seeding.Keys:
-    """Keyed by the frozen tasks, not by the run's seed: every algorithm and seed is shown the same."""
+    """[n_tasks] keys that do not depend on the run's seed: every algorithm and seed gets the same demonstrations."""
     return seeding.split(seeding.key(run.task_seed, "demonstrations", which), first + np.arange(n_tasks))
 
 
 def _player(
     run: RunConfig, family: TaskFamily, tasks: Sequence[Task], first: int, k: int
 ) -> Callable[[Policy, int, Mode], Episodes]:
+    """A function that plays a policy on ``tasks``: (policy, copies, mode) -> episodes."""
+
     def play(policy: Policy, copies: int, mode: Mode) -> Episodes:
-        return rollout(family, policy, tasks, _keys(run, len(tasks), first, k, mode), copies, mode=mode)
+        return rollout(family, policy, tasks, _episode_keys(run, len(tasks), first, k, mode), copies, mode=mode)
 
     return play
 
 
-def _known_values(family: TaskFamily, tasks: Sequence[Task]) -> dict[str, float]:
-    """Mean over the test tasks of the reference values the family knows."""
+def _mean_reference_values(family: TaskFamily, tasks: Sequence[Task]) -> dict[str, float]:
+    """Means over the tasks of the returns that the family knows (``TaskFamily.reference``)."""
     values = [family.reference(task) for task in tasks]
     return {name: float(np.mean([value[name] for value in values])) for name in (values[0] if values else {})}
 
 
 class _Recorder:
-    """Collects blocks of episodes as columns of the curve table, one row per episode."""
+    """Collects episodes as lines of the curve table, one for each."""
 
     def __init__(self, run: RunConfig, tasks: Sequence[Task]) -> None:
         self._run = run
         self._ids = np.array([task.id for task in tasks], dtype=object)
         self._groups = np.array([task.group or task.family for task in tasks], dtype=object)
-        self._blocks: list[dict[str, Array]] = []
+        self._parts: list[dict[str, Array]] = []
         self.episodes = 0
         self.env_steps = 0
 
@@ -259,24 +263,32 @@ class _Recorder:
         first: int,
         k: int,
         updates: int,
-        consumed: Array,
+        evidence_steps: Array,
         mode: Mode,
-        explained: Array | None = None,
+        log_likelihood: Array | None = None,
     ) -> None:
-        """Rows for episodes of tasks ``first``, ``first + 1``, ...
+        """Add episodes of T tasks.
 
-        ``consumed`` [T] counts steps of evidence, ``explained`` [T] is the log-likelihood of held-out demonstrations.
+        Args:
+            episodes: of the tasks at positions ``first``, ``first + 1``, ...
+            first: position of the first of these tasks among all.
+            k: episodes (or demonstrations) of evidence that the policy had.
+            updates: calls of ``adapt`` so far.
+            evidence_steps: [T] environment steps in the evidence.
+            mode: of the actions.
+            log_likelihood: [T] of held-out demonstrations, if it was computed.
         """
         n_tasks, n_episodes = episodes.n_tasks, episodes.n_episodes
-        explained = np.full(n_tasks, np.nan) if explained is None else np.asarray(explained, dtype=np.float64)
+        if log_likelihood is None:
+            log_likelihood = np.full(n_tasks, np.nan)
         positions = np.repeat(np.arange(first, first + n_tasks), n_episodes)
-        self._blocks.append(
+        self._parts.append(
             {
                 "group": self._groups[positions],
                 "task": self._ids[positions],
                 "k": np.full(len(positions), k),
                 "adaptation_updates": np.full(len(positions), updates),
-                "adaptation_steps": np.repeat(consumed, n_episodes),
+                "adaptation_steps": np.repeat(evidence_steps, n_episodes),
                 "episode": np.tile(np.arange(n_episodes), n_tasks),
                 "mode": np.full(len(positions), mode, dtype=object),
                 "env_steps": episodes.lengths.reshape(-1),
@@ -285,7 +297,7 @@ class _Recorder:
                 "success_last": episodes.success_last.reshape(-1),
                 "first_success": episodes.first_success.reshape(-1),
                 "optimal_return": episodes.optimal_return.reshape(-1).astype(np.float64),
-                "held_out_log_likelihood": np.repeat(explained, n_episodes),
+                "held_out_log_likelihood": np.repeat(np.asarray(log_likelihood, dtype=np.float64), n_episodes),
                 "stage": episodes.stage.reshape(-1),
             }
         )
@@ -293,16 +305,17 @@ class _Recorder:
         self.env_steps += episodes.steps
 
     def diverged(self) -> None:
-        """The one row of a run that has no result: it keeps the cell visible and counts in no average."""
-        row: dict[str, Any] = {"group": "", "task": "", "mode": "mean"}
-        row |= dict.fromkeys(("return", "optimal_return", "held_out_log_likelihood"), np.nan)
-        row |= dict.fromkeys(("k", "adaptation_updates", "adaptation_steps", "episode", "env_steps"), 0)
-        row |= {"success_any": False, "success_last": False, "first_success": -1, "stage": -1}
-        self._blocks.append({name: np.array([value], dtype=object) for name, value in row.items()})
+        """Add the only line of a run that diverged: it shows that there is a run, and counts in no average."""
+        line: dict[str, Any] = {"group": "", "task": "", "mode": "mean"}
+        line |= dict.fromkeys(("return", "optimal_return", "held_out_log_likelihood"), np.nan)
+        line |= dict.fromkeys(("k", "adaptation_updates", "adaptation_steps", "episode", "env_steps"), 0)
+        line |= {"success_any": False, "success_last": False, "first_success": -1, "stage": -1}
+        self._parts.append({name: np.array([value], dtype=object) for name, value in line.items()})
 
     def frame(self) -> pd.DataFrame:
+        """The curve table (``records.CURVE_SCHEMA``)."""
         run = self._run
-        columns = {name: np.concatenate([block[name] for block in self._blocks]) for name in self._blocks[0]}
+        columns = {name: np.concatenate([part[name] for part in self._parts]) for name in self._parts[0]}
         own_episodes = run.algorithm_module is None or run.evidence == "rollouts"
         constant: dict[str, Any] = {
             "suite": run.suite,

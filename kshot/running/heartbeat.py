@@ -1,4 +1,4 @@
-"""A small file beside every run that tells what it is doing; ``kshot status`` reads it."""
+"""Writes ``progress.json``, which says what a run is doing; ``kshot status`` reads it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ State = Literal["training", "trained", "evaluating", "done", "diverged", "interr
 
 
 class Heartbeat:
-    """Writes ``progress.json`` at most every ``interval`` seconds, and always when the state changes.
+    """Writes ``progress.json`` of one run.
 
     Args:
         directory: of the run.
         phase: "train", "evaluate" or "official".
-        total: amount of work in ``unit``.
-        done: work already done by earlier processes; it does not count towards the rate.
+        total: amount of work, in ``unit``.
         unit: what is counted.
+        done: work done by earlier processes, which does not count towards the rate.
+        interval: seconds between two writes, at least.
     """
 
     def __init__(
@@ -36,17 +37,17 @@ class Heartbeat:
     ) -> None:
         self._path = directory / FILE
         self._phase, self._total, self._unit, self._interval = phase, total, unit, interval
-        self._begun, self._begun_done = time.monotonic(), done
-        self._last = -float("inf")
+        self._start_time, self._start_done = time.monotonic(), done
+        self._last_write = -float("inf")
 
     def beat(self, state: State, done: int, message: str = "", force: bool = False) -> None:
-        """Report ``done`` of the total. ``force`` writes even if the last beat was a moment ago."""
+        """Report ``done`` of the total. Within ``interval`` of the last write it is not written, unless ``force``."""
         now = time.monotonic()
-        if not force and now - self._last < self._interval:
+        if not force and now - self._last_write < self._interval:
             return
-        self._last = now
-        seconds = max(now - self._begun, 1e-9)
-        rate = (done - self._begun_done) / seconds
+        self._last_write = now
+        seconds = max(now - self._start_time, 1e-9)
+        rate = (done - self._start_done) / seconds
         left = max(self._total - done, 0)
         write_json(
             self._path,

@@ -1,7 +1,7 @@
-"""What stands around the steps of one run: refuse what cannot be meant, repeat nothing unasked, say how it ended.
+"""Runs the steps of a run (train, evaluate, official) for the command line: checks before, messages after.
 
-A step that is refused touches nothing. One that was finished is not done again, and its results are not replaced,
-unless that is asked for. One that was interrupted says how to go on.
+A step that is refused changes nothing. A finished step is not repeated, and its results are not replaced, unless the
+user asks for it. An interrupted step says how to go on.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ class Step:
     """One of the steps of a run.
 
     Attributes:
-        done: what it is called when it has been done.
+        participle: of its verb, for messages: "trained" or "evaluated".
         outputs: the files it writes; the last is its record.
         hash_name: the entry of the record that holds the fingerprint of the settings that decide its outputs.
         runner: the modules that do it.
     """
 
-    done: str
+    participle: str
     outputs: tuple[str, ...]
     hash_name: Literal["train_hash", "config_hash"]
     runner: tuple[str, ...] = provenance.RUNNER
@@ -52,8 +52,8 @@ STEPS: dict[Name, Step] = {
 }
 
 
-def outdated(name: Name, run: RunConfig, directory: Path, record: dict[str, Any]) -> list[tuple[str, str]]:
-    """How the record of a step differs from what it would be made with now.
+def differences(name: Name, run: RunConfig, directory: Path, record: dict[str, Any]) -> list[tuple[str, str]]:
+    """Differences between what a step was done with and what it would be done with now.
 
     Args:
         name: of the step.
@@ -72,7 +72,7 @@ def outdated(name: Name, run: RunConfig, directory: Path, record: dict[str, Any]
         source, settings = record["source_digest"], record[step.hash_name]
     except KeyError as error:
         raise RecordError(f"{directory / step.record}: has no entry {error}; run its step again") from None
-    found = []
+    found: list[tuple[str, str]] = []
     digest = provenance.source_digest(run, step.runner)
     if source != digest:
         commit = f"{str(record.get('git_commit'))[:10]}{', modified' if record.get('git_dirty') else ''}"
@@ -87,26 +87,26 @@ def outdated(name: Name, run: RunConfig, directory: Path, record: dict[str, Any]
     return found
 
 
-def finished(name: Name, run: RunConfig, root: Path) -> str:
-    """A sentence if the step has been finished by this code with these settings; empty if it is to be done.
+def already_finished(name: Name, run: RunConfig, root: Path) -> str:
+    """A message if the step has been finished by this code with these settings; empty if it remains to be done.
 
     Raises:
-        RecordError: it has been finished with other code or settings, so that doing it would replace these results.
+        RecordError: it has been finished with other code or settings, so that doing it would replace those results.
     """
     step, directory = STEPS[name], run.directory(root)
     if not all((directory / output).is_file() for output in step.outputs):
         return ""
     if name == "train" and (directory / checkpoint.CHECKPOINT).is_file():
-        return ""  # it is being trained anew, and goes on from there
-    differences = outdated(name, run, directory, read_json(directory / step.record))
-    if differences:
-        reasons = "; ".join(text for _, text in differences)
+        return ""  # it is being trained again; the outputs are of an earlier training
+    found = differences(name, run, directory, read_json(directory / step.record))
+    if found:
+        reasons = "; ".join(text for _, text in found)
         raise RecordError(f"{directory / step.record}: {reasons}; add --again to replace these results")
-    return f"{directory}: {step.done} already, by this code and with these settings; --again does it once more"
+    return f"{directory}: {step.participle} already, by this code and with these settings; --again does it once more"
 
 
-def require_asked(run: RunConfig) -> None:
-    """Raise RecordError if the official evaluation is not for this run."""
+def require_official(run: RunConfig) -> None:
+    """Raise RecordError if the suite does not ask for the official evaluation of this run."""
     if not run.official:
         raise RecordError(
             f"{run.algorithm!r} on {run.family!r} is not for the official evaluation: "
@@ -115,23 +115,24 @@ def require_asked(run: RunConfig) -> None:
 
 
 def require_model(run: RunConfig, root: Path) -> None:
-    """Raise RecordError if there is nothing to evaluate: a run that has not been trained is left as it is."""
+    """Raise RecordError if there is no model to evaluate, before anything is written."""
     path = run.directory(root) / checkpoint.MODEL
     if run.kind != "reference" and not path.is_file():
         raise RecordError(f"{path}: no such file; train this run first")
 
 
-def do(
-    name: Name, step: Callable[[RunConfig, Path], None], run: RunConfig, root: Path, mistakes: Sequence[type]
+def run_step(
+    name: Name, step: Callable[[RunConfig, Path], None], run: RunConfig, root: Path, user_errors: Sequence[type]
 ) -> int:
-    """Do a step; leave a note for ``kshot status`` if it fails, and say how to go on if it is interrupted.
+    """Run a step. If it fails, note that for ``kshot status``; if it is interrupted, also print how to go on.
 
     Args:
         name: of the step.
-        step: what does it.
-        run: for which.
+        step: the function that does it.
+        run: what it is done for.
         root: folder of all results.
-        mistakes: errors of the user's; those that come before the work has begun leave finished results as they are.
+        user_errors: types of errors that the user has to mend. Those raised before the work has begun are not noted
+            where there are results or a checkpoint, since these stay as they are.
 
     Returns:
         The exit status: 0, or 130 after SIGINT and 143 after SIGTERM, as shells have it.
@@ -143,7 +144,7 @@ def do(
     try:
         step(run, root)
     except KeyboardInterrupt:
-        if _begun(directory):
+        if _has_reported(directory):
             status.note(directory, "interrupted", f"interrupted; {_how_to_go_on(name, directory)}")
         print(f"kshot: interrupted; {_how_to_go_on(name, directory)}", file=sys.stderr)
         return 128 + signal.SIGINT
@@ -151,9 +152,9 @@ def do(
         print(f"kshot: stopped, and everything is saved; {_how_to_go_on(name, directory)}", file=sys.stderr)
         return int(end.code or 0)
     except Exception as error:
-        busy = isinstance(error, checkpoint.Busy)  # the note belongs to the process that is at work
-        mistaken = isinstance(error, tuple(mistakes)) and not _begun(directory)
-        if not (busy or (mistaken and _worth_keeping(name, directory))):
+        busy = isinstance(error, checkpoint.Busy)  # the state is that of the process that is at work
+        before_work = isinstance(error, tuple(user_errors)) and not _has_reported(directory)
+        if not (busy or (before_work and _has_results(name, directory))):
             status.note(directory, "failed", f"{type(error).__name__}: {error}")
         raise
     for output in STEPS[name].outputs:
@@ -167,8 +168,8 @@ def _how_to_go_on(name: Name, directory: Path) -> str:
     return "the same command begins it anew"
 
 
-def _begun(directory: Path) -> bool:
-    """Whether this process has reported any work on the run."""
+def _has_reported(directory: Path) -> bool:
+    """Whether this process has written the run's ``progress.json``."""
     try:
         beat = read_json(directory / FILE)
     except RecordError:
@@ -176,6 +177,6 @@ def _begun(directory: Path) -> bool:
     return (beat.get("pid"), beat.get("host")) == (os.getpid(), socket.gethostname())
 
 
-def _worth_keeping(name: Name, directory: Path) -> bool:
-    """Whether there is something that a mistaken command leaves as it was: results, or a training to go on with."""
+def _has_results(name: Name, directory: Path) -> bool:
+    """Whether there are results of the step, or a checkpoint to go on from."""
     return any((directory / file).is_file() for file in (STEPS[name].record, checkpoint.CHECKPOINT))

@@ -1,7 +1,7 @@
-"""On what a step computed: the processor, the threads, and the kernels that numeric libraries chose for it.
+"""Describes what a step computes with: the processor, the threads, and the kernels of the numeric libraries.
 
-Libraries hold several versions of one operation, for several generations of processors, and take one when they are
-loaded. They round differently, so the same settings give other bits where another one is taken.
+A library has several kernels for one operation, for several generations of processors, and chooses one when it is
+loaded. Kernels round differently, so that the same settings give other bits where another kernel is chosen.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ import threadpoolctl
 
 from kshot.types import Array
 
-_SELECTS = re.compile(r"(sse|ssse|avx|fma|f16c|amx|asimd|sve|sm(?!ap|ep|x)|bf16|i8mm|vsx|neon)")
+_KERNEL_FEATURES = re.compile(r"(sse|ssse|avx|fma|f16c|amx|asimd|sve|sm(?!ap|ep|x)|bf16|i8mm|vsx|neon)")
 """Features of processors that libraries choose kernels by."""
-_VARIABLES = re.compile(
+_KERNEL_VARIABLES = re.compile(
     r"(OPENBLAS_CORETYPE|ATEN_CPU_CAPABILITY|MKL_(CBWR|ENABLE_INSTRUCTIONS|DEBUG_CPU_TYPE)"
     r"|(ONEDNN|DNNL)_MAX_CPU_ISA|NPY_(DISABLE|ENABLE)_CPU_FEATURES|NUMBA_CPU_(NAME|FEATURES)|CUBLAS_WORKSPACE_CONFIG)"
 )
-"""Environment variables that change the choice."""
+"""Environment variables that change which kernel a library chooses."""
 _CPUINFO = Path("/proc/cpuinfo")
 
 
 def hardware() -> dict[str, Any]:
-    """The machine and the threads that a step computes with, as plain data."""
-    torch = sys.modules.get("torch")  # where it was not imported, no thread of it took part
+    """The processor, memory and threads that a step computes with, as plain data."""
+    torch = sys.modules.get("torch")  # a step that has not imported it does not compute with it
     threads = torch.get_num_threads() if torch is not None else int(os.environ.get("OMP_NUM_THREADS", "1"))
     gpu = torch is not None and torch.cuda.is_available()
-    facts = _processor()
+    processor = _processor()
     return {
-        "cpu": facts["name"],
-        "processor": {name: value for name, value in facts.items() if name != "name"},
+        "cpu": processor["name"],
+        "processor": {name: value for name, value in processor.items() if name != "name"},
         "cores": os.cpu_count() or 0,
         "threads": threads,
         "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
@@ -49,31 +49,33 @@ def hardware() -> dict[str, Any]:
 
 
 def kernels() -> dict[str, Any]:
-    """What the numeric libraries of this process compute with, as plain data; of those alone that it has loaded.
+    """The kernels of the numeric libraries that this process has loaded, as plain data.
 
     Returns:
-        ``libraries``: for each BLAS and OpenMP library its name, the folder it comes from (which tells NumPy's from
-        SciPy's), version, architecture (the kernel that was chosen) and threading layer; ``numpy``: the extensions that
-        NumPy's own loops use, and a digest of what a few operations give; ``torch``: the processor capability that
-        PyTorch dispatches on, its libraries' versions, and such a digest, since MKL does not tell its kernel; ``llvm``:
-        the processor that Numba compiles for; ``environment``: the variables that changed a choice.
+        - ``libraries``: for each BLAS and OpenMP library its name, the folder it comes from (NumPy and SciPy have one
+          each), version, architecture (the kernel that was chosen) and threading layer;
+        - ``numpy``: the extensions that NumPy's own loops use, and a digest of the results of a few operations;
+        - ``torch``: the processor capability that PyTorch dispatches on, the versions of its libraries, and such a
+          digest, since MKL does not tell its kernel;
+        - ``llvm``: the processor that Numba compiles for;
+        - ``environment``: the environment variables that may have changed a choice.
     """
-    found: dict[str, Any] = {
+    description: dict[str, Any] = {
         "libraries": sorted((_library(info) for info in threadpoolctl.threadpool_info()), key=lambda one: str(one)),
         "numpy": {"extensions": _numpy_extensions(), "digest": _digest(*_numpy_results())},
-        "environment": {name: value for name, value in sorted(os.environ.items()) if _VARIABLES.fullmatch(name)},
+        "environment": {name: value for name, value in sorted(os.environ.items()) if _KERNEL_VARIABLES.fullmatch(name)},
     }
-    torch = sys.modules.get("torch")  # scripted policies do without it: it is none of what made their numbers
+    torch = sys.modules.get("torch")  # scripted policies do without it: it has no part in their numbers
     if torch is not None:
-        found["torch"] = {
+        description["torch"] = {
             "cpu_capability": str(torch.backends.cpu.get_cpu_capability()),
             "libraries": _torch_libraries(torch.__config__.show()),
             "digest": _digest(*_torch_results(torch)),
         }
     llvm = sys.modules.get("llvmlite.binding")
     if llvm is not None:
-        found["llvm"] = str(llvm.get_host_cpu_name())
-    return found
+        description["llvm"] = str(llvm.get_host_cpu_name())
+    return description
 
 
 def _library(info: dict[str, Any]) -> dict[str, str]:
@@ -88,20 +90,20 @@ def _numpy_extensions() -> list[str]:
 
 
 def _torch_libraries(text: str) -> list[str]:
-    """The lines of ``torch.__config__.show()`` that name libraries; of its build, who provides BLAS and LAPACK."""
+    """The lines of ``torch.__config__.show()`` that name libraries, and those that name its BLAS and LAPACK."""
     lines = [line.strip(" -") for line in text.splitlines() if line.startswith("  - ")]
-    named = [line for line in lines if not line.startswith(("Build settings", "CPU capability"))]
-    return named + re.findall(r"(?:BLAS|LAPACK)_INFO=\w+", text)
+    libraries = [line for line in lines if not line.startswith(("Build settings", "CPU capability"))]
+    return libraries + re.findall(r"(?:BLAS|LAPACK)_INFO=\w+", text)
 
 
 def _numbers(*shape: int) -> Array:
-    """Fixed numbers in [-1, 1) that no library computes differently."""
-    whole = np.arange(int(np.prod(shape)), dtype=np.int64) * 7919 % 4096
-    return whole.reshape(shape) / 2048.0 - 1.0
+    """Fixed numbers in [-1, 1), exact on every machine."""
+    integers = np.arange(int(np.prod(shape)), dtype=np.int64) * 7919 % 4096
+    return integers.reshape(shape) / 2048.0 - 1.0
 
 
 def _numpy_results() -> list[Array]:
-    """A regression, as learners' baselines are, and elementary functions, in both precisions."""
+    """Results of a regression, like learners' baselines, and of elementary functions, in both precisions."""
     a, b = _numbers(401, 9), _numbers(401, 1)
     gram = a.T @ a + np.eye(9)
     single = _numbers(97, 97).astype(np.float32)
@@ -109,7 +111,7 @@ def _numpy_results() -> list[Array]:
 
 
 def _torch_results(torch: Any) -> list[Array]:
-    """Layers of a network for a batch of tasks and their gradient, in single precision."""
+    """Results of network layers for several tasks, and their gradient, in single precision."""
     x, w = (torch.tensor(_numbers(*shape), dtype=torch.float32) for shape in ((3, 200, 65), (3, 65, 64)))
     w.requires_grad_()
     out = torch.tanh(torch.bmm(x, w)).log_softmax(dim=-1)
@@ -123,7 +125,7 @@ def _digest(*results: Array) -> str:
 
 @cache
 def _processor() -> dict[str, Any]:
-    """``name``, and what identifies its generation: vendor, family, model, stepping, features that select kernels."""
+    """Name, vendor, family, model, stepping, and the features that libraries choose kernels by."""
     try:
         text = _CPUINFO.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -139,5 +141,5 @@ def _processor() -> dict[str, Any]:
         "family": first.get("cpu family", first.get("CPU architecture", "")),
         "model": first.get("model", first.get("CPU part", "")),
         "stepping": first.get("stepping", first.get("CPU revision", "")),
-        "features": sorted(feature for feature in features if _SELECTS.match(feature)),
+        "features": sorted(feature for feature in features if _KERNEL_FEATURES.match(feature)),
     }

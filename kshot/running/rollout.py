@@ -1,4 +1,4 @@
-"""Playing episodes: one policy call per time step for all tasks and copies, and a fixed quota of episodes per task."""
+"""Plays episodes, a fixed number per task: one call of the policy per time step serves all tasks and copies."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def rollout(
         family: provides the environments.
         policy: its memory starts once per trial and is carried over the trial's episodes.
         tasks: T tasks.
-        keys: [T] one random key per task; action noise and the environments' own randomness derive from it, so a
-            task's episodes are the same whichever other tasks are played beside it.
+        keys: [T] one random key per task, from which action noise and the environments' own randomness derive: the
+            episodes of a task do not depend on what other tasks are played beside it.
         copies: trials per task, played side by side.
         episodes: episodes per trial, played one after the other.
         mode: "sampled" or "mean" actions.
-        policy_threads: threads of the policy's computations. With more than one, those that have just computed a small
-            network keep waiting for more on the cores that the simulation needs: slower at the reference sizes
-            (``benchmarks/collection.py``).
+        policy_threads: threads of the policy's computations. More than one is slower at the reference sizes
+            (``benchmarks/collection.py``): having computed a small network they wait actively for the next one, on the
+            cores that the simulation needs.
 
     Returns:
         Episodes with E = copies * episodes, trial by trial; observations and rewards in single precision.
@@ -49,7 +49,7 @@ def rollout(
     obs_buffer = np.zeros((*shape, spec.observation_dim), dtype=np.float32)
     action_buffer = np.zeros(shape if discrete else (*shape, spec.action_dim), np.int64 if discrete else np.float32)
     reward_buffer, log_prob_buffer = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    training_buffer = reward_buffer  # one array, unless the family tells them apart
+    training_buffer = reward_buffer  # one array for both, unless the family distinguishes them
     flags = {name: np.zeros(shape, dtype=bool) for name in ("terminated", "truncated", "mask", "success")}
     final_obs = np.zeros((n_tasks, copies, episodes, spec.observation_dim), dtype=np.float32)
     optimal_return, stage = np.full(shape[:3], np.nan), np.full(shape[:3], -1, dtype=np.int64)
@@ -61,9 +61,9 @@ def rollout(
     memory = policy.start(n_tasks, copies, seeding.split(trial_keys, 2))
     with _torch_threads(policy_threads), contextlib.closing(family.vector_env(tasks, copies)) as env:
         for episode in range(episodes):
-            raw_obs, begun = env.reset(seed=env_seeds if episode == 0 else None)
-            if "optimal_return" in begun:
-                optimal_return[:, :, episode] = np.asarray(begun["optimal_return"]).reshape(lead)
+            raw_obs, reset_info = env.reset(seed=env_seeds if episode == 0 else None)
+            if "optimal_return" in reset_info:
+                optimal_return[:, :, episode] = np.asarray(reset_info["optimal_return"]).reshape(lead)
             obs = np.asarray(raw_obs).reshape(*lead, -1)
             active = np.ones(lead, dtype=bool)
             final_obs[:, :, episode] = obs
@@ -71,14 +71,14 @@ def rollout(
                 step_noise = None
                 if mode == "sampled":
                     step_noise = seeding.noise(noise_keys, episode * horizon + t, spec.action_dim, spec.action_kind)
-                action, log_prob, acted = policy.act(obs, memory, step_noise)
+                action, log_prob, memory_after_act = policy.act(obs, memory, step_noise)
                 raw_obs, reward, terminated, truncated, info = env.step(
                     action.reshape(n_tasks * copies, *action.shape[2:])
                 )
                 reward, terminated, truncated = (np.asarray(x).reshape(lead) for x in (reward, terminated, truncated))
                 done = terminated | truncated
-                observed = policy.observe(acted, action, reward, done)
-                memory = observed if active.all() else choose(active, observed, memory)
+                new_memory = policy.observe(memory_after_act, action, reward, done)
+                memory = new_memory if active.all() else select_memory(active, new_memory, memory)
 
                 obs_buffer[:, :, episode, t] = obs
                 action_buffer[:, :, episode, t] = action
@@ -89,8 +89,8 @@ def rollout(
                     training_reward = np.asarray(info["training_reward"]).reshape(lead)
                     training_buffer[:, :, episode, t] = np.where(active, training_reward, 0.0)
                 if "stage" in info:
-                    reached = np.where(active, np.asarray(info["stage"]).reshape(lead), -1)
-                    stage[:, :, episode] = np.maximum(stage[:, :, episode], reached)
+                    step_stage = np.where(active, np.asarray(info["stage"]).reshape(lead), -1)
+                    stage[:, :, episode] = np.maximum(stage[:, :, episode], step_stage)
                 log_prob_buffer[:, :, episode, t] = log_prob
                 flags["mask"][:, :, episode, t] = active
                 success = np.asarray(info["success"]).reshape(lead)
@@ -103,6 +103,7 @@ def rollout(
                     break
 
     def merged(array: Array) -> Array:
+        """[T, C, episodes, ...] -> [T, C * episodes, ...]."""
         return array.reshape(n_tasks, copies * episodes, *array.shape[3:])
 
     return Episodes(
@@ -120,7 +121,7 @@ def rollout(
 
 @contextlib.contextmanager
 def _torch_threads(n: int) -> Iterator[None]:
-    torch = sys.modules.get("torch")  # scripted policies do without it, and loading it would be most of their run
+    torch = sys.modules.get("torch")  # scripted policies do without it; loading it would take most of their time
     if torch is None:
         yield
         return
@@ -132,9 +133,9 @@ def _torch_threads(n: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def choose(rows: Array, new: Memory, old: Memory) -> Memory:
-    """``new`` memory where ``rows`` [T, C] is True, for example where an episode still goes on, else ``old``."""
+def select_memory(condition: Array, new: Memory, old: Memory) -> Memory:
+    """``new`` memory where ``condition`` [T, C] is True, else ``old``."""
     return {
-        name: np.where(rows.reshape(*rows.shape, *(1,) * (value.ndim - 2)), value, old[name])
+        name: np.where(condition.reshape(*condition.shape, *(1,) * (value.ndim - 2)), value, old[name])
         for name, value in new.items()
     }

@@ -1,4 +1,4 @@
-"""What is every run doing? Read from the ``progress.json`` beside each, so it works with any scheduler or none."""
+"""Shows what every run is doing, by the ``progress.json`` of each: it works with any scheduler, or without one."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ from kshot.running.heartbeat import FILE
 from kshot.suites.run import RunConfig
 
 SILENT_SECONDS = 120.0
-"""A process of another machine that has not reported for this long counts as gone."""
+"""A process on another machine that has not reported for this long counts as gone."""
 REFRESH_SECONDS = 1.5
 PLAIN_WIDTH = 160
+"""Characters per line where the output is no terminal."""
 _GAP = "  "
-_NAMES = ("family", "algorithm")
+_NAME_COLUMNS = ("family", "algorithm")
 _SHORT_NAME = 14
-"""To so many characters a name may be shortened before a column is left out."""
+"""Names are shortened to this many characters before a column is left out."""
 _RUNNING = ("training", "evaluating")
 _FINISHED = ("done", "diverged")
 _STYLES = {
@@ -48,19 +49,19 @@ _STYLES = {
 
 @dataclass(frozen=True)
 class RunStatus:
-    """One run as its files show it.
+    """The status of one run according to its files.
 
     Attributes:
-        run: which.
+        run: the run.
         state: waiting (nothing yet), training, trained, evaluating, done, diverged (finished, without a result),
             stopped (it can be started again) or failed.
         done: work done in the current phase.
-        total: all of it; 0 when unknown.
-        unit: steps or episodes.
+        total: work of the current phase; 0 when unknown.
+        unit: of the work: "steps" or "episodes".
         rate: work per second, 0 when unknown.
         seconds_left: of the current phase, None when unknown.
         message: why it failed, stopped or diverged.
-        training_rate: training steps per second, of this run so far or when it was trained; 0 when unknown.
+        training_rate: training steps per second, at present or when the run was trained; 0 when unknown.
     """
 
     run: RunConfig
@@ -75,15 +76,15 @@ class RunStatus:
 
 
 def read(run: RunConfig, root: Path, now: float) -> RunStatus:
-    """The status of one run; ``now`` is in seconds since the epoch. A half-written or damaged file counts as none."""
+    """The status of one run; ``now`` is in seconds since the epoch. Without a readable file the run is waiting."""
     try:
         beat = read_json(run.directory(root) / FILE)
         state, updated = str(beat["state"]), float(beat["updated"])
         message = str(beat["message"])
         if state == "interrupted" or (state in _RUNNING and not _alive(beat, now - updated)):
             resumes = beat["phase"] == "train" and (run.directory(root) / CHECKPOINT).is_file()
-            goes_on = "goes on from its checkpoint" if resumes else "begins anew"
-            state, message = "stopped", message or f"its process is gone; started again it {goes_on}"
+            restart = "goes on from its checkpoint" if resumes else "begins anew"
+            state, message = "stopped", message or f"its process is gone; started again it {restart}"
         elif state in _RUNNING and now - updated > SILENT_SECONDS:
             message = f"last report {_duration(now - updated)} ago"
         rate = float(beat["rate"])
@@ -103,7 +104,7 @@ def read(run: RunConfig, root: Path, now: float) -> RunStatus:
 
 
 def _recorded_rate(directory: Path) -> float:
-    """Training steps per second of a trained run, from its provenance; 0 when there is none."""
+    """Training steps per second of a trained run, from its record; 0 without one."""
     try:
         record = read_json(directory / "run.json")
         return float(record["env_steps"]) / float(record["wall_seconds"])
@@ -112,26 +113,33 @@ def _recorded_rate(directory: Path) -> float:
 
 
 def note(directory: Path, state: Literal["failed", "interrupted"], message: str) -> None:
-    """Mark a run, keeping what its last report said about how far it got."""
+    """Write state and message of a run, and keep the progress of its last report."""
     path = directory / FILE
     try:
         beat = read_json(path)
     except RecordError:
         beat = {"phase": "train", "done": 0, "total": 0, "unit": "steps", "rate": 0.0, "eta_seconds": None}
-    here = {"updated": time.time(), "pid": os.getpid(), "host": socket.gethostname()}
-    write_json(path, beat | here | {"state": state, "message": " ".join(message.split())})
+    process = {"updated": time.time(), "pid": os.getpid(), "host": socket.gethostname()}
+    write_json(path, beat | process | {"state": state, "message": " ".join(message.split())})
 
 
 def show(runs: Sequence[RunConfig], root: Path, once: bool, console: Console | None = None) -> None:
-    """Print the status of ``runs``; on a terminal keep it up to date until every run is finished or Ctrl-C."""
+    """Print the status of ``runs``; on a terminal update it until every run is finished or Ctrl-C is pressed.
+
+    Args:
+        runs: of one suite.
+        root: folder of all results.
+        once: print it once in any case.
+        console: where to print, by default standard output.
+    """
     console = console or Console()
     if not console.is_terminal:
         console = Console(file=console.file, width=PLAIN_WIDTH)  # a file or pipe has no width of its own
 
     def picture() -> tuple[Group, bool]:
         statuses = [read(run, root, time.time()) for run in runs]
-        room = max(console.height - 8, 10) if console.is_terminal and not once else None
-        return render(statuses, console.width, room), all(status.state in _FINISHED for status in statuses)
+        max_lines = max(console.height - 8, 10) if console.is_terminal and not once else None
+        return render(statuses, console.width, max_lines), all(status.state in _FINISHED for status in statuses)
 
     first, finished = picture()
     if once or finished or not console.is_terminal:
@@ -145,47 +153,47 @@ def _follow(picture: Callable[[], tuple[Group, bool]], console: Console) -> None
     try:
         with Live(console=console, auto_refresh=False) as live:
             while not finished:
-                shown, finished = picture()
-                live.update(shown, refresh=True)
+                table, finished = picture()
+                live.update(table, refresh=True)
                 if not finished:
                     time.sleep(REFRESH_SECONDS)
     except KeyboardInterrupt:
         return  # the usual way to leave
 
 
-def render(statuses: Sequence[RunStatus], width: int, room: int | None = None) -> Group:
-    """A table of the runs, their totals, and below it the notes that do not fit beside them.
+def render(statuses: Sequence[RunStatus], width: int, max_lines: int | None = None) -> Group:
+    """A table of the runs with their messages, and their totals.
 
-    State and progress are always whole: where there is little room, first the rate and the time left are left out, then
-    names are shortened.
+    Messages are a column if all of them fit in one, else lines below the table. State and progress are always shown in
+    full: where the terminal is narrow, first rate and time left are left out, then names are shortened.
 
     Args:
         statuses: of all runs.
         width: of the terminal, in characters.
-        room: lines there are for runs and notes, None for as many as it takes. Where not all fit, those at work or in
-            trouble are shown, and every note in one line.
+        max_lines: for runs and messages; None for no limit. If not all fit, those at work or in trouble are shown, and
+            each message in one line.
     """
     shown = list(statuses)
-    if room is not None:
+    if max_lines is not None:
         order = ("failed", "training", "evaluating", "stopped", "trained", "waiting", "diverged", "done")
-        if len(statuses) > room:
+        if len(statuses) > max_lines:
             shown.sort(key=lambda status: order.index(status.state) if status.state in order else 0)
-        while sum(1 + bool(status.message) for status in shown) > room and len(shown) > 1:
+        while sum(1 + bool(status.message) for status in shown) > max_lines and len(shown) > 1:
             shown.pop()
     columns = _columns(shown)
-    notes = [status.message for status in shown]
-    beside = _width(columns) + len(_GAP) + max(map(cell_len, notes), default=0) <= width
-    if beside:
-        columns["note"] = notes
-    lines = [] if beside else [_note(status, room is not None) for status in shown if status.message]
+    messages = [status.message for status in shown]
+    as_column = _width(columns) + len(_GAP) + max(map(cell_len, messages), default=0) <= width
+    if as_column:
+        columns["note"] = messages
+    lines = [] if as_column else [_message_line(s, max_lines is not None) for s in shown if s.message]
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, len(_GAP), 0, 0))
-    kept = _fitting(columns, width)
-    for title, texts in kept.items():
+    fitted = _fit_columns(columns, width)
+    for title, texts in fitted.items():
         right = title in ("seed", "progress", "rate", "left")
         table.add_column(title, justify="right" if right else "left", no_wrap=True, width=_width({title: texts}))
     for row, status in enumerate(shown):
         style = _STYLES.get(status.state, "")
-        table.add_row(*(Text(kept[title][row], style if title == "state" else "") for title in kept))
+        table.add_row(*(Text(fitted[title][row], style if title == "state" else "") for title in fitted))
     lines += [Text(""), Text(_totals(statuses))]
     if len(shown) < len(statuses):
         lines.append(
@@ -195,8 +203,8 @@ def render(statuses: Sequence[RunStatus], width: int, room: int | None = None) -
 
 
 def _columns(statuses: Sequence[RunStatus]) -> dict[str, list[str]]:
-    """The texts of the table but for the notes, by column."""
-    busy = [status.state in _RUNNING for status in statuses]
+    """Title -> texts of every column but that of the messages."""
+    running = [status.state in _RUNNING for status in statuses]
     return {
         "family": [status.run.family for status in statuses],
         "algorithm": [status.run.algorithm for status in statuses],
@@ -204,30 +212,32 @@ def _columns(statuses: Sequence[RunStatus]) -> dict[str, list[str]]:
         "state": [status.state for status in statuses],
         "progress": [_progress(status) for status in statuses],
         "rate": [
-            f"{_short(status.rate)} {status.unit}/s" if works and status.rate > 0 else ""
-            for status, works in zip(statuses, busy, strict=True)
+            f"{_short(status.rate)} {status.unit}/s" if runs and status.rate > 0 else ""
+            for status, runs in zip(statuses, running, strict=True)
         ],
-        "left": [_duration(status.seconds_left) if works else "" for status, works in zip(statuses, busy, strict=True)],
+        "left": [
+            _duration(status.seconds_left) if runs else "" for status, runs in zip(statuses, running, strict=True)
+        ],
     }
 
 
-def _fitting(columns: dict[str, list[str]], width: int) -> dict[str, list[str]]:
-    """The columns that fit when names are shortened, and the texts that are then in them."""
-    kept = dict(columns)
+def _fit_columns(columns: dict[str, list[str]], width: int) -> dict[str, list[str]]:
+    """The columns that fit in ``width`` characters, with names shortened as far as necessary."""
+    fitted = dict(columns)
     for title in ("rate", "left"):
-        if _width(kept) - sum(max(_width({name: kept[name]}) - _SHORT_NAME, 0) for name in _NAMES) > width:
-            del kept[title]
-    while (excess := _width(kept) - width) > 0:
-        longest = max(_NAMES, key=lambda name: _width({name: kept[name]}))
-        other = min(_width({name: kept[name]}) for name in _NAMES)
-        now = _width({longest: kept[longest]})
-        if now <= len(longest):
+        if _width(fitted) - sum(max(_width({name: fitted[name]}) - _SHORT_NAME, 0) for name in _NAME_COLUMNS) > width:
+            del fitted[title]
+    while (excess := _width(fitted) - width) > 0:
+        wider = max(_NAME_COLUMNS, key=lambda name: _width({name: fitted[name]}))
+        other_width = min(_width({name: fitted[name]}) for name in _NAME_COLUMNS)
+        wider_width = _width({wider: fitted[wider]})
+        if wider_width <= len(wider):
             break  # a terminal that is narrower than the titles
-        size = max(now - excess, min(other, now - 1), len(longest))
-        kept[longest] = [
-            set_cell_size(text, size - 1) + "…" if cell_len(text) > size else text for text in kept[longest]
+        size = max(wider_width - excess, min(other_width, wider_width - 1), len(wider))
+        fitted[wider] = [
+            set_cell_size(text, size - 1) + "…" if cell_len(text) > size else text for text in fitted[wider]
         ]
-    return kept
+    return fitted
 
 
 def _shortened(text: str, size: int) -> str:
@@ -235,11 +245,12 @@ def _shortened(text: str, size: int) -> str:
 
 
 def _width(columns: dict[str, list[str]]) -> int:
+    """Characters that a table with these columns takes."""
     widths = [max(map(cell_len, (title, *texts))) for title, texts in columns.items()]
     return sum(widths) + len(_GAP) * (len(widths) - 1)
 
 
-def _note(status: RunStatus, one_line: bool) -> Text:
+def _message_line(status: RunStatus, one_line: bool) -> Text:
     run = status.run
     text = f"{run.family} {run.algorithm} {run.seed}: {status.message}"
     return Text(text, "dim", no_wrap=one_line, overflow="ellipsis" if one_line else "fold")
@@ -248,14 +259,14 @@ def _note(status: RunStatus, one_line: bool) -> Text:
 def _totals(statuses: Sequence[RunStatus]) -> str:
     counts = Counter(status.state for status in statuses)
     parts = [f"{counts[state]} {state}" for state in _STYLES if counts[state]]
-    training = [status for status in statuses if status.run.kind == "algorithm"]
-    steps = sum(_steps_done(status) for status in training)
-    budget = sum(status.run.steps for status in training)
+    trained_runs = [status for status in statuses if status.run.kind == "algorithm"]
+    steps = sum(_steps_done(status) for status in trained_runs)
+    budget = sum(status.run.steps for status in trained_runs)
     text = f"{sum(counts[state] for state in _FINISHED)} of {len(statuses)} runs finished ({', '.join(parts)})"
     if budget:
         text += f"; training {steps / budget:.0%} of {_short(budget)} steps"
-    left = _seconds_left(training, sum(status.state in _RUNNING for status in statuses))
-    return text + (f"; about {_duration(left)} of training left at this pace" if left else "")
+    seconds = _training_seconds_left(trained_runs, sum(status.state in _RUNNING for status in statuses))
+    return text + (f"; about {_duration(seconds)} of training left at this pace" if seconds else "")
 
 
 def _steps_done(status: RunStatus) -> int:
@@ -264,27 +275,28 @@ def _steps_done(status: RunStatus) -> int:
     return min(status.done, status.run.steps) if status.unit == "steps" else status.run.steps
 
 
-def _seconds_left(statuses: Sequence[RunStatus], busy: int) -> float | None:
-    """Time to train what is left with as many processes as now; None while nobody works or no rate is known.
+def _training_seconds_left(statuses: Sequence[RunStatus], n_running: int) -> float | None:
+    """Time to train what is left with ``n_running`` processes; None if that is 0 or no rate is known.
 
-    Steps of one family may cost a thousand times those of another: each run is taken at the rate of its like, that is
-    of runs of the same algorithm on the same family, else of the family, else of all.
+    Steps of one family may cost a thousand times those of another: a run is expected to have the mean rate of the runs
+    of its algorithm on its family, else of its family, else of all.
     """
     known = [status for status in statuses if status.training_rate > 0]
     seconds = 0.0
     for status in statuses:
-        family = [other for other in known if other.run.family == status.run.family] or known
-        like = [other for other in family if other.run.algorithm == status.run.algorithm] or family
-        if not like:
+        of_family = [other for other in known if other.run.family == status.run.family] or known
+        similar = [other for other in of_family if other.run.algorithm == status.run.algorithm] or of_family
+        if not similar:
             return None
-        pace = sum(other.training_rate for other in like) / len(like)
-        seconds += (status.run.steps - _steps_done(status)) / pace
-    return seconds / busy if busy else None
+        rate = sum(other.training_rate for other in similar) / len(similar)
+        seconds += (status.run.steps - _steps_done(status)) / rate
+    return seconds / n_running if n_running else None
 
 
-def _alive(beat: dict[str, Any], silent: float) -> bool:
+def _alive(beat: dict[str, Any], silent_seconds: float) -> bool:
+    """Whether the process that wrote ``beat`` that long ago still runs."""
     if beat["host"] != socket.gethostname():
-        return silent <= SILENT_SECONDS
+        return silent_seconds <= SILENT_SECONDS
     try:
         return psutil.Process(int(beat["pid"])).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

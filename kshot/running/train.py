@@ -1,4 +1,4 @@
-"""Training one run: draw tasks, let the learner take a meta-step, record, checkpoint, until the budget is used."""
+"""Trains one run: draw tasks, let the learner take a meta-step, record its metrics, until the budget is used."""
 
 from __future__ import annotations
 
@@ -20,17 +20,20 @@ from kshot.suites.run import RunConfig
 from kshot.types import Calibrated, DemonstrationFamily, Episodes, Metrics, Policy, Task, TaskFamily
 
 CHECKPOINT_SECONDS = 30.0
-CHECKPOINT_SHARE = 0.05  # at most this part of the time goes into checkpoints
+CHECKPOINT_SHARE = 0.05
+"""Largest share of the time that goes into checkpoints."""
 
 
 class Collector:
-    """The ``Collect`` of one meta-step: obtains episodes, counts their steps (also an expert's), keys their noise.
+    """The ``Collect`` of one meta-step: obtains episodes, with random keys of their own, and counts their steps.
+
+    Steps of demonstrations count like any others.
 
     Args:
         family: of the tasks.
         seed: of the run.
         iteration: number of the meta-step.
-        validating: the tasks are validation tasks, of which a learner sees no more than of test tasks.
+        validating: whether the tasks are validation tasks, of which a learner gets no more than of test tasks.
     """
 
     def __init__(self, family: TaskFamily, seed: int, iteration: int, validating: bool = False) -> None:
@@ -45,15 +48,17 @@ class Collector:
     def demonstrations(self, tasks: Sequence[Task], n: int, arrangement: int = 0) -> Episodes:
         if not isinstance(self._family, DemonstrationFamily):
             raise ValueError(f"family {self._family.spec.name!r} offers no demonstrations")
-        shown = self._counted(self._family.demonstrations(tasks, n, self._keys(len(tasks)), arrangement))
-        return shown.as_evidence() if self._validating else shown.for_training()
+        episodes = self._counted(self._family.demonstrations(tasks, n, self._keys(len(tasks)), arrangement))
+        return episodes.as_evidence() if self._validating else episodes.for_training()
 
     def _keys(self, n_tasks: int) -> seeding.Keys:
+        """[n_tasks] other keys in every call."""
         base = seeding.key(self._seed, "training episodes", self._iteration, self._calls)
         self._calls += 1
         return seeding.split(base, np.arange(n_tasks))
 
     def _counted(self, episodes: Episodes) -> Episodes:
+        """The same episodes. Raises FloatingPointError for a reward that is not finite."""
         self.steps += episodes.steps
         if not (np.isfinite(episodes.reward).all() and np.isfinite(episodes.training_reward).all()):
             raise FloatingPointError("a reward is not finite")
@@ -61,14 +66,15 @@ class Collector:
 
 
 def train(run: RunConfig, root: Path) -> None:
-    """Train a run to its budget, from its checkpoint if there is one that fits, and write its model and curves.
+    """Train a run to its budget and write ``model.pt``, ``train.parquet`` and ``run.json``.
 
-    A run that was killed and is started again ends with the same bytes in ``model.pt`` and ``train.parquet`` as one
-    that was not. Divergence is a result: it is recorded and the function returns normally.
+    Training goes on from a checkpoint of the same settings and code, if there is one; ``model.pt`` and
+    ``train.parquet`` then have the same bytes as without the interruption. Divergence is a result: it is recorded, and
+    the function returns normally.
 
     Raises:
         checkpoint.Busy: another process trains this run.
-        SystemExit: with status 143 after SIGTERM and 130 after SIGINT, once the checkpoint is safe.
+        SystemExit: with status 143 after SIGTERM and 130 after SIGINT, once the checkpoint is written.
         KeyboardInterrupt: at once, after a second SIGINT.
     """
     directory = run.directory(root)
@@ -79,10 +85,10 @@ def train(run: RunConfig, root: Path) -> None:
 def _train(run: RunConfig, directory: Path, stop: checkpoint.StopRequest) -> None:
     family = build.family(run)
     learner = build.learner(run, family.spec)
-    evidence_points(learner, run.evaluation.k)  # a run that could not be evaluated ends here, not after its training
+    evidence_points(learner, run.evaluation.k)  # refuses a run that could not be evaluated, before it is trained
     fingerprint = f"{run.train_hash}-{provenance.source_digest(run)}"
     iteration, steps, earlier_seconds, rows = 0, 0, 0.0, list[tuple[int, int, str, float]]()
-    saved = _resumable(directory / checkpoint.CHECKPOINT, fingerprint)
+    saved = _load_checkpoint(directory / checkpoint.CHECKPOINT, fingerprint)
     if saved is not None:
         learner.load_state_dict(saved["learner"])
         iteration, steps, earlier_seconds = saved["iteration"], saved["env_steps"], saved["wall_seconds"]
@@ -91,12 +97,12 @@ def _train(run: RunConfig, directory: Path, stop: checkpoint.StopRequest) -> Non
     budget = run.steps if learner.trains else 0
     heartbeat = Heartbeat(directory, "train", budget, "steps", done=steps)
     heartbeat.beat("training", steps, force=True)
-    begun = time.monotonic()
-    next_save = begun + CHECKPOINT_SECONDS
+    start_time = time.monotonic()
+    next_save = start_time + CHECKPOINT_SECONDS
     status, reason = "ok", ""
 
     def save_checkpoint() -> float:
-        """Save, and say when to do so next: large replay buffers must not turn training into writing."""
+        """Save, and return when to do so next: writing large replay buffers must not take most of the time."""
         before = time.monotonic()
         checkpoint.save(
             directory / checkpoint.CHECKPOINT,
@@ -104,7 +110,7 @@ def _train(run: RunConfig, directory: Path, stop: checkpoint.StopRequest) -> Non
                 "fingerprint": fingerprint,
                 "iteration": iteration,
                 "env_steps": steps,
-                "wall_seconds": earlier_seconds + time.monotonic() - begun,
+                "wall_seconds": earlier_seconds + time.monotonic() - start_time,
                 "rows": rows,
                 "learner": learner.state_dict(),
             },
@@ -156,7 +162,7 @@ def _train(run: RunConfig, directory: Path, stop: checkpoint.StopRequest) -> Non
             status=status,
             reason=reason,
             env_steps=steps,
-            wall_seconds=earlier_seconds + time.monotonic() - begun,
+            wall_seconds=earlier_seconds + time.monotonic() - start_time,
             iterations=iteration,
             updates=int(sum(value for _, _, name, value in rows if name == "updates")),
         ),
@@ -176,12 +182,12 @@ def _train(run: RunConfig, directory: Path, stop: checkpoint.StopRequest) -> Non
     heartbeat.beat("diverged" if status == "diverged" else "trained", steps, reason, force=True)
 
 
-def _resumable(path: Path, fingerprint: str) -> dict[str, Any] | None:
-    """The checkpoint, if it was written by the same settings and the same code; else training starts afresh."""
+def _load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any] | None:
+    """The checkpoint, if it is readable and of the same settings and code (``fingerprint``); else None."""
     if not path.is_file():
         return None
     try:
         saved = checkpoint.load(path)
     except RecordError:
-        return None  # a checkpoint is only ever a saving of time: a damaged one costs a fresh start, not an error
+        return None  # all that a checkpoint saves is time: if it is damaged, training starts again
     return saved if saved.get("fingerprint") == fingerprint else None

@@ -179,9 +179,9 @@ def test_the_official_evaluation_hands_over_no_more() -> None:
     spec = build.family(tiny.run("maml", "nav2d")).spec
     block = official._Evidence(spec, num_envs=2, block=1)
     for _ in range(spec.horizon):
-        block.acted(np.ones((2, spec.observation_dim)), np.ones((2, spec.action_dim)), np.ones(2))
+        block.add_action(np.ones((2, spec.observation_dim)), np.ones((2, spec.action_dim)), np.ones(2))
         ended = np.full(2, block.t == 2)
-        block.answered(np.ones(2), np.zeros(2, dtype=bool), ended)
+        block.add_outcome(np.ones(2), np.zeros(2, dtype=bool), ended)
         if ended.any():
             break
     evidence = block.episodes()

@@ -132,7 +132,7 @@ def test_without_evidence_nothing_adapts() -> None:
 )
 def test_ten_episodes_or_the_reason_why_not(block: int, limit: int | None, episodes: int, note: str) -> None:
     learner: Any = SimpleNamespace(adaptation_episodes=block, max_evidence=limit)
-    assert official.evidence_of(learner) == (episodes, note)
+    assert official.adaptation_episodes(learner) == (episodes, note)
 
 
 class Unchanging:

@@ -10,7 +10,7 @@ import pytest
 
 from kshot import seeding
 from kshot.envs import bandit
-from kshot.envs.bandit import counting
+from kshot.envs.bandit import index_policies
 from kshot.running.rollout import rollout
 
 
@@ -175,7 +175,7 @@ KNOWN_TOTALS = {
 
 
 @pytest.mark.parametrize(("size", "n"), [((5, 10), 20_000), ((10, 100), 2_000)])
-def test_counting_policies_reach_the_known_totals(size: tuple[int, int], n: int) -> None:
+def test_index_policies_reach_the_known_totals(size: tuple[int, int], n: int) -> None:
     family = bandit.build(bandit.Settings(arms=size[0], pulls=size[1]))
     tasks = family.tasks("test", n, 0)
     totals = {}
@@ -188,30 +188,30 @@ def test_counting_policies_reach_the_known_totals(size: tuple[int, int], n: int)
     assert totals["thompson"] < totals["greedy"] < totals["ucb1"]
 
 
-def test_counting_policies_follow_their_formulas() -> None:
+def test_index_policies_follow_their_formulas() -> None:
     """One trial by hand: counts go to the arm that was pulled, and the next arm follows from them."""
     obs, done = np.ones((1, 1, 1)), np.ones((1, 1), dtype=bool)
     for policy, rewards, arms in (
         # greedy: means 1/2 each; after a loss arm 0 has 1/3, after a win arm 1 has 2/3.
-        (counting.greedy(3), [0.0, 1.0, 0.0, 0.0], [0, 1, 1, 1]),
+        (index_policies.greedy(3), [0.0, 1.0, 0.0, 0.0], [0, 1, 1, 1]),
         # ucb1 with a large width goes through the arms whatever they pay; at one pull made the logarithm is still 0.
-        (counting.ucb1(3, 5.0), [1.0, 1.0, 1.0, 1.0], [0, 0, 1, 2]),
+        (index_policies.ucb1(3, 5.0), [1.0, 1.0, 1.0, 1.0], [0, 0, 1, 2]),
     ):
         memory = policy.start(1, 1)
         for reward, arm in zip(rewards, arms, strict=True):
             action, _, memory = policy.act(obs, memory, None)
             assert action.item() == arm
             memory = policy.observe(memory, action, np.full((1, 1), reward), done)
-        assert memory["pulled"].sum() == 4 and memory["won"].sum() == sum(rewards)
+        assert memory["pulls"].sum() == 4 and memory["wins"].sum() == sum(rewards)
 
 
 def test_thompson_draws_from_the_posterior() -> None:
     """Two arms, one with 3 wins of 4, one with 1 of 2: the chance that Beta(4, 2) exceeds Beta(2, 2), by quadrature."""
     n = 100_000
-    policy = counting.thompson(2)
+    policy = index_policies.thompson(2)
     memory = policy.start(n, 1) | {
-        "won": np.tile([3.0, 1.0], (n, 1, 1)),
-        "pulled": np.tile([4.0, 2.0], (n, 1, 1)),
+        "wins": np.tile([3.0, 1.0], (n, 1, 1)),
+        "pulls": np.tile([4.0, 2.0], (n, 1, 1)),
     }
     noise = seeding.noise(seeding.split(2, np.arange(n))[:, None], 0, 2, "discrete")
     arm, _, _ = policy.act(np.ones((n, 1, 1)), memory, noise)

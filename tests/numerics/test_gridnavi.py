@@ -105,13 +105,13 @@ def test_the_bayes_optimal_policy_attains_the_bounds() -> None:
 
 
 def test_its_paths_visit_every_goal_once_at_the_claimed_steps() -> None:
-    for path in (grid.SWEEP, grid.REST):
+    for path in (grid.FIRST_PATH, grid.SECOND_PATH):
         assert np.abs(np.diff(np.concatenate([np.zeros((1, 2), dtype=int), path]), axis=0)).sum(axis=1).tolist() == [
             1
         ] * len(path)
-    first, second = ([tuple(cell) for cell in path.tolist()] for path in (grid.SWEEP, grid.REST))
+    first, second = ([tuple(cell) for cell in path.tolist()] for path in (grid.FIRST_PATH, grid.SECOND_PATH))
     assert sorted(first[1:] + second[1:]) == sorted(grid.GOALS)
-    assert all(grid.distance(cell) == step for step, cell in enumerate(second, start=1))
+    assert all(grid.steps_from_start(cell) == step for step, cell in enumerate(second, start=1))
 
 
 @pytest.mark.parametrize("horizon", [2, 5, 7])
@@ -137,15 +137,57 @@ def test_no_fixed_way_is_better_than_the_blind_one(horizon: int) -> None:
     assert blind == pytest.approx(-0.1 * horizon + 1.1 * on_goals / 21)
 
 
+def posterior_sampling_returns(horizon: int, episodes: int) -> Array:
+    """[episodes] expected return of ``grid.PosteriorSampling``, exact, for a goal uniform over ``grid.GOALS``.
+
+    Until the goal is found, the set of possible goals is a function of the samples drawn: these sets and their
+    probabilities are carried from episode to episode.
+    """
+    paths = [path_along_x_first(goal, horizon) for goal in grid.GOALS]
+    visited = [frozenset(cell for cell in path if cell in grid.GOALS) for path in paths]
+    # Possible goals -> probability that it is these, with a goal that is uniform among them and not found.
+    searching = {frozenset(grid.GOALS): 1.0}
+    found = dict.fromkeys(grid.GOALS, 0.0)  # goal -> probability that it is this one, and found
+    returns = []
+    for _ in range(episodes):
+        total = sum(probability * grid.optimal_return(goal, horizon) for goal, probability in found.items())
+        still_searching: dict[frozenset[tuple[int, int]], float] = {}
+        for possible, probability in searching.items():
+            pair = probability / len(possible) ** 2  # of one sample and one goal
+            for index, sample in enumerate(grid.GOALS):
+                if sample not in possible:
+                    continue
+                hits = sum(paths[index].count(goal) for goal in possible)
+                reward = len(possible) * grid.OTHER_REWARD * horizon
+                total += pair * (reward + (grid.GOAL_REWARD - grid.OTHER_REWARD) * hits)
+                for goal in visited[index] & possible:
+                    found[goal] += pair
+                remaining = possible - visited[index]
+                if remaining:
+                    still_searching[remaining] = still_searching.get(remaining, 0.0) + pair * len(remaining)
+        searching = still_searching
+        returns.append(total)
+    return np.array(returns)
+
+
+def path_along_x_first(goal: tuple[int, int], horizon: int) -> list[tuple[int, int]]:
+    """The cells after each step of the way to ``goal``."""
+    position, cells = np.zeros(2, dtype=np.int64), []
+    for _ in range(horizon):
+        position = grid.next_position(position, grid.action_towards(np.array(goal), position))
+        cells.append((int(position[0]), int(position[1])))
+    return cells
+
+
 def test_posterior_sampling_has_the_computed_returns() -> None:
     copies = 2000
     simulated = returns("posterior_sampling", copies)
-    exact = grid.posterior_sampling_returns(15, 4)
+    exact = posterior_sampling_returns(15, 4)
     error = np.sqrt((simulated.var(axis=1) / copies).sum(axis=0)) / 21
     assert (np.abs(simulated.mean(axis=(0, 1)) - exact) <= 4 * error + 1e-5).all()
     assert exact.sum() < gridnavi.bayes_optimal_trial(4)
     # After enough episodes the goal is known.
-    assert grid.posterior_sampling_returns(15, 21)[-1] == pytest.approx(155 / 14)
+    assert posterior_sampling_returns(15, 21)[-1] == pytest.approx(155 / 14)
 
 
 def test_posterior_sampling_by_hand_in_the_first_episode() -> None:
@@ -154,7 +196,7 @@ def test_posterior_sampling_by_hand_in_the_first_episode() -> None:
     for sample, goal in itertools.product(grid.GOALS, repeat=2):
         way = slow_cells((2,) * sample[0] + (1,) * sample[1] + (0,) * (15 - sum(sample)))
         total += sum(1.0 if cell == goal else -0.1 for cell in way)
-    assert grid.posterior_sampling_returns(15, 1)[0] == pytest.approx(total / 21**2)
+    assert posterior_sampling_returns(15, 1)[0] == pytest.approx(total / 21**2)
 
 
 def test_the_bayes_optimal_value_is_left_out_where_it_is_not_known() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import product
 from typing import Any, Literal
@@ -15,7 +17,7 @@ from metaworld.env_dict import ALL_V3_ENVIRONMENTS, ML25_V3
 
 from kshot import seeding
 from kshot.envs import metaworld as family_module
-from kshot.envs.metaworld import MetaWorldFamily, Settings, _goals, _observations, _references
+from kshot.envs.metaworld import MetaWorldFamily, Settings, _goals, _observations, _record_observations, _references
 from kshot.envs.metaworld._goals import Source
 from kshot.envs.metaworld._tasks import Goal, official_task
 from kshot.envs.metaworld._vector import OBJECT_ENTRIES
@@ -210,7 +212,14 @@ def test_recorded_observations_are_those_of_the_training_goals(name: str) -> Non
     """The command that wrote the file writes the same again; other processors differ in the last digits."""
     recorded = json.loads(_observations.FILE.read_text())
     assert sorted(recorded) == sorted(ALL_V3_ENVIRONMENTS)
-    np.testing.assert_allclose(_observations.record(name), recorded[name], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(_record_observations.record(name), recorded[name], rtol=1e-3, atol=1e-4)
+
+
+def test_the_command_that_records_is_imported_by_no_family() -> None:
+    """Else ``python -m`` would warn of a module that it finds imported before it runs it."""
+    module = "kshot.envs.metaworld._record_observations"
+    code = f"import sys, kshot.envs.metaworld, kshot.envs.metaworld_hand; assert {module!r} not in sys.modules"
+    subprocess.run([sys.executable, "-W", "error::RuntimeWarning", "-c", code], check=True)
 
 
 def test_a_family_pools_its_training_classes_and_no_other() -> None:
@@ -224,7 +233,7 @@ def test_a_family_pools_its_training_classes_and_no_other() -> None:
     away = [(mean - center) ** 2 for _, mean, _ in recorded]
     np.testing.assert_allclose(family.spec.observation_center, center, atol=1e-9)
     distance = np.sqrt(np.maximum(np.mean(within, axis=0) + np.mean(away, axis=0), 0))
-    expected = np.maximum(distance, _observations.LEAST)
+    expected = np.maximum(distance, _observations.MIN_SCALE)
     np.testing.assert_allclose(family.spec.observation_scale, expected, rtol=1e-5)
     other = family_module.build(Settings(benchmark="custom", train_classes=TWO, test_classes=("drawer-open-v3",)))
     assert np.array_equal(other.spec.observation_scale, family.spec.observation_scale)
@@ -321,8 +330,8 @@ def test_reference_policies_on_reach() -> None:
         np.testing.assert_array_equal(one, other)  # the object says nothing of reach's target
 
 
-def test_the_floor_guesses_the_target_where_the_object_tells_it() -> None:
-    """The button is where it is seen: nothing is hidden in this class. Memory carries the guess over an episode."""
+def test_the_floor_predicts_the_target_where_the_object_tells_it() -> None:
+    """The button is where it is seen: nothing is hidden in this class. Memory holds the prediction for an episode."""
     family = family_module.build(Settings(task="button-press-v3", horizon=10))
     tasks = family.tasks("test", 3, 0)
     env = family.vector_env(tasks, 1)
@@ -332,10 +341,10 @@ def test_the_floor_guesses_the_target_where_the_object_tells_it() -> None:
     targets = np.array([[prototype(name, False).snapshot((name, place)).target] for name, place in goals])
     policy = family.references["task_blind"](tasks)
     memory = policy.act(obs, policy.start(3, 1), None)[2]
-    np.testing.assert_allclose(memory["goal"], targets, atol=1e-6)
+    np.testing.assert_allclose(memory["target"], targets, atol=1e-6)
     later = policy.observe(memory, np.zeros((3, 1, 4)), np.zeros((3, 1)), np.zeros((3, 1), dtype=bool))
-    np.testing.assert_array_equal(policy.act(obs + 1.0, later, None)[2]["goal"], memory["goal"])
-    middle = family.references["mean_goal"](tasks).act(obs, policy.start(3, 1), None)[2]["goal"]
+    np.testing.assert_array_equal(policy.act(obs + 1.0, later, None)[2]["target"], memory["target"])
+    middle = family.references["mean_goal"](tasks).act(obs, policy.start(3, 1), None)[2]["target"]
     assert np.abs(middle - targets).max() > 0.02
 
 

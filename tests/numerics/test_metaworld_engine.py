@@ -87,7 +87,7 @@ def test_a_placement_does_not_depend_on_what_was_stepped_before() -> None:
             env.step(np.zeros((1, 4), dtype=np.float32))
             goal = next(unplaced[placed])
             ours, expected = prototypes.prototype(placed, False).snapshot(goal), fresh[placed].snapshot(goal)
-            for part in ("places", "state", "obs", "params"):
+            for part in ("positions", "state", "obs", "params"):
                 assert getattr(ours, part).tobytes() == getattr(expected, part).tobytes(), (placed, stepped, part)
 
 

@@ -14,8 +14,8 @@ import torch
 
 from kshot import seeding
 from kshot.envs.metaworld_hand import Settings, _experts, _store, build
-from kshot.envs.metaworld_hand._abilities import ABILITIES, CELL, ability
-from kshot.envs.metaworld_hand._scenes import MOVED, RADII
+from kshot.envs.metaworld_hand._abstractions import ABSTRACTIONS, CELL_SIZE, abstraction
+from kshot.envs.metaworld_hand._scenes import MIN_SHIFT, RADII
 from kshot.envs.metaworld_hand._world import GRIP, STAY, HandWorld
 from kshot.learning import planner
 from kshot.places import ROOT
@@ -37,37 +37,37 @@ def place(x: float, y: float, z: float) -> Array:
 
 
 def test_moves_lead_to_neighbours_and_stop_at_walls() -> None:
-    world = HandWorld(ability("reach-v3"))
+    world = HandWorld(abstraction("reach-v3"))
     successor = world.dynamics(place(0, 0.6, 0.02)).successor
     assert successor is not None and successor.shape == (world.cells, 27)
     for cell in (0, 500, world.cells - 1):
         for action, reached in enumerate(successor[cell]):
-            centre = world.centres[cell] + CELL * (np.array(np.unravel_index(action, (3, 3, 3))) - 1)
-            outside = (centre < world.ability.low).any() or (centre > world.centres.max(axis=0) + 0.01).any()
+            centre = world.centres[cell] + CELL_SIZE * (np.array(np.unravel_index(action, (3, 3, 3))) - 1)
+            outside = (centre < world.abstraction.low).any() or (centre > world.centres.max(axis=0) + 0.01).any()
             assert reached == (-1 if outside else world.cell(centre))
     assert (successor[:, STAY] == np.arange(world.cells)).all()
 
 
 def test_the_object_is_taken_hold_of_near_its_approach_and_once() -> None:
-    world = HandWorld(ability("push-v3"))
+    world = HandWorld(abstraction("push-v3"))
     layout = np.array([[0.0, 0.65, 0.02], [0.1, 0.6, 0.02]])
     successor = world.dynamics(layout).successor
     assert successor is not None and successor.shape == (2, 2 * world.cells, 28)
     assert (successor[:, world.cells :, GRIP] == -1).all()
     assert (successor[:, world.cells :, :GRIP].max(axis=(1, 2)) < 2 * world.cells).all()
-    grip = world.ability.grip
+    grip = world.abstraction.grip
     assert grip is not None
     for b in range(2):
         possible = np.flatnonzero(successor[b, : world.cells, GRIP] >= 0)
         approach = layout[b] + np.array(grip.contact) + np.array(grip.clearance)
-        assert 0 < len(possible) <= 27 and np.abs(world.centres[possible] - approach).max() < 2 * CELL
+        assert 0 < len(possible) <= 27 and np.abs(world.centres[possible] - approach).max() < 2 * CELL_SIZE
         assert set(successor[b, possible, GRIP]) == {world.cells + world.cell(layout[b] + np.array(grip.contact))}
 
 
 @pytest.mark.parametrize("task", ["reach-v3", "push-v3"])
 def test_the_planner_without_gathering_equals_the_planner_with_it(task: str) -> None:
     """Values, expected visits and pushed mass, for the box of cells and for the two boxes of a class with a grip."""
-    world = HandWorld(ability(task))
+    world = HandWorld(abstraction(task))
     dynamics = world.dynamics(np.array([[0.0, 0.65, 0.02], [0.1, 0.6, 0.02]]))
     fast, slow = planner.model_of(dynamics), planner.Deterministic(torch.tensor(dynamics.successor))
     rng = np.random.default_rng(0)
@@ -94,14 +94,14 @@ def test_the_planner_without_gathering_equals_the_planner_with_it(task: str) -> 
     torch.testing.assert_close(fast.pushed(mass), slow.pushed(mass))
 
 
-@pytest.mark.parametrize("task", sorted(ABILITIES))
+@pytest.mark.parametrize("task", sorted(ABSTRACTIONS))
 def test_demonstrations_are_paths_of_cells_that_end_where_they_should(task: str, cache: Path) -> None:
     family = build(Settings(task=task, demonstrations=3))
     tasks = family.tasks("train", 3, 0)
     episodes = family.demonstrations(tasks, 3, KEYS[:3])
     states, actions = family.world.paths(episodes)  # refuses what the dynamics do not know
     assert episodes.success_last.all() and states.shape[2] == family.world.decisions + 1
-    if family.world.ability.grip is not None:
+    if family.world.abstraction.grip is not None:
         assert ((actions == GRIP).sum(axis=2) == 1).all()
     for i in range(3):  # they differ: otherwise a second one would tell nothing new
         assert len({row.tobytes() for row in episodes.obs[i, :, :, :3]}) == 3
@@ -114,7 +114,7 @@ def test_the_goal_is_in_no_observation(cache: Path) -> None:
     same = np.array(tasks[0]["rand_vec"])[:3]
     moved = [replace_goal(task["rand_vec"], same) for task in tasks]
     env = family.vector_env(tasks, 1)
-    env._scenes = [type(s)(s.name, frozen=vec) for s, vec in zip(env._scenes, moved, strict=True)]
+    env._scenes = [type(s)(s.name, rand_vec=vec) for s, vec in zip(env._scenes, moved, strict=True)]
     obs, _ = env.reset(seed=[1, 2])
     np.testing.assert_array_equal(obs[0], obs[1])
 
@@ -130,12 +130,13 @@ def test_the_object_moves_and_the_offset_stays() -> None:
         scene = family.scene(task)
         first = np.array(scene.goal(0)[1])
         assert np.linalg.norm(first[3:5] - first[:2]) >= RADII[0] - 1e-9
-        for goal in (scene.goal(1), scene.goal(2), scene.drawn(7)):
+        for goal in (scene.goal(1), scene.goal(2), scene.random_goal(7)):
             other = np.array(goal[1])
-            assert np.linalg.norm(other[:2] - first[:2]) >= MOVED
+            assert np.linalg.norm(other[:2] - first[:2]) >= MIN_SHIFT
             np.testing.assert_allclose(other[3:] - other[:3], first[3:] - first[:3], atol=1e-12)
-            hand = other[3:] + np.array(family.world.ability.aim)
-            assert np.abs(hand - family.world.centres[family.world.cell(hand)]).max() <= CELL / 2 + 1e-9  # in the box
+            hand = other[3:] + np.array(family.world.abstraction.aim)
+            centre = family.world.centres[family.world.cell(hand)]
+            assert np.abs(hand - centre).max() <= CELL_SIZE / 2 + 1e-9  # in the box
 
 
 @pytest.mark.parametrize("task", ["reach-relative", "reach-v3", "push-v3", "drawer-open-v3"])
@@ -205,14 +206,14 @@ def test_a_demonstration_outside_the_box_is_named(cache: Path) -> None:
 def test_an_expert_that_leaves_the_box_has_not_succeeded() -> None:
     """What is kept can be read again: by the same rule that refuses paths, one in thousands of experts strays."""
     world = build(Settings(task="reach-v3")).world
-    way = world.centres[0] + np.linspace(0, 5 * CELL, 60)[:, None] * np.array([1.0, 0.0, 0.0])
-    kept = _experts._path(world, way, np.zeros(3))
+    way = world.centres[0] + np.linspace(0, 5 * CELL_SIZE, 60)[:, None] * np.array([1.0, 0.0, 0.0])
+    kept = _experts._as_decisions(world, way, np.zeros(3))
     assert kept is not None and not world.outside(kept.hand).any()
-    lower = world.centres[0] - np.array([0.0, 0.0, CELL / 2])  # on the floor of the box
-    for lean, strays in ((0.9 * CELL, False), (1.1 * CELL, True)):
+    lower = world.centres[0] - np.array([0.0, 0.0, CELL_SIZE / 2])  # on the floor of the box
+    for lean, strays in ((0.9 * CELL_SIZE, False), (1.1 * CELL_SIZE, True)):
         leaning = np.concatenate([[lower - np.array([0.0, 0.0, lean])], way])
         assert world.outside(leaning).any() == strays
-        assert (_experts._path(world, leaning, np.zeros(3)) is None) == strays
+        assert (_experts._as_decisions(world, leaning, np.zeros(3)) is None) == strays
 
 
 def test_errors_say_what_would_be_right() -> None:

@@ -210,7 +210,7 @@ def test_experts_of_families_are_soft_optimal() -> None:
     """Their policy, computed in numpy, is the planner's for beta times the reward; sampled paths follow it."""
     rng = np.random.default_rng(0)
     model = MDP(rng.dirichlet(np.ones(4), (1, 4, 3)), rng.normal(size=(1, 4, 3)))
-    policy = _experts.expert_policy(model, 5, 2.0)
+    policy = _experts.soft_optimal_policy(model, 5, 2.0)
     found = policy_of(torch.tensor(2.0 * model.reward), Stochastic(torch.tensor(model.probability)), 5)
     np.testing.assert_allclose(found.numpy(), policy, atol=1e-12)
     states, actions = _experts.sampled_paths(model, policy, 20_000, np.array([3], dtype=np.uint64))

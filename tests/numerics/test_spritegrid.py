@@ -20,10 +20,10 @@ from kshot.running.rollout import rollout
 def test_sprites_are_symmetric_and_let_the_ground_show() -> None:
     masks, colours = pictures.sprites()
     assert masks.shape == (200, 5, 5) and (masks == masks[:, :, ::-1]).all()
-    assert (masks.sum(axis=(1, 2)) >= pictures.LEAST_MASK).all()
+    assert (masks.sum(axis=(1, 2)) >= pictures.MIN_COVERED).all()
     assert len(np.unique(masks.reshape(200, -1) * 1.0 + colours.mean(axis=-1).reshape(200, -1), axis=0)) == 200
     cells, ground = np.array([[0, 8, 8]]), np.array([[0, 0, 1]])
-    drawn = pictures.rendered(cells, ground, np.array([5], dtype=np.uint64)).reshape(3, 5, 5, 3)
+    drawn = pictures.render(cells, ground, np.array([5], dtype=np.uint64)).reshape(3, 5, 5, 3)
     assert np.abs(drawn[0].mean(axis=(0, 1)) - pictures.GROUND[0]).max() < 0.05
     np.testing.assert_array_equal(drawn[1][masks[7]], drawn[2][masks[7]])
     hole = ~masks[7]
@@ -48,26 +48,28 @@ def test_splits_share_no_combination_and_unseen_sprites_are_unseen() -> None:
 def test_arrangements_hold_what_the_task_says() -> None:
     family = spritegrid.build(spritegrid.Settings(side=6, copies=3))
     sprites = np.array([[4, 9, 77]] * 3)
-    scene = family.arranged(sprites, np.arange(3, dtype=np.uint64))
+    layouts = family.random_layouts(sprites, np.arange(3, dtype=np.uint64))
     for sprite, count in ((4, 3), (9, 3), (77, 3)):
-        assert ((scene.cells == 1 + sprite).sum(axis=1) == count).all()
-    assert (scene.cells[0] != scene.cells[1]).any() and 0 < scene.ground.mean() < 1
-    back = spritegrid.Arrangement.of(scene.layout)
-    for name in ("cells", "ground", "keys"):
-        np.testing.assert_array_equal(getattr(back, name), getattr(scene, name))
-    reward = family.reward(sprites, scene)
-    assert (reward[scene.cells == 5] >= 3).all() and (reward[(scene.cells == 10) | (scene.cells == 78)] <= -4).all()
-    np.testing.assert_array_equal(reward[scene.cells == 0], -1.0 * scene.ground[scene.cells == 0])
+        assert ((layouts.sprite == 1 + sprite).sum(axis=1) == count).all()
+    assert (layouts.sprite[0] != layouts.sprite[1]).any() and 0 < layouts.ground.mean() < 1
+    back = spritegrid.Layouts.decode(layouts.encode())
+    for name in ("sprite", "ground", "keys"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(layouts, name))
+    reward = family.reward(sprites, layouts)
+    assert (reward[layouts.sprite == 5] >= 3).all() and (
+        reward[(layouts.sprite == 10) | (layouts.sprite == 78)] <= -4
+    ).all()
+    np.testing.assert_array_equal(reward[layouts.sprite == 0], -1.0 * layouts.ground[layouts.sprite == 0])
 
 
 def test_experts_and_oracles_are_those_of_the_planner() -> None:
     family = spritegrid.build(spritegrid.Settings(side=4, copies=2, horizon=5))
     sprites = np.array([[4, 9, 77], [1, 2, 3]])
-    reward = family.reward(sprites, family.arranged(sprites, np.arange(2, dtype=np.uint64)))
+    reward = family.reward(sprites, family.random_layouts(sprites, np.arange(2, dtype=np.uint64)))
     table, grid, tensor = spritegrid.successors(4), planner.Grid((4, 4)), torch.tensor(reward)
     np.testing.assert_array_equal(table, grid.gathered.successor.numpy())
     values = planner.soft_values(tensor, grid, 5)
-    np.testing.assert_allclose(experts.table_values(reward, table, 5, over=np.logaddexp), values, atol=1e-12)
+    np.testing.assert_allclose(experts.table_values(reward, table, 5, combine=np.logaddexp), values, atol=1e-12)
     np.testing.assert_allclose(experts.table_values(reward, table, 5), planner.hard_values(tensor, grid, 5), atol=1e-12)
 
     starts, streams = np.full((2, 40_000), 6), seeding.split(np.arange(2, dtype=np.uint64)[:, None], np.arange(40_000))
@@ -83,8 +85,8 @@ def test_nothing_that_is_seen_tells_the_goal() -> None:
     """Whatever the order of a task's sprites, each stands on equally many cells, and each order is as likely."""
     family = spritegrid.build(spritegrid.Settings())
     sprites = np.array([task["sprites"] for task in family.tasks("train", 2000, 3)])
-    scene = family.arranged(sprites, np.arange(len(sprites), dtype=np.uint64))
-    counts = (scene.cells[:, :, None] == 1 + sprites[:, None]).sum(axis=1)
+    layouts = family.random_layouts(sprites, np.arange(len(sprites), dtype=np.uint64))
+    counts = (layouts.sprite[:, :, None] == 1 + sprites[:, None]).sum(axis=1)
     assert (counts == family.settings.copies).all()
     for split, n in (("train", 3000), ("test", 3000), ("validation", 3000)):
         drawn = np.array([task["sprites"] for task in family.tasks(split, n, 5)])
@@ -95,19 +97,19 @@ def test_nothing_that_is_seen_tells_the_goal() -> None:
 def test_the_blind_reward_is_the_mean_over_what_the_sprites_may_mean() -> None:
     family = spritegrid.build(spritegrid.Settings(side=6, copies=3))
     sprites = np.array([[4, 9, 77], [1, 2, 3]])
-    scene = family.arranged(sprites, np.arange(2, dtype=np.uint64))
-    meant = [family.reward(np.roll(sprites, turn, axis=1), scene) for turn in range(3)]
-    np.testing.assert_allclose(spritegrid.blind_reward(scene), np.mean(meant, axis=0))
+    layouts = family.random_layouts(sprites, np.arange(2, dtype=np.uint64))
+    meant = [family.reward(np.roll(sprites, turn, axis=1), layouts) for turn in range(3)]
+    np.testing.assert_allclose(spritegrid.mean_reward(layouts), np.mean(meant, axis=0))
 
 
 def test_scripted_policies_that_look_seek_what_they_say() -> None:
     cells = np.zeros((1, 9), dtype=np.int64)
     cells[0, [0, 1, 5]] = 8, 8, 3
-    scene = spritegrid.Arrangement(cells, np.zeros_like(cells), np.zeros(1, dtype=np.uint64))
-    np.testing.assert_array_equal(spritegrid.rarest_reward(scene)[0, [0, 1, 5, 8]], [-4, -4, 4, 0])
-    np.testing.assert_array_equal(spritegrid.nearest_reward(scene)[0, [0, 1, 5, 8]], [4, 4, 4, 0])
+    layouts = spritegrid.Layouts(cells, np.zeros_like(cells), np.zeros(1, dtype=np.uint64))
+    np.testing.assert_array_equal(spritegrid.rarest_reward(layouts)[0, [0, 1, 5, 8]], [-4, -4, 4, 0])
+    np.testing.assert_array_equal(spritegrid.nearest_reward(layouts)[0, [0, 1, 5, 8]], [4, 4, 4, 0])
     cells[0, 8] = 3
-    np.testing.assert_array_equal(spritegrid.rarest_reward(scene)[0, [0, 1, 5, 8]], [-4, -4, 4, 4])
+    np.testing.assert_array_equal(spritegrid.rarest_reward(layouts)[0, [0, 1, 5, 8]], [-4, -4, 4, 4])
 
 
 @pytest.mark.parametrize("test_sprites", ["seen", "unseen"])
@@ -135,9 +137,9 @@ def test_the_oracle_earns_the_optimal_value_from_where_it_begins() -> None:
     for task in range(4):
         for copy in range(5):
             first = played.obs[task, copy, :1]
-            scene = spritegrid.Arrangement.of(first[0, None, 2:])
+            layouts = spritegrid.Layouts.decode(first[0, None, 2:])
             best = experts.table_values(
-                family.reward(np.array([tasks[task]["sprites"]]), scene), spritegrid.successors(5), 6
+                family.reward(np.array([tasks[task]["sprites"]]), layouts), spritegrid.successors(5), 6
             )
             start = int(first[0, 0] * 5 + first[0, 1])
             assert abs(played.returns[task, copy] - best[0, 0, start]) < 1e-4

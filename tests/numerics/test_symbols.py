@@ -13,12 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from kshot.envs.metaworld.engine import library
-from kshot.envs.metaworld.engine.exactness import compiled
+from kshot.envs.metaworld.engine.exactness import compile_function
 from kshot.envs.metaworld.engine.rewriting import rewrite
-from kshot.envs.metaworld.engine.symbols import NO, YES, Symbol, Truth, Unsupported
+from kshot.envs.metaworld.engine.symbols import FALSE, TRUE, Condition, Symbol, Unsupported
 from kshot.types import Array
 
-TYPES = {float: (NO, NO), np.float64: (YES, NO), np.float32: (NO, YES)}
+TYPES = {float: (FALSE, FALSE), np.float64: (TRUE, FALSE), np.float32: (FALSE, TRUE)}
 """(strong, single) of a symbol that stands for a number of the type."""
 RAISED = "the original raises"
 
@@ -32,11 +32,11 @@ def translated(function: Callable[..., Any], *types: type, n_outputs: int = 1) -
         found = rewrite(function, writer, {"np": library.numpy})(*inputs)
         parts: list[Any] = []
         for item in found if n_outputs > 1 else [found]:
-            symbol = item.number() if isinstance(item, Truth) else x[0].lift(item)
-            parts += [symbol.as_weak(), Truth(writer, symbol.strong), Truth(writer, symbol.single)]
-        return [*parts, Truth(writer, writer.failed)]
+            symbol = item.number() if isinstance(item, Condition) else x[0].lift(item)
+            parts += [symbol.as_weak(), Condition(writer, symbol.strong), Condition(writer, symbol.single)]
+        return [*parts, Condition(writer, writer.failed)]
 
-    run = compiled(body, len(types), 3 * n_outputs + 1)
+    run = compile_function(body, len(types), 3 * n_outputs + 1)
 
     def call(*values: float) -> Any:
         *parts, failed = run(np.array(values, dtype=np.float64))

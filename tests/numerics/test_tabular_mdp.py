@@ -88,8 +88,8 @@ def test_posterior_sampling_draws_from_the_posterior() -> None:
     drawn = policy.start(1, 4000, seeding.split(seeding.key("draws"), np.arange(4000))[None])
     share = (drawn["plan"][0, :, -1] == 0).mean(axis=0)
     assert share == pytest.approx(np.full(3, 0.5), abs=0.04)  # the last action is that of the larger drawn reward
-    memory = {**drawn, "taken": np.full((1, 4000, 3, 2), 3.0), "earned": np.zeros((1, 4000, 3, 2))}
-    memory["earned"][..., 0] = 7.0  # posterior N((1 + 7) / 4, 1 / 4) against N(1 / 4, 1 / 4)
+    memory = {**drawn, "visits": np.full((1, 4000, 3, 2), 3.0), "rewards": np.zeros((1, 4000, 3, 2))}
+    memory["rewards"][..., 0] = 7.0  # posterior N((1 + 7) / 4, 1 / 4) against N(1 / 4, 1 / 4)
     share = (policy._plan(memory)[0, :, -1] == 0).mean(axis=0)
     assert share == pytest.approx(np.full(3, 0.9933), abs=0.01)  # Phi((2 - .25) / sqrt(1 / 2))
 
@@ -100,8 +100,8 @@ def test_posterior_sampling_counts_what_it_has_seen() -> None:
     for state, reward, done in ((0, 1.5, False), (2, -1.0, True), (0, 0.5, False)):
         action, _, memory = policy.act(np.eye(3)[[[state]]], memory, None)
         memory = policy.observe(memory, action, np.array([[reward]]), np.array([[done]]))
-    assert memory["taken"].sum() == 3 and memory["earned"].sum() == 1.0
-    assert memory["went"].sum() == 1 and memory["went"][0, 0, 0, :, 2].sum() == 1
+    assert memory["visits"].sum() == 3 and memory["rewards"].sum() == 1.0
+    assert memory["transitions"].sum() == 1 and memory["transitions"][0, 0, 0, :, 2].sum() == 1
     assert memory["episode"] == 1 and memory["step"] == 1
 
 

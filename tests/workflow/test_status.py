@@ -137,7 +137,7 @@ def test_where_not_all_fit_those_in_trouble_or_at_work_are_shown() -> None:
     states = ["done"] * 5 + ["waiting"] * 5 + ["failed", "training"]
     statuses = [status.RunStatus(RUNS[0], state) for state in states]
     console = Console(file=io.StringIO(), width=120)
-    console.print(status.render(statuses, console.width, room=3))
+    console.print(status.render(statuses, console.width, max_lines=3))
     assert isinstance(console.file, io.StringIO)
     rows = [line.split()[3] for line in console.file.getvalue().splitlines() if line.startswith("nav2d")]
     assert rows == ["failed", "training", "waiting"]

@@ -1,7 +1,7 @@
-"""Meta-World stepped in batches: the physics in threads, the classes' own reward code translated to machine code.
+"""The engine: Meta-World in batches, its physics in threads, its own observation and reward code as machine code.
 
-Read ``batch`` for how a step runs, ``kernel`` for the loop of one thread, and ``translation``, ``rewriting`` and
-``symbols`` for how Metaworld's Python becomes machine code that computes the same bits.
+``batch`` has how a step runs, ``kernel`` the loop of one thread; ``translation``, ``rewriting`` and ``symbols`` have
+how Metaworld's Python becomes machine code that computes the same bits.
 """
 
 from kshot.envs.metaworld.engine.batch import Batch

@@ -1,4 +1,8 @@
-"""Many sub-environments stepped by threads: one model and one simulation per (model file, thread), swapped states."""
+"""The batch: many sub-environments stepped together by threads.
+
+There is one model and one simulation per thread and model file. Sub-environments take turns with it: each has a state
+of its own, which is loaded before its step and stored after it.
+"""
 
 from __future__ import annotations
 
@@ -20,22 +24,22 @@ from kshot.envs.metaworld.engine.translation import FIELDS, INFO_KEYS
 from kshot.types import Array
 
 
-class Machines:
-    """The simulations of one set of classes, for ``threads`` threads; built when a batch first needs them."""
+class SimulationPool:
+    """``threads`` threads and the simulations of each, which are built when a batch first needs them."""
 
     lock = threading.Lock()
-    """One for all: the first threads' models are the prototypes', whatever the number of threads."""
+    """Shared by all pools: the models of each pool's first thread are those of the prototypes."""
 
     def __init__(self, threads: int, goal_observable: bool) -> None:
         self.threads = threads
-        self.calls = kernel.functions()
+        self.c_functions = kernel.c_functions()
         self._goal_observable = goal_observable
-        self._kinds: dict[str, int] = {}
+        self._class_indices: dict[str, int] = {}
         self._simulations: dict[tuple[str, int], tuple[Any, Any, Array]] = {}
-        self._table = np.zeros((threads, 0, kernel.MACHINE_COLUMNS), dtype=np.int64)
-        self._start()
+        self._table = np.zeros((threads, 0, kernel.SIMULATION_COLUMNS), dtype=np.int64)
+        self._start_threads()
 
-    def _start(self) -> None:
+    def _start_threads(self) -> None:
         self._process = os.getpid()
         self._jobs: list[SimpleQueue[Any]] = []
         self._done: SimpleQueue[BaseException | None] = SimpleQueue()
@@ -44,26 +48,26 @@ class Machines:
             threading.Thread(target=self._work, args=(queue,), daemon=True, name=f"physics-{thread}").start()
             self._jobs.append(queue)
 
-    def kind(self, name: str) -> int:
-        """Number of class ``name`` in the table of machines."""
-        if name not in self._kinds:
-            rows = [self._row(thread, prototype(name, self._goal_observable)) for thread in range(self.threads)]
-            self._table = np.concatenate([self._table, np.array(rows, dtype=np.int64)[:, None]], axis=1)
-            self._kinds[name] = len(self._kinds)
-        return self._kinds[name]
+    def class_index(self, name: str) -> int:
+        """Where class ``name`` stands in the table of simulations [threads, classes, columns]."""
+        if name not in self._class_indices:
+            entries = [self._entry(thread, prototype(name, self._goal_observable)) for thread in range(self.threads)]
+            self._table = np.concatenate([self._table, np.array(entries, dtype=np.int64)[:, None]], axis=1)
+            self._class_indices[name] = len(self._class_indices)
+        return self._class_indices[name]
 
     def accept_doubles(self, names: Iterable[str]) -> None:
-        """Translate ``names`` for float64 actions too: few users need that, and it takes a tenth of a second each."""
+        """Translate classes ``names`` for float64 actions, too; few users need that, and it takes 0.1 s each."""
         for name in set(names):
             address = prototype(name, self._goal_observable).translation(single=False).address
-            self._table[:, self._kinds[name], kernel.DOUBLE] = address
+            self._table[:, self._class_indices[name], kernel.DOUBLE] = address
 
     def run(self, order: Any, arguments: tuple[Any, ...]) -> None:
-        """Step the sub-environments ``order``; ``arguments`` are those of ``kernel.simulate`` after ``calls``."""
+        """Step the sub-environments ``order``; ``arguments`` are those of ``kernel.simulate`` after ``c_functions``."""
         with self.lock:
             if self._process != os.getpid():  # threads do not survive a fork
-                self._start()
-            # Two threads share a piece of the order, one from its front and one from its back.
+                self._start_threads()
+            # Two threads share a piece of the order: one takes from its front, one from its back.
             pieces = np.array_split(order, min((self.threads + 1) // 2, max(len(order), 1)))
             counters = [np.zeros(1, dtype=np.int64) for _ in pieces]
             jobs = []
@@ -73,18 +77,18 @@ class Machines:
                     jobs.append((thread, counters[piece], pieces[piece]))
             for thread, counter, piece_order in jobs[1:]:
                 self._jobs[thread - 1].put((thread % 2, self._table[thread], counter, piece_order, arguments))
-            faults: list[BaseException | None] = []
+            errors: list[BaseException | None] = []
             if jobs:
                 try:
                     self._simulate(0, self._table[0], jobs[0][1], jobs[0][2], arguments)
                 finally:  # an interrupt in this thread must not leave the others at work
-                    faults = [self._done.get() for _ in jobs[1:]]
-        for fault in faults:
-            if fault is not None:
-                raise fault
+                    errors = [self._done.get() for _ in jobs[1:]]
+        for error in errors:
+            if error is not None:
+                raise error
 
-    def _simulate(self, end: int, machines: Any, counter: Any, order: Any, arguments: tuple[Any, ...]) -> None:
-        kernel.simulate(end, counter, order, machines, self.calls, *arguments)
+    def _simulate(self, end: int, simulations: Any, counter: Any, order: Any, arguments: tuple[Any, ...]) -> None:
+        kernel.simulate(end, counter, order, simulations, self.c_functions, *arguments)
 
     def _work(self, jobs: SimpleQueue[Any]) -> None:
         done = self._done
@@ -95,18 +99,19 @@ class Machines:
             except BaseException as error:  # the caller waits for an answer, whatever it is
                 done.put(error)
 
-    def _row(self, thread: int, proto: Prototype) -> list[int]:
+    def _entry(self, thread: int, proto: Prototype) -> list[int]:
+        """One line of the table of simulations, in the order of the columns."""
         model, data, fields = self._simulation(thread, proto)
         body, site = model.body_pos, model.site_pos
-        mocap = mujoco.mj_stateSize(model, _before(mujoco.mjtState.mjSTATE_MOCAP_POS))
-        ctrl = mujoco.mj_stateSize(model, _before(mujoco.mjtState.mjSTATE_CTRL))
+        mocap = mujoco.mj_stateSize(model, _components_before(mujoco.mjtState.mjSTATE_MOCAP_POS))
+        ctrl = mujoco.mj_stateSize(model, _components_before(mujoco.mjtState.mjSTATE_CTRL))
         single = proto.translation(single=True)
         pads = [model.geom(name).id for name in ("leftpad_geom", "rightpad_geom")]
         addresses = [model._address, data._address, fields.ctypes.data, body.ctypes.data, site.ctypes.data]
-        return [*addresses, len(body), len(site), mocap, ctrl, single.address, 0, single.touched, *pads]
+        return [*addresses, len(body), len(site), mocap, ctrl, single.address, 0, single.touched_geom, *pads]
 
     def _simulation(self, thread: int, proto: Prototype) -> tuple[Any, Any, Array]:
-        """Model, data and the addresses of its arrays."""
+        """Model, data and the addresses of the arrays ``FIELDS`` of the data."""
         key = (proto.model_file, thread)
         if key not in self._simulations:
             model = proto.env.model if thread == 0 else copy.copy(self._simulation(0, proto)[0])
@@ -117,9 +122,9 @@ class Machines:
 
 
 @cache
-def machines(threads: int, goal_observable: bool, /) -> Machines:
-    """The process's machines: models are large, and every batch can use the same."""
-    return Machines(threads, goal_observable)
+def simulation_pool(threads: int, goal_observable: bool, /) -> SimulationPool:
+    """The process's pool: models are large, and all batches can use the same."""
+    return SimulationPool(threads, goal_observable)
 
 
 class Batch:
@@ -127,12 +132,12 @@ class Batch:
 
     Attributes:
         info: [N, 7] of the last step, in the order of ``INFO_KEYS``.
-        unstable: [N] the simulation diverged in the last step; MuJoCo has then reset it, as it does in the official
-            environments, and the episode goes on from there.
+        unstable: [N] whether the simulation diverged in the last step. MuJoCo has then reset it, as it does in the
+            official environments, and the episode goes on from there.
     """
 
     def __init__(self, names: Sequence[str], threads: int, goal_observable: bool) -> None:
-        self._machines = machines(threads, goal_observable)
+        self._pool = simulation_pool(threads, goal_observable)
         self._goal_observable = goal_observable
         self._prototypes = [prototype(name, goal_observable) for name in names]
         self._names = list(names)
@@ -163,23 +168,22 @@ class Batch:
         Raises:
             ValueError: a goal does not fit its class.
         """
-        wanted = [goals[i] for i in chosen]
-        if any(self._prototypes[i].missing(goals[i]) for i in chosen):
-            with self._machines.lock:  # the prototypes' models are the first thread's
-                place_all(wanted, self._goal_observable, self._machines.threads)
-        found = [self._prototypes[i].snapshot(goals[i]) for i in chosen]
+        if any(self._prototypes[i].needs_placing(goals[i]) for i in chosen):
+            with self._pool.lock:  # the prototypes' models are the first thread's
+                place_all([goals[i] for i in chosen], self._goal_observable, self._pool.threads)
+        snapshots = [self._prototypes[i].snapshot(goals[i]) for i in chosen]
         if not self._ready:
             if len(chosen) < len(self._names):
                 raise ValueError("metaworld: the first reset must cover all sub-environments")
-            self._allocate(found)
-        for i, snapshot in zip(chosen, found, strict=True):
+            self._allocate(snapshots)
+        for i, snapshot in zip(chosen, snapshots, strict=True):
             obs[i] = snapshot.obs
             self._state[i, : len(snapshot.state)] = snapshot.state
-            self._places[i, : len(snapshot.places)] = snapshot.places
+            self._positions[i, : len(snapshot.positions)] = snapshot.positions
             self._params[i, : len(snapshot.params)] = snapshot.params
 
     def step(self, chosen: Any, actions: Array, obs: Array, reward: Array) -> None:
-        """Step the sub-environments ``chosen`` [n] and write their rows of ``obs`` and ``reward``.
+        """Step the sub-environments ``chosen`` [n] and write their entries of ``obs`` [N, 39] and ``reward`` [N].
 
         ``actions`` is [N, 4], float32 or float64.
 
@@ -188,17 +192,17 @@ class Batch:
         """
         single = actions.dtype == np.float32
         if not single and not self._accepts_doubles:
-            self._machines.accept_doubles(self._names)
+            self._pool.accept_doubles(self._names)
             self._accepts_doubles = True
         scale = self._scale.astype(actions.dtype)[:, None]
         delta = (np.clip(actions[:, :3], -1, 1) * scale).astype(np.float64)
         self._action[:, :4] = actions
-        self._machines.run(
+        self._pool.run(
             chosen,
             (
-                self._kind,
+                self._class_index,
                 self._state,
-                self._places,
+                self._positions,
                 self._params,
                 delta,
                 self._limits,
@@ -218,22 +222,22 @@ class Batch:
             )
 
     def state(self, i: int) -> Array:
-        """Integration state of sub-environment ``i`` (``mjSTATE_INTEGRATION``)."""
+        """Integration state [S] of sub-environment ``i`` (``mjSTATE_INTEGRATION``)."""
         state: Array = self._state[i]
         return state
 
     def close(self) -> None:
-        """Nothing to give back: simulations and snapshots belong to the process."""
+        """Nothing to close: simulations and snapshots belong to the process."""
 
     def _allocate(self, snapshots: Sequence[Any]) -> None:
         n = len(snapshots)
-        self._kind = np.array([self._machines.kind(name) for name in self._names], dtype=np.int64)
+        self._class_index = np.array([self._pool.class_index(name) for name in self._names], dtype=np.int64)
         self._state = np.zeros((n, max(len(s.state) for s in snapshots)))
-        self._places = np.zeros((n, max(len(s.places) for s in snapshots)))
+        self._positions = np.zeros((n, max(len(s.positions) for s in snapshots)))
         self._params = np.zeros((n, max(len(s.params) for s in snapshots)))
         self._ready = True
 
 
-def _before(component: Any) -> int:
-    """The components of a state vector that come before ``component``."""
+def _components_before(component: Any) -> int:
+    """The components of an integration state that come before ``component``."""
     return kernel.STATE & (int(component) - 1)

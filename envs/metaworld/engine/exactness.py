@@ -1,4 +1,4 @@
-"""Does this machine compute what the translation relies on? Small translated functions are compared with numpy's."""
+"""Checks whether the translation is exact on this machine, by comparing small translated functions with numpy's."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from llvmlite import ir
 from scipy.spatial.transform import Rotation
 
 from kshot.envs.metaworld.engine import library
-from kshot.envs.metaworld.engine.symbols import POINTER, YES, Symbol, Writer, objects
+from kshot.envs.metaworld.engine.symbols import POINTER, TRUE, Symbol, Writer, symbol_array
 from kshot.envs.metaworld.engine.translation import compile_module, load, store
 from kshot.types import Array
 
 _SAMPLES = 300
 
 
-def compiled(body: Callable[[Any], Any], n_inputs: int, n_outputs: int) -> Callable[[Array], Array]:
-    """``body``, which maps an array of symbols to numbers, as a function from float64 [n_inputs] to [n_outputs]."""
+def compile_function(body: Callable[[Any], Any], n_inputs: int, n_outputs: int) -> Callable[[Array], Array]:
+    """A function from float64 [n_inputs] to [n_outputs], compiled from ``body``, which maps symbols to symbols."""
     module = ir.Module("check")
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [POINTER, POINTER]), "check")
     writer = Writer(ir.IRBuilder(function.append_basic_block()))
     source, target = function.args
-    outputs = body(objects([Symbol(writer, load(writer, source, i), YES) for i in range(n_inputs)]))
+    outputs = body(symbol_array([Symbol(writer, load(writer, source, i), TRUE) for i in range(n_inputs)]))
     for i, value in enumerate(np.atleast_1d(outputs)):
         store(writer, target, i, value)
     writer.ir.ret_void()
-    engine = compile_module(module)
-    call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(engine.get_function_address("check"))
+    jit_engine = compile_module(module)
+    call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(jit_engine.get_function_address("check"))
 
     def run(x: Array) -> Array:
-        given, result = np.ascontiguousarray(x, dtype=np.float64), np.empty(n_outputs)
-        call(given.ctypes.data, result.ctypes.data)
-        assert engine  # the code lives as long as its engine
+        inputs, result = np.ascontiguousarray(x, dtype=np.float64), np.empty(n_outputs)
+        call(inputs.ctypes.data, result.ctypes.data)
+        assert jit_engine  # the code lives as long as its engine
         return result
 
     return run
@@ -43,10 +43,10 @@ def compiled(body: Callable[[Any], Any], n_inputs: int, n_outputs: int) -> Calla
 
 @cache
 def why_inexact() -> str | None:
-    """None if everything is exact here, else what is not; takes a fraction of a second, once per process."""
+    """What is not exact on this machine, None if everything is; takes a fraction of a second, once per process."""
     rng = np.random.default_rng(0)
     for name, body, original, samples in _checks(rng):
-        run = compiled(body, samples.shape[1], np.size(original(samples[0])))
+        run = compile_function(body, samples.shape[1], np.size(original(samples[0])))
         for x in samples:
             if run(x).tobytes() != np.atleast_1d(original(x)).astype(np.float64).tobytes():
                 return f"{name} differs from numpy's"
@@ -54,6 +54,7 @@ def why_inexact() -> str | None:
 
 
 def _checks(rng: np.random.Generator) -> list[tuple[str, Callable[[Any], Any], Callable[[Array], Any], Array]]:
+    """Name, function for symbols, numpy's or scipy's original, and inputs [samples, n_inputs] of each check."""
     numbers = rng.normal(size=(_SAMPLES, 1))
     matrices = Rotation.random(_SAMPLES, rng=rng).as_matrix().reshape(_SAMPLES, 9)
     checks: list[Any] = [

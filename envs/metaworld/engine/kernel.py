@@ -1,4 +1,8 @@
-"""The compiled loop of one thread, without the GIL: take a sub-environment, load its state, simulate, evaluate."""
+"""The compiled loop of one thread, which runs without the GIL.
+
+For one sub-environment after the other it loads the state into the thread's simulation, simulates a step, and evaluates
+observation and reward.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +18,24 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from kshot.envs.metaworld.engine.layout import offset, size
+from kshot.envs.metaworld.engine.c_structs import offset, size
 
 STATE = int(mujoco.mjtState.mjSTATE_INTEGRATION)
 """The part of MjData that the next step depends on, the solver's warm start included."""
 
-# Columns of the table with one row per (thread, class).
-MODEL, DATA, FIELDS, BODY_POS, SITE_POS, N_BODY, N_SITE, MOCAP, CTRL, SINGLE, DOUBLE, TOUCHED, LEFT_PAD, RIGHT_PAD = (
-    range(14)
-)
-MACHINE_COLUMNS = 14
-# Rows of the table of C functions.
+# Columns of the table of simulations, in which each pair of thread and class has a line of integers.
+MODEL, DATA, FIELDS, BODY_POS, SITE_POS = range(5)
+"""Addresses of MjModel, of MjData, of the addresses of its arrays (``FIELDS``), and of two arrays of MjModel."""
+N_BODY, N_SITE = range(5, 7)
+"""Lengths of those two arrays."""
+MOCAP, CTRL = range(7, 9)
+"""Where the mocap body's position and the controls begin in the integration state."""
+SINGLE, DOUBLE = range(9, 11)
+"""Addresses of the class's machine code for float32 and float64 actions."""
+TOUCHED_GEOM, LEFT_PAD, RIGHT_PAD = range(11, 14)
+"""Numbers of the geom that counts as the object, and of the gripper's pads."""
+SIMULATION_COLUMNS = 14
+# Positions in the result of ``c_functions``.
 SET_STATE, GET_STATE, MJ_STEP, FORWARD, COPY = range(5)
 
 RAISED, UNSTABLE = 1, 2
@@ -40,12 +51,12 @@ _FIRST_BAD, _LAST_BAD = int(mujoco.mjtWarning.mjWARN_BADQPOS), int(mujoco.mjtWar
 _SUBSTEPS = 5
 
 
-def functions() -> Any:
+def c_functions() -> Any:
     """[5] addresses of the C functions that the loop calls."""
     library = ctypes.CDLL(str(next(Path(mujoco.__file__).parent.glob("libmujoco*"))))
     libc = ctypes.CDLL(None)
-    found = (library.mj_setState, library.mj_getState, library.mj_step, library.mj_forward, libc.memcpy)
-    return np.array([ctypes.cast(f, ctypes.c_void_p).value for f in found], dtype=np.int64)
+    functions = (library.mj_setState, library.mj_getState, library.mj_step, library.mj_forward, libc.memcpy)
+    return np.array([ctypes.cast(f, ctypes.c_void_p).value for f in functions], dtype=np.int64)
 
 
 @intrinsic
@@ -55,27 +66,29 @@ def call(typing: Any, function: Any, arguments: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         address, packed = values
         items = cgutils.unpack_tuple(builder, packed)
-        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(64)] * len(items)).as_pointer()
-        builder.call(builder.inttoptr(address, kind), items)
+        function_type = ir.FunctionType(ir.VoidType(), [ir.IntType(64)] * len(items)).as_pointer()
+        builder.call(builder.inttoptr(address, function_type), items)
         return context.get_dummy_value()
 
     return types.void(types.int64, arguments), generate
 
 
-def _memory(kind: Any, llvm: Any) -> Any:
+def _reader(numba_type: Any, llvm_type: Any) -> Any:
+    """A function that reads the number of this type at an address."""
+
     @intrinsic
-    def at(typing: Any, address: Any) -> Any:
+    def read(typing: Any, address: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            return builder.load(builder.inttoptr(values[0], llvm.as_pointer()))
+            return builder.load(builder.inttoptr(values[0], llvm_type.as_pointer()))
 
-        return kind(types.int64), generate
+        return numba_type(types.int64), generate
 
-    return at
+    return read
 
 
-_int_at = _memory(types.int32, ir.IntType(32))
-_address_at = _memory(types.int64, ir.IntType(64))
-_float_at = _memory(types.float64, ir.DoubleType())
+_int_at = _reader(types.int32, ir.IntType(32))
+_address_at = _reader(types.int64, ir.IntType(64))
+_float_at = _reader(types.float64, ir.DoubleType())
 
 
 @intrinsic
@@ -91,7 +104,7 @@ def _clear(typing: Any, address: Any) -> Any:
 
 @intrinsic
 def count_up(typing: Any, address: Any) -> Any:
-    """Count up the 64-bit integer at an address, for all threads, and return what it was."""
+    """Add 1 to the 64-bit integer at an address, atomically, and return what it was."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         pointer = builder.inttoptr(values[0], ir.IntType(64).as_pointer())
@@ -101,8 +114,8 @@ def count_up(typing: Any, address: Any) -> Any:
 
 
 @numba.njit(cache=True, nogil=True)
-def _force(data: int, pad: int, geom: int) -> float:
-    """Sum of the first constraint force of every contact between two geoms (sawyer_xyz_env.py, touching_object)."""
+def _contact_force(data: int, pad: int, geom: int) -> float:
+    """Sum, over contacts between two geoms, of the first constraint force (sawyer_xyz_env.py, touching_object)."""
     total = 0.0
     contacts = _address_at(data + _CONTACT)
     forces = _address_at(data + _FORCE)
@@ -122,11 +135,11 @@ def simulate(
     end: int,
     counter: Any,
     order: Any,
-    machines: Any,
-    calls: Any,
-    kind: Any,
+    simulations: Any,
+    c_functions: Any,
+    class_index: Any,
     state: Any,
-    places: Any,
+    positions: Any,
     params: Any,
     delta: Any,
     limits: Any,
@@ -142,44 +155,44 @@ def simulate(
         end: 0 takes from the front of the order, 1 from the back, so that they meet wherever the work ends.
         counter: [1] how many have been taken; zero at the start.
         order: sub-environments to step.
-        machines: [classes, ``MACHINE_COLUMNS``] of this thread.
-        calls: result of ``functions``.
-        kind: [N] class of each sub-environment.
-        state: [N, S] integration state; read and written.
-        places: [N, L] positions of all bodies, then of all sites, in the sub-environment's model.
-        params: [N, P] rows of ``Translation.params``; read and written.
+        simulations: [classes, ``SIMULATION_COLUMNS``] of this thread.
+        c_functions: the result of the function of that name.
+        class_index: [N] which of the classes each sub-environment is of.
+        state: [N, S] integration states; read and written.
+        positions: [N, L] positions of all bodies, then of all sites, in each sub-environment's model.
+        params: [N, P] parameters as ``Translation.params`` has them; read and written.
         delta: [N, 3] movement of the mocap body in metres.
-        limits: [N, 2, 3] lowest and highest place of the mocap body.
-        action: [N, 5] the action; the last column is filled here.
+        limits: [N, 2, 3] lowest and highest position of the mocap body in metres.
+        action: [N, 5] the action, and whether the gripper touches the object, which is written.
         single: the actions came as float32.
         obs: [N, 39], written.
-        out: [N, 9], written.
+        out: [N, 9] as ``Translation.address`` says, written.
         fault: [N] ``RAISED`` and ``UNSTABLE`` bits, written.
     """
     taken = 0
     while count_up(counter.ctypes.data) < len(order):
         i = order[taken] if end == 0 else order[len(order) - 1 - taken]
         taken += 1
-        machine = machines[kind[i]]
-        model, data = machine[MODEL], machine[DATA]
-        place = places[i].ctypes.data
-        call(calls[COPY], (machine[BODY_POS], place, machine[N_BODY] * 24))
-        call(calls[COPY], (machine[SITE_POS], place + machine[N_BODY] * 24, machine[N_SITE] * 24))
+        simulation = simulations[class_index[i]]
+        model, data = simulation[MODEL], simulation[DATA]
+        bodies = positions[i].ctypes.data
+        call(c_functions[COPY], (simulation[BODY_POS], bodies, simulation[N_BODY] * 24))
+        call(c_functions[COPY], (simulation[SITE_POS], bodies + simulation[N_BODY] * 24, simulation[N_SITE] * 24))
 
-        mocap, ctrl = machine[MOCAP], machine[CTRL]
+        mocap, ctrl = simulation[MOCAP], simulation[CTRL]
         for k in range(3):
-            moved = state[i, mocap + k] + delta[i, k]
-            state[i, mocap + k] = min(max(moved, limits[i, 0, k]), limits[i, 1, k])
+            target = state[i, mocap + k] + delta[i, k]
+            state[i, mocap + k] = min(max(target, limits[i, 0, k]), limits[i, 1, k])
         for k in range(4):
             state[i, mocap + 3 + k] = 1.0 - k % 2  # mocap_quat is 1, 0, 1, 0
         state[i, ctrl] = action[i, 3]
         state[i, ctrl + 1] = -action[i, 3]
 
-        call(calls[SET_STATE], (model, data, state[i].ctypes.data, STATE))
+        call(c_functions[SET_STATE], (model, data, state[i].ctypes.data, STATE))
         for _ in range(_SUBSTEPS):
-            call(calls[MJ_STEP], (model, data))
-        call(calls[FORWARD], (model, data))
-        call(calls[GET_STATE], (model, data, state[i].ctypes.data, STATE))
+            call(c_functions[MJ_STEP], (model, data))
+        call(c_functions[FORWARD], (model, data))
+        call(c_functions[GET_STATE], (model, data, state[i].ctypes.data, STATE))
 
         fault[i] = 0
         for warning in range(_FIRST_BAD, _LAST_BAD + 1):
@@ -188,13 +201,13 @@ def simulate(
                 fault[i] |= UNSTABLE
                 _clear(count)
         action[i, 4] = 0.0
-        if machine[TOUCHED] >= 0 and _force(data, machine[LEFT_PAD], machine[TOUCHED]) > 0:
-            action[i, 4] = 1.0 if _force(data, machine[RIGHT_PAD], machine[TOUCHED]) > 0 else 0.0
-        evaluate = machine[SINGLE] if single else machine[DOUBLE]
+        if simulation[TOUCHED_GEOM] >= 0 and _contact_force(data, simulation[LEFT_PAD], simulation[TOUCHED_GEOM]) > 0:
+            action[i, 4] = 1.0 if _contact_force(data, simulation[RIGHT_PAD], simulation[TOUCHED_GEOM]) > 0 else 0.0
+        evaluate = simulation[SINGLE] if single else simulation[DOUBLE]
         call(
             evaluate,
             (
-                machine[FIELDS],
+                simulation[FIELDS],
                 params[i].ctypes.data,
                 action[i].ctypes.data,
                 obs[i].ctypes.data,

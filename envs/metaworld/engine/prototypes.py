@@ -1,4 +1,4 @@
-"""One official environment object per class: it places tasks, and its code is translated once."""
+"""One official environment object per class, whose resets place the goals and whose code is translated."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from kshot.envs.metaworld.engine.symbols import Unsupported
 from kshot.envs.metaworld.engine.translation import FIELDS, Translation, translate
 from kshot.types import Array
 
-_MOST_DRAWS = 100
-"""Resets ask for the frozen placement a few times; one that is refused forever is asked for without end."""
+_MAX_DRAWS = 100
+"""A reset asks for the placement until it accepts it. It does so within a few times, or never."""
 
 
 @dataclass(frozen=True)
@@ -30,16 +30,16 @@ class Snapshot:
 
     Attributes:
         obs: [39] as ``reset`` returns it.
-        target: [3] where the target is.
+        target: [3] position of the target in metres.
         state: [S] integration state of the simulation.
-        places: [L] positions of all bodies, then of all sites, in the model.
-        params: [P] row of ``Translation.params``.
+        positions: [L] positions of all bodies, then of all sites, in the model.
+        params: [P] parameters as ``Translation.params`` has them.
     """
 
     obs: Array
     target: Array
     state: Array
-    places: Array
+    positions: Array
     params: Array
 
 
@@ -49,7 +49,7 @@ class Prototype:
     Attributes:
         env: official environment; only used for resets.
         model_file: classes with the same file can share models.
-        limits: [2, 3] lowest and highest place of the mocap body, in metres.
+        limits: [2, 3] lowest and highest position of the mocap body, in metres.
         action_scale: metres per unit of action.
     """
 
@@ -60,7 +60,7 @@ class Prototype:
         self.limits = np.stack([self.env.mocap_low, self.env.mocap_high]).astype(np.float64)
         self.action_scale: float = self.env.action_scale
         self._goal_observable = goal_observable
-        self._places = self.env.model.body_pos.copy(), self.env.model.site_pos.copy()
+        self._positions = self.env.model.body_pos.copy(), self.env.model.site_pos.copy()
         self._translations: dict[bool, Translation] = {}
         self._snapshots: dict[tuple[float, ...], Snapshot] = {}
 
@@ -68,23 +68,23 @@ class Prototype:
         """Machine code for float32 (``single``) or float64 actions; the environment must have been reset before."""
         if single not in self._translations:
             try:
-                made = translate(self.env, single)
+                translation = translate(self.env, single)
             except Unsupported as error:
                 text = f"metaworld: the engine cannot step {self.name} exactly ({error}); the official backend can"
                 raise Unsupported(text) from error
-            if any(other.params != made.params for other in self._translations.values()):
+            if any(other.params != translation.params for other in self._translations.values()):
                 raise RuntimeError(f"metaworld: {self.name} reads other attributes with other types of actions")
-            self._translations[single] = made
+            self._translations[single] = translation
         return self._translations[single]
 
-    def missing(self, goal: Goal) -> bool:
-        """Whether ``snapshot`` would have to place the goal first."""
+    def needs_placing(self, goal: Goal) -> bool:
+        """Whether the goal has no snapshot yet."""
         return goal[1] not in self._snapshots
 
     def snapshot(self, goal: Goal) -> Snapshot:
-        """The state after a reset to ``goal``; kept, so that every goal is placed once per process.
+        """The state after a reset to ``goal``, which takes place once per process.
 
-        A reset does not depend on what the environment did before, because ``SawyerXYZEnv.reset`` places the task twice
+        It does not depend on what the environment did before, because ``SawyerXYZEnv.reset`` places the task twice,
         with ``mj_resetData`` in between.
 
         Raises:
@@ -96,12 +96,12 @@ class Prototype:
         return self._snapshots[rand_vec]
 
     def draw(self, n: int, stream: np.random.RandomState) -> list[tuple[float, ...]]:
-        """``n`` new placements out of ``stream``, as the class itself draws them at a reset."""
+        """``n`` rand_vecs, drawn from ``stream`` as the class draws them at a reset."""
         env = self.env
         env._freeze_rand_vec, env.seeded_rand_vec, env._set_task_called = False, True, True
         env.np_random = stream
         self._restore_model()
-        # Only the random numbers of these resets matter: bodies are put in their places, but nothing moves.
+        # Only the random numbers of these resets matter: bodies are placed, but nothing is simulated.
         env.do_simulation = lambda *_: mujoco.mj_kinematics(env.model, env.data)
         env._reset_hand = partial(env._reset_hand, steps=1)
         try:
@@ -120,29 +120,29 @@ class Prototype:
         obs = reset_to(env, goal, self._goal_observable)
         state = np.empty(mujoco.mj_stateSize(env.model, STATE))
         mujoco.mj_getState(env.model, env.data, state, STATE)
-        places = np.concatenate([env.model.body_pos.ravel(), env.model.site_pos.ravel()])
+        positions = np.concatenate([env.model.body_pos.ravel(), env.model.site_pos.ravel()])
         target = np.array(env._target_pos, dtype=np.float64)  # a copy: some classes hold a view of the simulation
-        return Snapshot(obs, target, state, places, self._params())
+        return Snapshot(obs, target, state, positions, self._params())
 
     def _restore_model(self) -> None:
-        """Steps use this model too: they leave the places of other goals, and of other classes with the same file."""
-        self.env.model.body_pos[:], self.env.model.site_pos[:] = self._places
+        """Undo what steps did to this model: they leave it with positions of other goals, and of other classes."""
+        self.env.model.body_pos[:], self.env.model.site_pos[:] = self._positions
 
     def _params(self) -> Array:
-        """Attributes of the environment that the translated code reads."""
-        first = self.translation(single=True)
-        row = np.full(first.n_params, np.nan)
-        for name, (start, size) in first.params.items():
+        """[P] the environment's attributes that the machine code reads."""
+        translation = self.translation(single=True)
+        params = np.full(translation.n_params, np.nan)
+        for name, (start, size) in translation.params.items():
             value = getattr(self.env, name)
-            if self._is_live(value):
+            if self._is_view_of_simulation(value):
                 raise RuntimeError(f"metaworld: {self.name}.{name} became a view of the simulation")
-            row[start : start + size] = np.nan if value is None else value
-        for name, value in first.constants.items():
+            params[start : start + size] = np.nan if value is None else value
+        for name, value in translation.constants.items():
             if getattr(self.env, name) != value:
                 raise RuntimeError(f"metaworld: {self.name}.{name} was taken for a constant and changed")
-        return row
+        return params
 
-    def _is_live(self, value: Any) -> bool:
+    def _is_view_of_simulation(self, value: Any) -> bool:
         return isinstance(value, np.ndarray) and any(
             np.shares_memory(getattr(self.env.data, field), value) for field in FIELDS
         )
@@ -155,14 +155,14 @@ def prototype(name: str, goal_observable: bool, /) -> Prototype:
 
 
 def place_all(goals: Sequence[Goal], goal_observable: bool, threads: int) -> None:
-    """Fill the snapshots of ``goals``, classes side by side."""
+    """Make the snapshots of ``goals``, classes in parallel."""
     by_class: defaultdict[str, list[Goal]] = defaultdict(list)
     for goal in dict.fromkeys(goals):
-        if prototype(goal[0], goal_observable).missing(goal):
+        if prototype(goal[0], goal_observable).needs_placing(goal):
             by_class[goal[0]].append(goal)
 
-    def place(own: list[Goal]) -> None:
-        for goal in own:
+    def place(goals_of_class: list[Goal]) -> None:
+        for goal in goals_of_class:
             prototype(goal[0], goal_observable).snapshot(goal)
 
     with ThreadPoolExecutor(threads) as pool:
@@ -170,11 +170,11 @@ def place_all(goals: Sequence[Goal], goal_observable: bool, threads: int) -> Non
 
 
 def reset_to(env: Any, goal: Goal, goal_observable: bool) -> Array:
-    """Set ``env`` to ``goal`` and reset it; the observation [39] after the reset.
+    """Set ``env`` to ``goal`` and reset it; returns the observation [39].
 
     Raises:
         ValueError: the goal's vector has the wrong length, or its object and target are closer to each other than the
-            class allows, for which the official reset would look for another placement without end.
+            class allows. The official reset would then look for another placement without end.
     """
     name, rand_vec = goal
     space = env._random_reset_space
@@ -187,7 +187,7 @@ def reset_to(env: Any, goal: Goal, goal_observable: bool) -> Array:
     def draw() -> Array:
         nonlocal draws
         draws += 1
-        if draws > _MOST_DRAWS:
+        if draws > _MAX_DRAWS:
             raise ValueError(
                 f"metaworld: the goal {list(rand_vec)} of {name} cannot be placed: its object and its target are closer"
                 " than the class allows, so the official reset would never return"

@@ -1,4 +1,4 @@
-"""Official Metaworld environments, one object per sub-environment, stepped one after the other."""
+"""The backend of official Metaworld environments: one object per sub-environment, stepped one after the other."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from kshot.envs.metaworld.engine import INFO_KEYS, STATE, observation_bounds, re
 from kshot.types import Array
 
 _UNSTABLE = [int(getattr(mujoco.mjtWarning, f"mjWARN_BAD{name}")) for name in ("QPOS", "QVEL", "QACC")]
-_free: defaultdict[tuple[str, str, bool], list[SawyerXYZEnv]] = defaultdict(list)
-"""Objects kept for reuse: one costs 0.1 s and 20 MB, and ``set_task`` + ``reset`` make it as new."""
+"""MuJoCo's warnings of a diverged simulation."""
+_unused: defaultdict[tuple[str, str, bool], list[SawyerXYZEnv]] = defaultdict(list)
+"""Objects for reuse: one costs 0.1 s and 20 MB, and ``set_task`` and ``reset`` make it as good as new."""
 
 
-class OfficialBatch:
-    """What ``engine.Batch`` does, by the official classes themselves; also the only way to reward v1."""
+class OfficialEnvs:
+    """Does what ``engine.Batch`` does by the official classes themselves; reward v1 exists here only."""
 
     def __init__(self, names: Sequence[str], goal_observable: bool, reward_version: str) -> None:
         self._keys = [(name, reward_version, goal_observable) for name in names]
@@ -53,10 +54,10 @@ class OfficialBatch:
 
     def close(self) -> None:
         for key, env in zip(self._keys, self._envs, strict=True):
-            _free[key].append(env)
+            _unused[key].append(env)
         self._envs = []
 
 
 def _take(name: str, reward_version: str, goal_observable: bool) -> SawyerXYZEnv:
-    free = _free[name, reward_version, goal_observable]
-    return free.pop() if free else ALL_V3_ENVIRONMENTS[name](reward_function_version=reward_version)
+    unused = _unused[name, reward_version, goal_observable]
+    return unused.pop() if unused else ALL_V3_ENVIRONMENTS[name](reward_function_version=reward_version)

@@ -1,4 +1,4 @@
-"""The environment of Metaworld's own evaluation (metaworld/evaluation.py), made by metaworld itself."""
+"""The vector environment for Metaworld's own evaluation (metaworld/evaluation.py), made by metaworld itself."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from kshot.envs.metaworld._goals import Source
 from kshot.types import Array
 
 ENVS_ONE_CLASS, ENVS_PER_CLASS, GOALS_PER_CLASS = 10, 4, 40
-"""ML1: ten sub-environments share its 50 goals. With several test classes, the defaults of metaworld, which for five of
-them are 20 sub-environments (``meta_batch_size``) on 40 goals each (the comment at ``num_evals``)."""
+"""ML1: ten sub-environments share its 50 goals. Several test classes: metaworld's defaults, which for five of them are
+20 sub-environments (``meta_batch_size``) and 40 goals of each class (the comment at ``num_evals``)."""
 
 
 def make(source: Source, horizon: int, num_envs: int | None, goals_per_class: int | None) -> VectorEnv[Any, Any, Any]:
@@ -37,13 +37,13 @@ def make(source: Source, horizon: int, num_envs: int | None, goals_per_class: in
         "meta_batch_size": num_envs,
         "total_tasks_per_cls": goals_per_class,
         "max_episode_steps": horizon,
-        # The only way in which a policy learns of rewards while it is evaluated. As they are: the wrapper would divide
-        # them by ten, which is a matter of a policy's own settings.
+        # The only way for a policy to get rewards while it is evaluated. Unscaled: the wrapper would divide them by
+        # ten, but how rewards are scaled is a setting of learners.
         "recurrent_info_in_obs": True,
         "normalize_reward_in_recurrent_info": False,
     }
     if source.benchmark == "custom":
-        # The entry point leaves these to its caller, where ``make_ml_envs_test`` sets them.
+        # ``make_ml_envs_test`` sets these for the other benchmarks; this entry point leaves them to its caller.
         options |= {"split": "test", "task_select": "pseudorandom", "terminate_on_success": True}
         options |= {"train_envs": list(source.train_classes), "test_envs": list(source.test_classes)}
         return gym.make_vec("Meta-World/custom-ml-envs", vector_strategy="sync", **options)

@@ -7,6 +7,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 """The repository: kshot is run in place, so its configuration stands beside its code."""
 SUITES = ROOT / "config" / "suites"
+YARDSTICKS = ROOT / "config" / "fidelity.yaml"
+"""What learners are held to where the answer is published or known."""
+LOOKS = ROOT / "config" / "looks.yaml"
+"""How policies are drawn."""
 
 
 def suite_files() -> list[Path]:

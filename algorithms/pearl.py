@@ -375,14 +375,13 @@ class PEARL:
         tasks = rng.integers(0, s.training_tasks, s.meta_batch)
         batch = self._batch(replay.sample(rng, tasks, s.batch_size))
         posterior = self._infer(recent, tasks, rng, rng.random(s.meta_batch))
-        standard = torch.randn(posterior.mean.shape, generator=noise_rng).to(posterior.mean)
-        z = posterior.mean + posterior.variance.sqrt() * standard  # [M, latent], one sample per task
+        z = posterior.sample(networks.standard_normal(posterior.mean, noise_rng))  # [M, latent], one per task
         z = z.repeat_interleave(s.batch_size, dim=0)
 
         q_loss = critic_loss(nets, batch, z, s.discount)
         kl = posterior.kl_from_prior().mean()
         self._step("critic and KL", q_loss + s.kl_weight * kl, self._critic_params, self._critic_optimizer)
-        action_noise = torch.randn(batch.action.shape, generator=noise_rng).to(z)
+        action_noise = networks.standard_normal(batch.action, noise_rng)
         losses = actor_losses(nets, batch, z, action_noise, s.policy_regularisation)
         self._step("policy and value", losses.policy + losses.value, self._actor_params, self._actor_optimizer)
         sac.soft_update(nets.target_value, nets.value, s.tau)

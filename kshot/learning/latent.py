@@ -23,6 +23,10 @@ class Posterior(NamedTuple):
     mean: Tensor
     variance: Tensor
 
+    def sample(self, noise: Tensor) -> Tensor:
+        """[T, latent] z from standard normal noise; differentiable in mean and variance."""
+        return self.mean + self.variance.sqrt() * noise
+
     def kl_from_prior(self) -> Tensor:
         """[T] KL(q(z|c) || N(0, I)) in nats."""
         return 0.5 * (self.mean**2 + self.variance - self.variance.log() - 1).sum(dim=-1)

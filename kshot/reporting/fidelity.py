@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from kshot import records
 from kshot.errors import RecordError
-from kshot.places import YARDSTICKS
+from kshot.places import FIDELITY
 from kshot.reporting.schemas import ALL, MADE_BY
 from kshot.reporting.values import Cell, number
 
@@ -87,7 +87,7 @@ class Yardstick(_Model):
     rows: tuple[Row, ...]
 
 
-def yardsticks(path: Path = YARDSTICKS) -> list[Yardstick]:
+def yardsticks(path: Path = FIDELITY) -> list[Yardstick]:
     """What ``config/fidelity.yaml`` asks for. Raises RecordError naming the first mistake."""
     try:
         return TypeAdapter(list[Yardstick]).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
@@ -107,7 +107,7 @@ def collect(suite: str, root: Path, out: Path = FILED) -> Path:
     """
     asked = [(item.family, row) for item in yardsticks() if item.suite == suite for row in item.rows]
     if not asked:
-        raise RecordError(f"no yardstick in {YARDSTICKS.name} uses suite {suite!r}")
+        raise RecordError(f"no yardstick in {FIDELITY.name} uses suite {suite!r}")
     summary = records.read_csv(root / suite / "summary.csv", ("group", *COLUMNS[: COLUMNS.index("steps")]), MADE_BY)
     cells = records.read_csv(root / suite / "cells.csv", _READ, MADE_BY)
     path = out / f"{suite}.csv"
@@ -123,7 +123,7 @@ def collect(suite: str, root: Path, out: Path = FILED) -> Path:
             if not found.empty:
                 filed[tuple(key.values())] = {**found.iloc[0], **({} if runs.empty else _cost(runs))}
             elif not runs.empty:
-                raise RecordError(f"{YARDSTICKS.name} asks for {key}, which the results do not have")
+                raise RecordError(f"{FIDELITY.name} asks for {key}, which the results do not have")
     records.write_csv(path, pd.DataFrame(list(filed.values()), columns=list(COLUMNS)))
     return path
 

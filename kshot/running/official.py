@@ -78,6 +78,7 @@ def official(run: RunConfig, root: Path) -> None:
             reason=reason,
             env_steps=env_steps,
             wall_seconds=seconds,
+            runner=provenance.OFFICIAL_RUNNER,
             official=found,
             model_digest=model_digest,
         )

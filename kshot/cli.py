@@ -256,7 +256,7 @@ def _strip_links(options: argparse.Namespace) -> None:
 def _fidelity(options: argparse.Namespace) -> None:
     suite = _load_recorded(options)
     from kshot.reporting.fidelity import FILED, collect, write_page
-    from kshot.reporting.yardsticks import write_picture
+    from kshot.reporting.fidelity_picture import write_picture
 
     _print_paths([collect(suite.name, options.root), write_page(), write_picture(FILED)])
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import graphlib
+import os
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import grimp
 import pytest
 
 from kshot.places import ROOT
+from kshot.records import write_json
+from kshot.suites.reading import load_suite
+from tests import synthetic
 
 GRAPH = grimp.build_graph("kshot", include_external_packages=True, cache_dir=None)
 """Every import of every module, also those within functions; of other packages only the name."""
@@ -81,3 +87,31 @@ def test_importing_loads_nothing_heavy_by_a_back_door(modules: str, absent: str)
     code = f"import sys, {modules}; print([name for name in {absent.split()!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+REPORT = """
+import sys
+from kshot.cli import main
+status = [main([command, "results/made-up/suite.yaml"]) for command in ("aggregate", "figures", "tables", "report")]
+heavy = ("torch", "kshot.algorithms", "kshot.envs", "kshot.running", "kshot.learning")
+print([n for n in sys.modules if any(n == name or n.startswith(name + ".") for name in heavy)], status, file=sys.stderr)
+"""
+
+
+def test_reporting_on_a_resolved_suite_loads_neither_algorithms_nor_families_nor_torch(tmp_path: Path) -> None:
+    suite = load_suite(
+        {
+            "name": "made-up",
+            "seeds": [0],
+            "families": {"bandit": {"steps": 1000, "evaluation": {"tasks": 4, "k": [0, 10]}}},
+            "algorithms": {"maml": {}, "rl2": {}},
+        }
+    )
+    bandit = replace(synthetic.BANDIT, n_tasks=4, k=(0, 10))
+    synthetic.write_suite([bandit], suite.runs(), tmp_path / "results")
+    write_json(tmp_path / "results" / "made-up" / "suite.yaml", suite.resolved())
+    command = [sys.executable, "-c", REPORT]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines()[-1] == "[] [0, 0, 0, 0]"
+    assert (tmp_path / "reports" / "made-up" / "index.html").is_file()

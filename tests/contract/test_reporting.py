@@ -293,7 +293,8 @@ def draw(results, sections):
 TABLE = """
 from kshot.reporting.values import Cell, Part, Row, Table
 def build(results):
-    parts = [Part(s.title, s.evidence, [Row("all", {{"learners": Cell(len(s.finished), 0)}})]) for s in results.sections]
+    rows = [Row("all", {{"learners": Cell(len(s.finished), 0)}}) for s in results.sections]
+    parts = [Part(s.title, s.evidence, [row]) for s, row in zip(results.sections, rows)]
     return Table("counts", "Counts", "How many learners.", [{{"n": 1}}], parts, ["summary.csv"], {places})
 """
 
@@ -366,7 +367,7 @@ def test_figures_and_tables_that_name_no_place_have_a_part_of_the_page_each(
     assert text.count("<section><h2>Bars</h2>") == text.count("<section><h2>Counts</h2>") == 2, "once for each evidence"
     assert text.count("Number of learners.") == text.count("How many learners.") == 2
     assert 'href="figures/bars.pdf"' in text and 'href="tables/counts.csv"' in text
-    assert '<td>all</td><td><b>2</b></td>' in text.replace('<span class="dot none"></span>\n', "")
+    assert "<td>all</td><td><b>2</b></td>" in text.replace('<span class="dot none"></span>\n', "")
 
 
 def test_an_unknown_place_is_named(
@@ -375,7 +376,7 @@ def test_an_unknown_place_is_named(
     runs, root = suite
     only_new(monkeypatch)
     add(figures, "bars", FIGURE.format(places={"curve": 1}), tmp_path / "figures", monkeypatch)
-    with pytest.raises(ValueError, match=r"bars: 'curve' is no place on the page; there are families, headline, curves"):
+    with pytest.raises(ValueError, match="bars: 'curve' is no place on the page; there are families, headline, curves"):
         page.write_page(SUITE, runs, root, tmp_path / "report", partial=True)
 
 
@@ -387,7 +388,7 @@ def test_the_page_names_no_figure_and_no_table() -> None:
         text = path.read_text()
         for name in names - {"headline", "success"}:  # which are places as well
             assert not re.search(rf"\b{name}\b", text), f"{path.name} names {name}"
-    assert 'modules()' in (folder / "page.py").read_text()
+    assert "modules()" in (folder / "page.py").read_text()
 
 
 def test_reporting_names_no_algorithm() -> None:

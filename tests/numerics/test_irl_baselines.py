@@ -24,6 +24,7 @@ from kshot.running.rollout import rollout
 from kshot.running.train import Collector, train
 from kshot.suites.run import Evaluation, RunConfig
 from kshot.types import Episodes, TaskFamily
+from tests.planning import visitations
 
 FAMILIES = {
     "states": gridnavi.build(gridnavi.Settings(horizon=5)),
@@ -54,7 +55,7 @@ def expected_visits(reward: torch.Tensor, seen: Demonstrations) -> torch.Tensor:
     start = torch.zeros(reward.shape[:2], dtype=torch.float64)
     first = seen.states[..., 0]
     start.scatter_add_(1, first, torch.full(first.shape, 1 / first.shape[1], dtype=torch.float64))
-    states, pairs = planner.visitations(policy, seen.model, start)
+    states, pairs = visitations(policy, seen.model, start)
     return states if reward.ndim == 2 else pairs
 
 

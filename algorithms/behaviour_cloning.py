@@ -90,14 +90,14 @@ def log_policy(params: Params, features: Tensor, model: planner.Model, states: T
     return (logits + ruled_out.reshape(logits.shape)).log_softmax(dim=-1)
 
 
-def cross_entropy(shown: Demonstrations, params: Params) -> Tensor:
+def cross_entropy(demonstrations: Demonstrations, params: Params) -> Tensor:
     """[T] mean of -log pi(a_t | s_t) over the decisions of each task's demonstrations."""
-    n_tasks, horizon = len(shown.features), shown.actions.shape[2]
-    time = torch.arange(horizon, dtype=torch.float64, device=shown.states.device) / horizon
-    passed = time.expand(shown.actions.shape).reshape(n_tasks, -1, shown.actions[0].numel())
-    states = shown.states[..., :-1].reshape(passed.shape)
-    log_probs = log_policy(params, shown.features.flatten(0, 1), shown.model, states, passed)
-    return -log_probs.gather(2, shown.actions.reshape(n_tasks, -1, 1)).mean(dim=(1, 2))
+    n_tasks, horizon = len(demonstrations.features), demonstrations.actions.shape[2]
+    time = torch.arange(horizon, dtype=torch.float64, device=demonstrations.states.device) / horizon
+    passed = time.expand(demonstrations.actions.shape).reshape(n_tasks, -1, demonstrations.actions[0].numel())
+    states = demonstrations.states[..., :-1].reshape(passed.shape)
+    log_probs = log_policy(params, demonstrations.features.flatten(0, 1), demonstrations.model, states, passed)
+    return -log_probs.gather(2, demonstrations.actions.reshape(n_tasks, -1, 1)).mean(dim=(1, 2))
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from kshot.learning import irl, networks
 from kshot.learning.checks import check_finite, require_at_least_one, require_positive
-from kshot.learning.descent import descend, falling
+from kshot.learning.descent import decayed_lr, descend
 from kshot.learning.irl import Demonstrations, PlanningPolicy
 from kshot.learning.networks import Params
 from kshot.seeding import generator, key
@@ -74,14 +74,14 @@ class Settings:
             raise ValueError(f"shots must be numbers from 0 on, got {self.shots}")
 
 
-def encoded(encoder: Mapping[str, Tensor], shown: Demonstrations) -> Tensor:
+def encoded(encoder: Mapping[str, Tensor], demonstrations: Demonstrations) -> Tensor:
     """[T, 2 C] the context: mean embeddings of what was visited and of all states, or of all pairs."""
-    flat = shown.features.flatten(0, 1).to(encoder["weight_0"].dtype)  # [T * M, S, F] or [T * M, S, A, F]
+    flat = demonstrations.features.flatten(0, 1).to(encoder["weight_0"].dtype)  # [T * M, S, F] or [T * M, S, A, F]
     embedding = networks.mlp(encoder, flat.flatten(1, -2))  # [T * M, N, C]
-    visits = shown.visits(flat.new_zeros(flat.shape[:-1])).flatten(1)
+    visits = demonstrations.visits(flat.new_zeros(flat.shape[:-1])).flatten(1)
     share = visits / visits.sum(dim=1, keepdim=True)
     both = torch.cat([torch.einsum("bn,bnc->bc", share, embedding), embedding.mean(dim=1)], dim=-1)
-    return both.reshape(len(shown.features), -1, both.shape[-1]).mean(dim=1)
+    return both.reshape(len(demonstrations.features), -1, both.shape[-1]).mean(dim=1)
 
 
 def conditioned(reward: Mapping[str, Tensor], context: Tensor) -> Params:
@@ -122,31 +122,33 @@ class ContextualIRL:
     def tasks_per_step(self) -> int:
         return self.settings.meta_batch
 
-    def _shown(self, episodes: Episodes) -> Demonstrations:
+    def _demonstrations(self, episodes: Episodes) -> Demonstrations:
         return Demonstrations.of(self._world, episodes, self._device)
 
-    def _given(self, shown: Demonstrations | None) -> Params:
+    def _reward_given(self, demonstrations: Demonstrations | None) -> Params:
         """The reward given demonstrations; without any the context is zero, for any number of tasks."""
-        if shown is None:
+        if demonstrations is None:
             context = self._params["reward"]["bias_0"].new_zeros(1, 2 * self.settings.context_size)
         else:
-            context = encoded(self._params["encoder"], shown)
+            context = encoded(self._params["encoder"], demonstrations)
         return conditioned(self._params["reward"], context)
 
     def policy(self) -> PlanningPolicy:
-        params = {name: x.detach() for name, x in self._given(None).items()}
+        params = {name: x.detach() for name, x in self._reward_given(None).items()}
         return PlanningPolicy(self._world, params, device=self._device)
 
     def meta_step(self, tasks: Sequence[Task], collect: Collect, progress: float) -> Metrics:
         s = self.settings
         shots = int(generator(self._seed, "shots", self._iteration).choice(s.shots))
-        training = self._shown(collect.demonstrations(tasks, shots)) if shots else None
-        testing = self._shown(irl.further(collect, tasks, s.outer_demonstrations, s.outer_arrangements))
-        loss = testing.loss_of(self._given(training)).mean()
+        training = self._demonstrations(collect.demonstrations(tasks, shots)) if shots else None
+        testing = self._demonstrations(
+            irl.held_out_demonstrations(collect, tasks, s.outer_demonstrations, s.outer_arrangements)
+        )
+        loss = testing.loss_of(self._reward_given(training)).mean()
         check_finite("the loss of conditioned rewards", loss)
         with torch.no_grad():
-            prior = testing.loss_of(self._given(None)).mean()
-        norm = descend(self._optimizer, loss, [falling(s.lr, s.lr_end, progress)], s.max_gradient_norm)
+            prior = testing.loss_of(self._reward_given(None)).mean()
+        norm = descend(self._optimizer, loss, [decayed_lr(s.lr, s.lr_end, progress)], s.max_gradient_norm)
         self._iteration += 1
         return {"loss": float(loss.detach()), "loss_prior": float(prior), "gradient_norm": norm}
 
@@ -155,7 +157,7 @@ class ContextualIRL:
         if not isinstance(policy, PlanningPolicy):
             raise TypeError(f"contextual IRL cannot adapt a {type(policy).__name__}")
         evidence = irl.added(policy.evidence, evidence)
-        params = {name: x.detach() for name, x in self._given(self._shown(evidence)).items()}
+        params = {name: x.detach() for name, x in self._reward_given(self._demonstrations(evidence)).items()}
         return replace(policy, params=params, evidence=evidence)
 
     def explain(self, policy: Policy, demonstrations: Episodes) -> Array:

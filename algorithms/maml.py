@@ -20,7 +20,7 @@ from kshot.learning import distributions, networks, policy_gradient, ppo, trust_
 from kshot.learning.checks import check_finite, require_at_least_one, require_positive
 from kshot.learning.distributions import Distribution
 from kshot.learning.networks import Params
-from kshot.learning.policy_gradient import Batch, MLPPolicy, Surrogate
+from kshot.learning.policy_gradient import MLPPolicy, Samples, Surrogate
 from kshot.learning.returns import AdvantageScale
 from kshot.types import ActionKind, Collect, Episodes, Evidence, FamilySpec, Metrics, Mode, Policy, Task
 
@@ -107,42 +107,42 @@ class Settings:
 class InnerStep:
     """One adaptation step: its samples and, where known, the parameters [T, ...] it led to."""
 
-    batch: Batch
+    samples: Samples
     adapted: Params | None = None
 
     def rows(self, rows: slice) -> InnerStep:
         """The step of some of the tasks."""
         adapted = self.adapted and {name: value[rows] for name, value in self.adapted.items()}
-        return InnerStep(self.batch.rows(rows), adapted)
+        return InnerStep(self.samples.rows(rows), adapted)
 
 
 class Group(NamedTuple):
     """Samples of some of the tasks: those of the inner steps, and those of the adapted policies."""
 
     inner: Sequence[InnerStep]
-    batch: Batch
+    samples: Samples
 
 
-def in_groups(inner: Sequence[InnerStep], batch: Batch, samples_at_once: int) -> list[Group]:
+def in_groups(inner: Sequence[InnerStep], samples: Samples, samples_at_once: int) -> list[Group]:
     """All tasks' samples, as few tasks at a time as are differentiated through together."""
-    groups = batch.groups(samples_at_once)
-    return [Group([step.rows(rows) for step in inner], batch.rows(rows)) for rows in groups]
+    groups = samples.groups(samples_at_once)
+    return [Group([step.rows(rows) for step in inner], samples.rows(rows)) for rows in groups]
 
 
 def count_tasks(groups: Sequence[Group]) -> int:
     """How many tasks the groups have together."""
-    return sum(len(group.batch.obs) for group in groups)
+    return sum(len(group.samples.obs) for group in groups)
 
 
 def readapting(inner: Sequence[InnerStep]) -> list[InnerStep]:
     """The inner steps for any candidate theta: what they led to is known at the theta that was sampled with only."""
-    return [InnerStep(step.batch) for step in inner]
+    return [InnerStep(step.samples) for step in inner]
 
 
-def outer_surrogate(outputs: Distribution, batch: Batch) -> Tensor:
+def outer_surrogate(outputs: Distribution, samples: Samples) -> Tensor:
     """Importance-weighted advantage of the adapted policies, to be maximised: a task's mean, summed over tasks."""
-    ratio = distributions.ratio(outputs, batch.action, batch.log_prob)
-    return (batch.weight * ratio * batch.advantage).sum()
+    ratio = distributions.ratio(outputs, samples.action, samples.log_prob)
+    return (samples.weight * ratio * samples.advantage).sum()
 
 
 class MAML:
@@ -183,12 +183,12 @@ class MAML:
             inner.append(step)
             returns.append(float(episodes.returns.mean()))
         episodes = collect(policy, tasks, s.episodes)  # line 8
-        batch = policy_gradient.make_batch(policy, episodes, episodes.training_reward, s)
+        samples = policy_gradient.make_samples(policy, episodes, episodes.training_reward, s)
         names = self._trained_names(progress)
         if self._adam is None:
-            metrics = self._trust_region_step(inner, batch, names)  # line 10
+            metrics = self._trust_region_step(inner, samples, names)  # line 10
         else:
-            metrics = self._clipped_steps(self._adam, inner, batch, names)  # line 10
+            metrics = self._clipped_steps(self._adam, inner, samples, names)  # line 10
         metrics |= {
             "return": returns[0],
             "return_adapted": float(episodes.returns.mean()),
@@ -200,16 +200,16 @@ class MAML:
 
     def _inner_step(self, policy: MLPPolicy, episodes: Episodes) -> tuple[MLPPolicy, InnerStep]:
         """A policy, shared or already adapted, one policy gradient step further, and the step itself."""
-        batch = policy_gradient.make_batch(policy, episodes, episodes.reward, self.settings)
+        samples = policy_gradient.make_samples(policy, episodes, episodes.reward, self.settings)
         params = networks.per_task(policy_gradient.detached(policy.params), episodes.n_tasks)
-        adapted = self._stepped(params, batch)
-        return replace(policy, params=adapted), InnerStep(batch, adapted)
+        adapted = self._stepped(params, samples)
+        return replace(policy, params=adapted), InnerStep(samples, adapted)
 
-    def _stepped(self, params: Params, batch: Batch) -> Params:
+    def _stepped(self, params: Params, samples: Samples) -> Params:
         """The adapted parameters [T, ...] as plain numbers."""
         s = self.settings
         return policy_gradient.detached_step(
-            self._policy, params, batch, s.inner_lr, self._adapted_names, s.surrogate, s.samples_at_once
+            self._policy, params, samples, s.inner_lr, self._adapted_names, s.surrogate, s.samples_at_once
         )
 
     def _trained_names(self, progress: float) -> list[str]:
@@ -236,7 +236,7 @@ class MAML:
             stepped = policy_gradient.inner_step(
                 self._policy,
                 params,
-                step.batch,
+                step.samples,
                 s.inner_lr,
                 names=self._adapted_names,
                 create_graph=second,
@@ -248,15 +248,15 @@ class MAML:
                 params = {name: value + (step.adapted[name] - value).detach() for name, value in stepped.items()}
         return self._policy.distribution(obs, params)
 
-    def _trust_region_step(self, inner: Sequence[InnerStep], batch: Batch, names: Sequence[str]) -> Metrics:
+    def _trust_region_step(self, inner: Sequence[InnerStep], samples: Samples, names: Sequence[str]) -> Metrics:
         """Improve theta within a KL trust region around the adapted policies, both taken through the adaptation."""
         s = self.settings
         theta = {name: value.detach().requires_grad_(name in names) for name, value in self._policy.params.items()}
         trained = {name: theta[name] for name in names}
         leaves = list(trained.values())
-        groups = in_groups(readapting(inner), batch, s.samples_at_once)
+        groups = in_groups(readapting(inner), samples, s.samples_at_once)
         before, gradient, old = self._surrogate_gradient(theta, leaves, groups)
-        product = self._curvature(theta, leaves, inner, batch)
+        product = self._curvature(theta, leaves, inner, samples)
         full_step = trust_region.full_step(product, gradient, s.cg_iterations, s.max_kl)
 
         def evaluate(vector: Tensor) -> tuple[float, float]:
@@ -282,27 +282,27 @@ class MAML:
         n_tasks = count_tasks(groups)
         gradient = torch.zeros(sum(leaf.numel() for leaf in leaves), dtype=leaves[0].dtype, device=leaves[0].device)
         old, value = list[Distribution](), 0.0
-        for inner, batch in groups:
-            outputs = self.adapted_distribution(theta, inner, batch.obs)
+        for inner, samples in groups:
+            outputs = self.adapted_distribution(theta, inner, samples.obs)
             old.append(tuple(output.detach() for output in outputs))
-            surrogate = outer_surrogate(outputs, batch) / n_tasks
+            surrogate = outer_surrogate(outputs, samples) / n_tasks
             value += float(surrogate.detach())
             gradient += networks.flatten(torch.autograd.grad(surrogate, leaves))
         check_finite("the outer gradient", gradient)
         return value, gradient, old
 
     def _curvature(
-        self, theta: Params, leaves: Sequence[Tensor], inner: Sequence[InnerStep], batch: Batch
+        self, theta: Params, leaves: Sequence[Tensor], inner: Sequence[InnerStep], samples: Samples
     ) -> trust_region.Product:
         """The Hessian of the mean KL divergence at theta, from every ``curvature_stride``-th sample."""
         s = self.settings
-        thinned = [replace(step, batch=step.batch.thin(s.curvature_stride)) for step in inner]
-        groups = in_groups(thinned, batch.thin(s.curvature_stride), s.samples_at_once)
+        thinned = [replace(step, samples=step.samples.thin(s.curvature_stride)) for step in inner]
+        groups = in_groups(thinned, samples.thin(s.curvature_stride), s.samples_at_once)
         n_tasks = count_tasks(groups)
 
         def of_group(group: Group) -> trust_region.Product:
-            outputs = self.adapted_distribution(theta, group.inner, group.batch.obs)
-            return trust_region.gauss_newton_product(outputs, group.batch.weight / n_tasks, leaves)
+            outputs = self.adapted_distribution(theta, group.inner, group.samples.obs)
+            return trust_region.gauss_newton_product(outputs, group.samples.weight / n_tasks, leaves)
 
         return trust_region.summed_product([partial(of_group, group) for group in groups], s.cg_damping)
 
@@ -312,23 +312,23 @@ class MAML:
     ) -> tuple[float, float]:
         """The outer surrogate of the policies adapted from theta, and their mean KL divergence from the old ones."""
         n_tasks, surrogate, divergence = count_tasks(groups), 0.0, 0.0
-        for (inner, batch), known in zip(groups, old, strict=True):
-            new = self.adapted_distribution(theta, inner, batch.obs)
-            surrogate += float(outer_surrogate(new, batch)) / n_tasks
-            divergence += float((distributions.kl(known, new) * batch.weight).sum()) / n_tasks
+        for (inner, samples), known in zip(groups, old, strict=True):
+            new = self.adapted_distribution(theta, inner, samples.obs)
+            surrogate += float(outer_surrogate(new, samples)) / n_tasks
+            divergence += float((distributions.kl(known, new) * samples.weight).sum()) / n_tasks
         return surrogate, divergence
 
     def _clipped_steps(
-        self, adam: torch.optim.Adam, inner: Sequence[InnerStep], batch: Batch, names: Sequence[str]
+        self, adam: torch.optim.Adam, inner: Sequence[InnerStep], samples: Samples, names: Sequence[str]
     ) -> Metrics:
         """Adam on the clipped surrogate (Schulman et al. 2017, arXiv 1707.06347, eq. 7) of the adapted policies."""
-        s, n_tasks = self.settings, len(batch.obs)
+        s, n_tasks = self.settings, len(samples.obs)
         theta = {name: value if name in names else value.detach() for name, value in self._theta.items()}
         metrics = Metrics()
         for _ in range(s.outer_epochs):
             adam.zero_grad()  # a parameter without a gradient is left alone
             metrics = {"surrogate": 0.0, "clip_fraction": 0.0}
-            for steps, part in in_groups(readapting(inner), batch, s.samples_at_once):
+            for steps, part in in_groups(readapting(inner), samples, s.samples_at_once):
                 outputs = self.adapted_distribution(theta, steps, part.obs)
                 ratio = distributions.ratio(outputs, part.action, part.log_prob)
                 surrogate = (part.weight * ppo.clipped_surrogate(ratio, part.advantage, s.clip)).sum() / n_tasks

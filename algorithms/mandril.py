@@ -22,7 +22,7 @@ from torch import Tensor
 
 from kshot.learning import irl, networks
 from kshot.learning.checks import check_finite, require_at_least_one, require_positive
-from kshot.learning.descent import descend, falling, flushing
+from kshot.learning.descent import decayed_lr, descend, flushed_denormals
 from kshot.learning.fine_tuning import validation_loss, validation_losses
 from kshot.learning.irl import Demonstrations, PlanningPolicy, reward_map
 from kshot.learning.networks import Params
@@ -92,16 +92,16 @@ class Settings:
 
 
 def inner_step(
-    params: Params, rates: Mapping[str, Tensor], shown: Demonstrations, order: Order
+    params: Params, rates: Mapping[str, Tensor], demonstrations: Demonstrations, order: Order
 ) -> tuple[Params, Tensor]:
     """A gradient step on each task's demonstrations (Algorithm 1, line 8): parameters [T, ...], and losses [T] before.
 
     ``params`` are stacked over tasks.
     """
-    reward = reward_map(params, shown.features)
-    loss = shown.loss(reward)
+    reward = reward_map(params, demonstrations.features)
+    loss = demonstrations.loss(reward)
     tensors = list(params.values())
-    with flushing():
+    with flushed_denormals():
         if order == "detached_planner":
             (excess,) = torch.autograd.grad(loss.sum(), reward, retain_graph=True)  # E[visits] - visits, a constant
             gradient = torch.autograd.grad(reward, tensors, grad_outputs=excess, create_graph=True)
@@ -111,12 +111,12 @@ def inner_step(
 
 
 def adapted(
-    params: Params, rates: Mapping[str, Tensor], shown: Demonstrations, steps: int, order: Order
+    params: Params, rates: Mapping[str, Tensor], demonstrations: Demonstrations, steps: int, order: Order
 ) -> tuple[Params, list[Tensor]]:
     """Parameters [T, ...] after inner steps from those stacked over tasks, and the losses [T] before every step."""
     losses = []
     for _ in range(steps):
-        params, loss = inner_step(params, rates, shown, order)
+        params, loss = inner_step(params, rates, demonstrations, order)
         losses.append(loss)
     return params, losses
 
@@ -162,18 +162,20 @@ class MandRIL:
     def _rates(self) -> dict[str, Tensor]:
         return {name: log_rate.exp() for name, log_rate in self._log_rates.items()}
 
-    def _shown(self, episodes: Episodes) -> Demonstrations:
+    def _demonstrations(self, episodes: Episodes) -> Demonstrations:
         return Demonstrations.of(self._world, episodes, self._device)
 
-    def _further(self, tasks: Sequence[Task], collect: Collect) -> Demonstrations:
+    def _held_out(self, tasks: Sequence[Task], collect: Collect) -> Demonstrations:
         s = self.settings
-        return self._shown(irl.further(collect, tasks, s.outer_demonstrations, s.outer_arrangements))
+        return self._demonstrations(
+            irl.held_out_demonstrations(collect, tasks, s.outer_demonstrations, s.outer_arrangements)
+        )
 
     def meta_step(self, tasks: Sequence[Task], collect: Collect, progress: float) -> Metrics:
         s = self.settings
         shots = int(generator(self._seed, "shots", self._iteration).choice(s.shots))
-        training = self._shown(collect.demonstrations(tasks, shots))
-        testing = self._further(tasks, collect)
+        training = self._demonstrations(collect.demonstrations(tasks, shots))
+        testing = self._held_out(tasks, collect)
 
         initial = networks.stack(self._params, len(tasks))
         phi, inner = adapted(initial, self._rates(), training, s.inner_steps, s.order)
@@ -184,7 +186,7 @@ class MandRIL:
             prior = testing.loss_of(initial).mean()
         if not after <= before + RISE:
             raise FloatingPointError(f"the inner loss rose from {before:.4g} to {after:.4g} nats per step")
-        rates_now = [falling(lr, s.lr_end, progress) for lr in (s.lr, s.lr * s.rate_lr)]
+        rates_now = [decayed_lr(lr, s.lr_end, progress) for lr in (s.lr, s.lr * s.rate_lr)]
         norm = descend(self._optimizer, loss, rates_now, s.max_gradient_norm)
         self._iteration += 1
         rates = torch.stack(list(self._log_rates.values())).detach().exp()
@@ -205,15 +207,15 @@ class MandRIL:
         part in the choice. A loss that is not finite is left out.
         """
         s = self.settings
-        testing = self._further(tasks, collect)
+        testing = self._held_out(tasks, collect)
         metrics: Metrics = {}
         adapted_to: dict[tuple[int, int], Params] = {}
         for shots in s.shots:
-            training = self._shown(collect.demonstrations(tasks, shots))
-            way = self._adapt(training, max(s.test_steps))
-            adapted_to |= {(shots, steps): way[steps] for steps in s.test_steps}
-            losses = {steps: validation_loss(testing.loss_of, way[steps]) for steps in s.test_steps}
-            self._steps[shots] = irl.least(losses, f"inner steps for {shots} demonstrations")
+            training = self._demonstrations(collect.demonstrations(tasks, shots))
+            iterates = self._adapt(training, max(s.test_steps))
+            adapted_to |= {(shots, steps): iterates[steps] for steps in s.test_steps}
+            losses = {steps: validation_loss(testing.loss_of, iterates[steps]) for steps in s.test_steps}
+            self._steps[shots] = irl.argmin(losses, f"inner steps for {shots} demonstrations")
             metrics[f"test_steps_{shots}"] = float(self._steps[shots])
             metrics |= validation_losses(shots, losses)
         for (shots, steps), phi in adapted_to.items():
@@ -222,22 +224,22 @@ class MandRIL:
             metrics[f"validation_success_{shots}_{steps}"] = float(played.success_last.mean())
         return metrics
 
-    def _adapt(self, shown: Demonstrations, steps: int) -> list[Params]:
+    def _adapt(self, demonstrations: Demonstrations, steps: int) -> list[Params]:
         """Parameters before the first and after each of the inner steps; no gradient goes through them at test."""
-        initial = {name: x.detach() for name, x in networks.stack(self._params, len(shown.features)).items()}
+        initial = {name: x.detach() for name, x in networks.stack(self._params, len(demonstrations.features)).items()}
         params = {name: x.clone().requires_grad_() for name, x in initial.items()}
         rates = {name: x.detach() for name, x in self._rates().items()}
-        way = [params]
+        iterates = [params]
         for _ in range(steps):
-            way.append(inner_step(way[-1], rates, shown, "first")[0])
-        return [{name: x.detach() for name, x in phi.items()} for phi in way]
+            iterates.append(inner_step(iterates[-1], rates, demonstrations, "first")[0])
+        return [{name: x.detach() for name, x in phi.items()} for phi in iterates]
 
     def adapt(self, policy: Policy, evidence: Episodes) -> PlanningPolicy:
         """The policy whose reward is theta adapted to all demonstrations so far."""
         if not isinstance(policy, PlanningPolicy):
             raise TypeError(f"MandRIL cannot adapt a {type(policy).__name__}")
         evidence = irl.added(policy.evidence, evidence)
-        phi = self._adapt(self._shown(evidence), irl.fitting(self._steps, evidence.n_episodes))[-1]
+        phi = self._adapt(self._demonstrations(evidence), irl.chosen_for(self._steps, evidence.n_episodes))[-1]
         return replace(policy, params=phi, evidence=evidence)
 
     def explain(self, policy: Policy, demonstrations: Episodes) -> Array:

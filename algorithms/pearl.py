@@ -25,7 +25,7 @@ from kshot.learning import networks, sac
 from kshot.learning.checks import check_finite, require_at_least_one, require_positive
 from kshot.learning.latent import Context, Posterior, infer, thinned
 from kshot.learning.networks import Params
-from kshot.learning.replay import Replay, Transitions, buffer_bytes, require_memory, transitions
+from kshot.learning.replay_buffer import ReplayBuffer, Transitions, buffer_bytes, require_ram, transitions
 from kshot.seeding import generator, key, noise
 from kshot.types import ActionKind, Array, Collect, Episodes, Evidence, FamilySpec, Memory, Metrics, Mode, Policy, Task
 
@@ -222,8 +222,8 @@ class PEARL:
         self._actor_params = [*nets.policy.values(), *nets.value.values()]
         self._critic_optimizer = torch.optim.Adam(self._critic_params, lr=settings.lr, fused=True)
         self._actor_optimizer = torch.optim.Adam(self._actor_params, lr=settings.lr, fused=True)
-        self._replay: Replay | None = None
-        self._recent: Replay | None = None
+        self._replay: ReplayBuffer | None = None
+        self._recent: ReplayBuffer | None = None
         self._iteration = 0
 
     @property
@@ -259,7 +259,7 @@ class PEARL:
         means = {name: float(np.mean([update[name] for update in updates])) for name in updates[0]}
         return {"updates": len(updates), **metrics, **means}
 
-    def _collect(self, replay: Replay, recent: Replay, tasks: Sequence[Task], collect: Collect) -> Metrics:
+    def _collect(self, replay: ReplayBuffer, recent: ReplayBuffer, tasks: Sequence[Task], collect: Collect) -> Metrics:
         """New data of a few tasks: contexts are drawn from the newest alone, off-policy learning from all."""
         s = self.settings
         rng = generator(self._seed, "collection", self._iteration)
@@ -283,7 +283,7 @@ class PEARL:
                 metrics["success_adapted"] = float(episodes.success_last.mean())
         return metrics
 
-    def _infer(self, recent: Replay, tasks: Array, rng: np.random.Generator, share: Array) -> Posterior:
+    def _infer(self, recent: ReplayBuffer, tasks: Array, rng: np.random.Generator, share: Array) -> Posterior:
         """The posterior of ``tasks`` [M] from recent data; if contexts grow, from a ``share`` [M] of its episodes."""
         s, horizon, size = self.settings, self._inputs.spec.horizon, recent.size[tasks]
         if not s.growing_context:
@@ -293,7 +293,9 @@ class PEARL:
         mask = torch.as_tensor(valid, device=self._inputs.device)
         return infer(self._encoder, self._inputs.context(recent.take(tasks, index)), mask)
 
-    def _update(self, replay: Replay, recent: Replay, rng: np.random.Generator, noise_rng: torch.Generator) -> Metrics:
+    def _update(
+        self, replay: ReplayBuffer, recent: ReplayBuffer, rng: np.random.Generator, noise_rng: torch.Generator
+    ) -> Metrics:
         """One step of encoder and critics, then of value function and policy, all tasks of the batch in one call."""
         s, nets = self.settings, self._nets
         tasks = rng.integers(0, s.training_tasks, s.meta_batch)
@@ -333,13 +335,13 @@ class PEARL:
     def _prior_policy(self) -> PosteriorPolicy:
         return PosteriorPolicy(self._nets.policy, self._inputs, "sampled")
 
-    def _buffers(self) -> tuple[Replay, Replay]:
+    def _buffers(self) -> tuple[ReplayBuffer, ReplayBuffer]:
         """Empty buffers: all experience, and what contexts are drawn from. Refused when they do not fit in memory."""
         s, spec = self.settings, self._inputs.spec
         recent = max(s.initial_episodes, s.prior_episodes + s.posterior_episodes) * spec.horizon
         needed = sum(buffer_bytes(spec, s.training_tasks, capacity) for capacity in (s.replay_capacity, recent))
-        require_memory(needed, "lower replay_capacity or training_tasks")
-        return Replay(spec, s.training_tasks, s.replay_capacity), Replay(spec, s.training_tasks, recent)
+        require_ram(needed, "lower replay_capacity or training_tasks")
+        return ReplayBuffer(spec, s.training_tasks, s.replay_capacity), ReplayBuffer(spec, s.training_tasks, recent)
 
     # Algorithm 2: meta-testing
 

@@ -16,7 +16,7 @@ import torch
 from kshot.algorithms import maxent_irl
 from kshot.learning import irl
 from kshot.learning.checks import check_finite, require_at_least_one, require_positive
-from kshot.learning.descent import descend, falling
+from kshot.learning.descent import decayed_lr, descend
 from kshot.types import Collect, FamilySpec, Metrics, Task
 
 EVIDENCE = maxent_irl.EVIDENCE
@@ -66,10 +66,12 @@ class PretrainedIRL(maxent_irl.MaxEntIRL):
 
     def meta_step(self, tasks: Sequence[Task], collect: Collect, progress: float) -> Metrics:
         s = self.settings
-        loss_on = self._loss_on(irl.further(collect, tasks, s.outer_demonstrations, s.outer_arrangements))
+        loss_on = self._loss_on(
+            irl.held_out_demonstrations(collect, tasks, s.outer_demonstrations, s.outer_arrangements)
+        )
         loss = loss_on(self._params).mean()
         check_finite("the pooled loss", loss)
-        norm = descend(self._optimizer, loss, [falling(s.lr, s.lr_end, progress)], s.max_gradient_norm)
+        norm = descend(self._optimizer, loss, [decayed_lr(s.lr, s.lr_end, progress)], s.max_gradient_norm)
         return {"loss": float(loss.detach()), "gradient_norm": norm}
 
     def state_dict(self) -> dict[str, Any]:

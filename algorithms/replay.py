@@ -58,10 +58,10 @@ class ReplayPolicy:
         if self.actions is None:
             preference = legal if noise is None else np.where(legal, noise, -np.inf)
             return preference.argmax(axis=-1), -np.log(legal.sum(axis=-1)), memory
-        shown = np.take_along_axis(self.actions, memory["step"], axis=1)
-        possible = np.take_along_axis(legal, shown[..., None], axis=-1)[..., 0]
+        demonstrated = np.take_along_axis(self.actions, memory["step"], axis=1)
+        possible = np.take_along_axis(legal, demonstrated[..., None], axis=-1)[..., 0]
         instead = np.where(stays.any(axis=-1), stays.argmax(axis=-1), legal.argmax(axis=-1))
-        return np.where(possible, shown, instead), np.zeros(shown.shape), memory
+        return np.where(possible, demonstrated, instead), np.zeros(demonstrated.shape), memory
 
     def _possible(self, obs: Array) -> tuple[Array, Array]:
         """[T, C, A] which actions can be taken, and which of them surely lead nowhere else."""

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from kshot.learning import ppo, returns
 from kshot.learning.actor_critic import ActorCritic, Deviation, RecurrentNetwork
 from kshot.learning.checks import check_finite, require_at_least_one, require_positive
-from kshot.learning.memory import GRU, LSTM, Transformer
+from kshot.learning.memory_layers import GRU, LSTM, Transformer
 from kshot.learning.recurrent_policy import Border, RecurrentPolicy, input_dim
 from kshot.learning.sequences import Outputs, Sequences, cut, minibatches, read_chunks
 from kshot.learning.trials import Reading, Trials, after_evidence, read, to_trials
@@ -106,13 +106,13 @@ class Settings:
         require_at_least_one(self, "hidden", "meta_batch", "trials", "epochs", "minibatches")
         require_positive(self, "lr", "init_std", "clip", "reward_scale")
         with torch.device("meta"):
-            self.make_memory(1)  # refuses what does not fit together
+            self.make_memory_layer(1)  # refuses what does not fit together
         if self.meta_batch * self.trials < self.minibatches and not self.chunk:
             raise ValueError(f"minibatches ({self.minibatches}) exceed the trials of a batch: meta_batch * trials")
         if not 0 <= self.burn_in < max(self.chunk, 1):
             raise ValueError(f"burn_in must be shorter than a chunk ({self.chunk} steps), got {self.burn_in}")
 
-    def make_memory(self, width_in: int) -> GRU | LSTM | Transformer:
+    def make_memory_layer(self, width_in: int) -> GRU | LSTM | Transformer:
         """The recurrent layer over inputs of a given width."""
         if self.memory == "transformer":
             raise ValueError("memory must be 'gru' or 'lstm'; use rl2_transformer for a transformer")
@@ -238,7 +238,7 @@ def make_network(spec: FamilySpec, settings: Settings, seed: int) -> ActorCritic
         raise ValueError(f"std 'head' is of continuous actions, {spec.name!r} has discrete ones; use 'free'")
     return ActorCritic(
         (input_dim(spec), *settings.encoder),
-        settings.make_memory,
+        settings.make_memory_layer,
         spec.action_dim,
         std=None if spec.action_kind == "discrete" else settings.std,
         init_std=settings.init_std,

@@ -11,7 +11,7 @@ from typing import Literal
 
 from kshot.algorithms import rl2
 from kshot.learning.checks import require_at_least_one
-from kshot.learning.memory import Transformer
+from kshot.learning.memory_layers import Transformer
 from kshot.types import FamilySpec
 
 EVIDENCE = rl2.EVIDENCE
@@ -43,7 +43,7 @@ class Settings(rl2.Settings):
             raise ValueError("memory must be 'transformer' for rl2_transformer; use rl2 for recurrent layers")
         super().__post_init__()
 
-    def make_memory(self, width_in: int) -> Transformer:
+    def make_memory_layer(self, width_in: int) -> Transformer:
         """The transformer over inputs of a given width."""
         return Transformer(width_in, self.hidden, self.layers, self.heads, self.context)
 

@@ -26,7 +26,7 @@ from kshot import seeding
 from kshot.algorithms.mandril import adapted
 from kshot.envs import gridnavi
 from kshot.learning import networks, planner
-from kshot.learning.descent import flushing
+from kshot.learning.descent import flushed_denormals
 from kshot.learning.irl import Demonstrations, reward_map
 
 SHAPES: dict[int, tuple[int, ...]] = {960: (10, 12, 8), 4913: (17, 17, 17)}
@@ -88,7 +88,7 @@ def share_when_flushed(batch: int, rounds: int) -> float:
     weights = torch.ones(batch, 128, 128)
     gradients = torch.full((batch, 128, 144), 1e-39)
     as_they_are = milliseconds(lambda: weights @ gradients, rounds)
-    with flushing():
+    with flushed_denormals():
         return milliseconds(lambda: weights @ gradients, rounds) / as_they_are
 
 

@@ -1,4 +1,4 @@
-"""A policy and its critic over sequences: tanh layers, a memory, and heads for the actions and the value."""
+"""A policy and its critic over sequences: tanh layers, a memory layer, and heads for the actions and the value."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from kshot.learning import distributions, networks
 from kshot.learning.distributions import Distribution
-from kshot.learning.memory import GRU, LSTM, Transformer
+from kshot.learning.memory_layers import GRU, LSTM, Transformer
 
 Deviation = Literal["free", "head"]
 """The standard deviation of continuous actions: one parameter per coordinate, or an output beside the mean."""
@@ -36,11 +36,11 @@ class RecurrentNetwork(nn.Module):
 
 
 class ActorCritic(RecurrentNetwork):
-    """Encoder -> memory -> policy and value heads.
+    """Encoder -> memory layer -> policy and value heads.
 
     Args:
-        widths: of the inputs and of the tanh layers before the memory.
-        make_memory: the memory over inputs of a width.
+        widths: of the inputs and of the tanh layers before the memory layer.
+        make_memory_layer: the memory layer over inputs of a width.
         action_dim: number of actions, or of action coordinates.
         std: None for discrete actions.
         init_std: standard deviation of the first policy (of a head's: while its weights are small).
@@ -51,7 +51,7 @@ class ActorCritic(RecurrentNetwork):
     def __init__(
         self,
         widths: Sequence[int],
-        make_memory: Callable[[int], GRU | LSTM | Transformer],
+        make_memory_layer: Callable[[int], GRU | LSTM | Transformer],
         action_dim: int,
         *,
         std: Deviation | None,
@@ -63,7 +63,7 @@ class ActorCritic(RecurrentNetwork):
         self._head_std = std == "head"
         with torch.device("meta"):  # no values yet: torch would draw them from its global generator
             self.encoder = networks.tanh_layers(widths)
-            self.memory = make_memory(widths[-1])
+            self.memory = make_memory_layer(widths[-1])
             width, self.state_size = self.memory.width, self.memory.state_size
             self.policy_head = nn.Linear(width, 2 * action_dim if self._head_std else action_dim)
             # What is left multiplies what a step is worth: a linear head alone could only add the two.

@@ -1,4 +1,4 @@
-"""The outer step of learners that are trained by Adam on demonstrations: a falling rate and a bounded gradient."""
+"""The outer step of learners that are trained by Adam on demonstrations: a decayed rate and a bounded gradient."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from torch import Tensor, nn
 
 from kshot.learning.checks import check_finite
 
-FLAT = 0.6
-"""The share of the budget in which the rate does not fall."""
+CONSTANT_SHARE = 0.6
+"""The share of the budget in which the rate stays as it is."""
 
 
-def falling(start: float, end: float, progress: float) -> float:
-    """A rate that stays at ``start`` for ``FLAT`` of the budget and then falls linearly to the share ``end`` of it."""
-    return start * (1 - (1 - end) * max(0.0, (progress - FLAT) / (1 - FLAT)))
+def decayed_lr(start: float, end: float, progress: float) -> float:
+    """A rate: ``start`` for ``CONSTANT_SHARE`` of the budget, then decaying linearly to the share ``end`` of it."""
+    return start * (1 - (1 - end) * max(0.0, (progress - CONSTANT_SHARE) / (1 - CONSTANT_SHARE)))
 
 
 @contextmanager
-def flushing() -> Iterator[None]:
+def flushed_denormals() -> Iterator[None]:
     """Numbers too small for full precision count as 0 within, in this thread, where the processor can do so.
 
     Visits that are hundreds of nats unlikely have such numbers as gradients in single precision, and some processors
@@ -42,7 +42,7 @@ def descend(optimizer: torch.optim.Optimizer, loss: Tensor, rates: Sequence[floa
     for group, rate in zip(optimizer.param_groups, rates, strict=True):
         group["lr"] = rate
     optimizer.zero_grad()
-    with flushing():
+    with flushed_denormals():
         torch.autograd.backward(loss)
     norm = nn.utils.clip_grad_norm_([x for group in optimizer.param_groups for x in group["params"]], max_norm)
     check_finite("the meta-gradient", norm)

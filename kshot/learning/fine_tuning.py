@@ -15,14 +15,14 @@ from torch import Tensor
 
 from kshot.learning import irl, networks
 from kshot.learning.checks import require_at_least_one
-from kshot.learning.descent import flushing
+from kshot.learning.descent import flushed_denormals
 from kshot.learning.networks import Params
 from kshot.types import Collect, Episodes, Metrics, Task
 
 Optimiser = Literal["gd", "adam"]
 Loss = Callable[[Params], Tensor]
 """Of parameters stacked over T tasks: [T]."""
-RUN_AWAY = 1e5
+LARGEST_PARAMETER = 1e5
 """A descent that has led a parameter beyond this has diverged, even if its loss is finite.
 
 Sums of rewards then come near ``planner.ILLEGAL``, and the loss, a difference of such sums, is a rounding error.
@@ -85,7 +85,7 @@ def descent(
         descending.zero_grad()
         with torch.enable_grad():
             total = loss(own).sum()
-        with flushing():
+        with flushed_denormals():
             torch.autograd.backward(total)
         descending.step()
         if step in steps:
@@ -121,7 +121,7 @@ class FineTuning:
             FloatingPointError: all recipes diverge.
         """
         s = self._settings
-        judged = loss_on(irl.further(collect, tasks, s.outer_demonstrations, s.outer_arrangements))
+        validation = loss_on(irl.held_out_demonstrations(collect, tasks, s.outer_demonstrations, s.outer_arrangements))
         initial = networks.stack(params, len(tasks))
         metrics: Metrics = {}
         for shots in s.shots:
@@ -129,19 +129,19 @@ class FineTuning:
             losses: dict[Recipe, float] = {}
             for optimiser, rate in self._grid:
                 for steps, tuned in descent(initial, loss, optimiser, rate, s.test_steps):
-                    losses[Recipe(optimiser, rate, steps)] = validation_loss(judged, tuned)
-            best = irl.least(losses, f"rate and steps for {shots} demonstrations")
+                    losses[Recipe(optimiser, rate, steps)] = validation_loss(validation, tuned)
+            best = irl.argmin(losses, f"rate and steps for {shots} demonstrations")
             self.recipes[shots] = best
             metrics[f"test_steps_{shots}"] = float(best.steps)
             metrics[f"test_rate_{shots}"] = best.rate
             metrics[f"test_adam_{shots}"] = float(best.optimiser == "adam")
-            alike = {r.steps: x for r, x in losses.items() if (r.optimiser, r.rate) == (best.optimiser, best.rate)}
-            metrics |= validation_losses(shots, alike)
+            same_rate = {r.steps: x for r, x in losses.items() if (r.optimiser, r.rate) == (best.optimiser, best.rate)}
+            metrics |= validation_losses(shots, same_rate)
         return metrics
 
     def adapted(self, params: Params, loss_on: Callable[[Episodes], Loss], evidence: Episodes) -> Params:
         """Parameters [T, ...] fine-tuned from shared ones on demonstrations, by the recipe for their number."""
-        recipe = irl.fitting(self.recipes, evidence.n_episodes)
+        recipe = irl.chosen_for(self.recipes, evidence.n_episodes)
         initial = networks.stack(params, evidence.n_tasks)
         ((_, tuned),) = descent(initial, loss_on(evidence), recipe.optimiser, recipe.rate, (recipe.steps,))
         return tuned
@@ -156,7 +156,7 @@ class FineTuning:
 @torch.no_grad()
 def validation_loss(loss: Loss, params: Params) -> float:
     """Mean over tasks of their losses; infinite where the parameters [T, ...] of one of them have diverged."""
-    if not all((x.abs() <= RUN_AWAY).all() for x in params.values()):  # NaN is not either
+    if not all((x.abs() <= LARGEST_PARAMETER).all() for x in params.values()):  # NaN is not either
         return float("inf")
     return float(loss(params).mean())
 

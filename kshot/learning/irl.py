@@ -183,8 +183,8 @@ def explain(policy: Policy, demonstrations: Episodes) -> Array:
     """
     if not isinstance(policy, PlanningPolicy):
         raise TypeError(f"a {type(policy).__name__} has no reward that could explain demonstrations")
-    shown = Demonstrations.of(policy.world, demonstrations, policy.device)
-    found: Array = shown.log_likelihood(reward_map(policy.params, shown.features)).cpu().numpy()
+    paths = Demonstrations.of(policy.world, demonstrations, policy.device)
+    found: Array = paths.log_likelihood(reward_map(policy.params, paths.features)).cpu().numpy()
     return found
 
 
@@ -193,18 +193,20 @@ def added(earlier: Episodes | None, evidence: Episodes) -> Episodes:
     return evidence if earlier is None else Episodes.joined([earlier, evidence])
 
 
-def further(collect: Collect, tasks: Sequence[Task], demonstrations: int, arrangements: int) -> Episodes:
+def held_out_demonstrations(
+    collect: Collect, tasks: Sequence[Task], demonstrations: int, arrangements: int
+) -> Episodes:
     """Demonstrations to judge adapted rewards by, in other arrangements than number 0, which is adapted to."""
     return Episodes.joined([collect.demonstrations(tasks, demonstrations, 1 + i) for i in range(arrangements)])
 
 
-def fitting(chosen: Mapping[int, Choice], shots: int) -> Choice:
+def chosen_for(chosen: Mapping[int, Choice], shots: int) -> Choice:
     """What was chosen for the largest listed number of demonstrations up to ``shots``, or else for the smallest."""
     return chosen[max((listed for listed in chosen if listed <= shots), default=min(chosen))]
 
 
-def least(losses: Mapping[Choice, float], what: str) -> Choice:
-    """The key of the least loss. NaN and infinities never are: FloatingPointError says ``what`` gave nothing else."""
+def argmin(losses: Mapping[Choice, float], what: str) -> Choice:
+    """The key of the smallest finite loss. FloatingPointError, if there is none, says ``what`` it was a choice of."""
     finite = {choice: loss for choice, loss in losses.items() if np.isfinite(loss)}
     if not finite:
         raise FloatingPointError(f"no choice of {what} gives a finite loss on validation tasks")

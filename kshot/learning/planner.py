@@ -39,9 +39,6 @@ batches of 64 (``benchmarks/planner.py``).
 class Model(Protocol):
     """What follows from an action; known, and the same for every reward."""
 
-    @property
-    def n_states(self) -> int: ...
-
     def expected_next(self, values: Tensor) -> Tensor:
         """[B, S] -> [B, S, A]: the expected value of the next state, ``ILLEGAL`` for actions that cannot be taken."""
         ...
@@ -50,20 +47,12 @@ class Model(Protocol):
         """[B, S] -> [B, S]: log-sum-exp over the actions of ``expected_next``."""
         ...
 
-    def pushed(self, mass: Tensor) -> Tensor:
-        """[B, S, A] -> [B, S]: where probability mass of state-action pairs goes."""
-        ...
-
 
 @dataclass(frozen=True)
 class Deterministic:
     """``successor`` [S, A], or [B, S, A] of a model per task, is the next state; -1 where an action cannot be taken."""
 
     successor: Tensor
-
-    @property
-    def n_states(self) -> int:
-        return self.successor.shape[-2]
 
     @cached_property
     def _legal(self) -> Tensor:
@@ -81,10 +70,6 @@ class Deterministic:
     def soft_next(self, values: Tensor) -> Tensor:
         return self.expected_next(values).logsumexp(dim=-1)
 
-    def pushed(self, mass: Tensor) -> Tensor:
-        empty = mass.new_zeros(mass.shape[0], self.n_states)
-        return empty.scatter_add(1, self._target(len(mass)), (mass * self._legal).flatten(1))
-
 
 @dataclass(frozen=True)
 class Stochastic:
@@ -92,18 +77,11 @@ class Stochastic:
 
     probability: Tensor
 
-    @property
-    def n_states(self) -> int:
-        return self.probability.shape[-1]
-
     def expected_next(self, values: Tensor) -> Tensor:
         return torch.einsum("...san,...n->...sa", self.probability, values)
 
     def soft_next(self, values: Tensor) -> Tensor:
         return self.expected_next(values).logsumexp(dim=-1)
-
-    def pushed(self, mass: Tensor) -> Tensor:
-        return torch.einsum("...san,...sa->...n", self.probability, mass)
 
 
 @dataclass(frozen=True)
@@ -159,9 +137,6 @@ class Grid:
         largest = values.detach().amax(dim=1, keepdim=True)
         return largest + self.neighbourhood_sum((values - largest).exp()).log()
 
-    def pushed(self, mass: Tensor) -> Tensor:
-        return self.gathered.pushed(mass)
-
 
 @dataclass(frozen=True)
 class TwoGrids:
@@ -173,10 +148,6 @@ class TwoGrids:
     grid: Grid
     open: Tensor
     landing: Tensor
-
-    @property
-    def n_states(self) -> int:
-        return 2 * self.grid.n_states
 
     def expected_next(self, values: Tensor) -> Tensor:
         here, beyond = values.chunk(2, dim=1)
@@ -192,12 +163,6 @@ class TwoGrids:
         crossing = self.open * beyond.gather(1, self.landing[:, None])
         sums = [self.grid.neighbourhood_sum(here) + crossing, self.grid.neighbourhood_sum(beyond)]
         return largest + torch.cat(sums, dim=1).log()
-
-    def pushed(self, mass: Tensor) -> Tensor:
-        n = self.grid.n_states
-        here, beyond = (self.grid.pushed(half) for half in mass[..., :-1].chunk(2, dim=1))
-        crossed = (mass[:, :n, -1] * self.open).sum(dim=1)
-        return torch.cat([here, beyond.scatter_add(1, self.landing[:, None], crossed[:, None])], dim=1)
 
 
 def model_of(dynamics: Dynamics, device: torch.device | str = "cpu") -> Model:
@@ -248,29 +213,6 @@ def hard_values(reward: Tensor, model: Model, horizon: int) -> Tensor:
     for _ in range(horizon):
         values.append((earned + model.expected_next(values[-1])).amax(dim=-1))
     return torch.stack(values[::-1])
-
-
-def visitations(policy: Tensor, model: Model, start: Tensor) -> tuple[Tensor, Tensor]:
-    """Expected visits of a policy [T, B, S, A] from a distribution of starts [B, S], by pushing mass forward in time.
-
-    Returns:
-        Visits of states [B, S] in all T + 1 steps, and of state-action pairs [B, S, A] in the T decisions.
-    """
-    at, states, pairs = start, start, torch.zeros_like(policy[0])
-    for decision in policy:
-        mass = at.unsqueeze(-1) * decision
-        at, pairs = model.pushed(mass), pairs + mass
-        states = states + at
-    return states, pairs
-
-
-def expected_return(reward: Tensor, policy: Tensor, model: Model) -> Tensor:
-    """[B, S] of a policy [T, B, S, A] from every start, under a reward of states or of state-action pairs."""
-    earned = reward.unsqueeze(-1) if reward.ndim == 2 else reward
-    value = reward if reward.ndim == 2 else reward.new_zeros(reward.shape[:2])
-    for decision in policy.flip(0):
-        value = (decision * (earned + model.expected_next(value))).sum(dim=-1)  # illegal actions have probability 0
-    return value
 
 
 def path_loss(reward: Tensor, model: Model, starts: Tensor, visits: Tensor, horizon: int) -> Tensor:

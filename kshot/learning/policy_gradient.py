@@ -103,7 +103,7 @@ def load_policy(policy: MLPPolicy, params: Mapping[str, Tensor]) -> MLPPolicy:
 
 
 @dataclass(frozen=True)
-class Batch:
+class Samples:
     """Episodes as flat samples, N = E * H per task: what a policy-gradient loss reads.
 
     obs [T, N, D] normalised; action [T, N, A] or [T, N]; log_prob of the action when it was taken, advantage and weight
@@ -116,27 +116,27 @@ class Batch:
     advantage: Tensor
     weight: Tensor
 
-    def thin(self, stride: int) -> Batch:
+    def thin(self, stride: int) -> Samples:
         """Every ``stride``-th sample; weights again sum to 1 (a task whose kept samples are all padding keeps 0)."""
         if stride == 1:
             return self
         weight = self.weight[:, ::stride]
         weight = weight / weight.sum(dim=1, keepdim=True).clamp(min=1e-12)
         obs, action, log_prob = (x[:, ::stride] for x in (self.obs, self.action, self.log_prob))
-        return Batch(obs, action, log_prob, self.advantage[:, ::stride], weight)
+        return Samples(obs, action, log_prob, self.advantage[:, ::stride], weight)
 
-    def rows(self, rows: slice) -> Batch:
+    def rows(self, rows: slice) -> Samples:
         """The samples of some of the tasks."""
-        return Batch(*(getattr(self, item.name)[rows] for item in fields(self)))
+        return Samples(*(getattr(self, item.name)[rows] for item in fields(self)))
 
-    def groups(self, samples: int) -> list[slice]:
-        """The tasks in groups that hold at most ``samples`` samples, but at least one task, each."""
+    def groups(self, at_once: int) -> list[slice]:
+        """The tasks in groups that hold at most ``at_once`` samples, but at least one task, each."""
         n_tasks, per_task = self.weight.shape
-        size = max(1, samples // per_task)
+        size = max(1, at_once // per_task)
         return [slice(first, first + size) for first in range(0, n_tasks, size)]
 
 
-def make_batch(policy: MLPPolicy, episodes: Episodes, reward: Array, settings: GradientSettings) -> Batch:
+def make_samples(policy: MLPPolicy, episodes: Episodes, reward: Array, settings: GradientSettings) -> Samples:
     """Advantages from the per-task linear baseline and GAE, centred and scaled per task, and everything as tensors.
 
     ``reward`` is the episodes' ``reward`` or ``training_reward``.
@@ -156,10 +156,10 @@ def make_batch(policy: MLPPolicy, episodes: Episodes, reward: Array, settings: G
         tensor = tensor.to(obs.dtype) if tensor.is_floating_point() else tensor
         return tensor.flatten(1, 2)
 
-    return Batch(obs.flatten(1, 2), flat(episodes.action), flat(episodes.log_prob), flat(advantage), flat(weight))
+    return Samples(obs.flatten(1, 2), flat(episodes.action), flat(episodes.log_prob), flat(advantage), flat(weight))
 
 
-def surrogate_loss(distribution: Distribution, batch: Batch, surrogate: Surrogate) -> Tensor:
+def surrogate_loss(distribution: Distribution, samples: Samples, surrogate: Surrogate) -> Tensor:
     """[T] negative policy-gradient objective whose gradient is the vanilla policy gradient.
 
     ``ratio`` weights the advantage with the probability of the action relative to the policy that took it. Where the
@@ -168,28 +168,28 @@ def surrogate_loss(distribution: Distribution, batch: Batch, surrogate: Surrogat
     (Rothfuss et al. 2019, ProMP, arXiv 1810.06784, section 4: the low-variance-curvature estimator).
     """
     if surrogate == "ratio":
-        score = distributions.ratio(distribution, batch.action, batch.log_prob)
+        score = distributions.ratio(distribution, samples.action, samples.log_prob)
     else:
-        score = distributions.log_prob(distribution, batch.action)
-    return -(batch.weight * score * batch.advantage).sum(dim=1)
+        score = distributions.log_prob(distribution, samples.action)
+    return -(samples.weight * score * samples.advantage).sum(dim=1)
 
 
 def inner_step(
     policy: MLPPolicy,
     params: Params,
-    batch: Batch,
+    samples: Samples,
     rate: float,
     *,
     names: Collection[str] | None = None,
     create_graph: bool = False,
     surrogate: Surrogate = "ratio",
 ) -> Params:
-    """One gradient step of every task's own parameters on its own batch (Finn et al. 2017, algorithm 3, line 7).
+    """One gradient step of every task's own parameters on its own samples (Finn et al. 2017, algorithm 3, line 7).
 
     Args:
         policy: gives the architecture; its own parameters are not used.
         params: stacked [T, ...]; they need not require gradients.
-        batch: samples of the same T tasks.
+        samples: samples of the same T tasks.
         rate: step size.
         names: parameters to adapt (None: all).
         create_graph: keep the graph of the gradient itself (second-order MAML); otherwise the gradient is a constant.
@@ -199,7 +199,7 @@ def inner_step(
         params = {name: v if v.requires_grad else v.detach().requires_grad_() for name, v in params.items()}
         adapted = [name for name in params if names is None or name in names]
         # The sum over tasks gives every task's own gradient: task t's loss depends on slice t only.
-        loss = surrogate_loss(policy.distribution(batch.obs, params), batch, surrogate).sum()
+        loss = surrogate_loss(policy.distribution(samples.obs, params), samples, surrogate).sum()
         gradients = torch.autograd.grad(loss, [params[name] for name in adapted], create_graph=create_graph)
         step = dict(zip(adapted, gradients, strict=True))
         return {name: value - rate * step[name] if name in step else value for name, value in params.items()}
@@ -208,7 +208,7 @@ def inner_step(
 def detached_step(
     policy: MLPPolicy,
     params: Mapping[str, Tensor],
-    batch: Batch,
+    samples: Samples,
     rate: float,
     names: Collection[str] | None,
     surrogate: Surrogate,
@@ -219,12 +219,12 @@ def detached_step(
         inner_step(
             policy,
             {name: value[rows].detach() for name, value in params.items()},
-            batch.rows(rows),
+            samples.rows(rows),
             rate,
             names=names,
             surrogate=surrogate,
         )
-        for rows in batch.groups(samples_at_once)
+        for rows in samples.groups(samples_at_once)
     ]
     return {name: torch.cat([part[name].detach() for part in parts]) for name in params}
 
@@ -257,6 +257,6 @@ def adapt_policy(
     if not isinstance(policy, MLPPolicy):
         raise TypeError(f"a policy gradient adapts an MLPPolicy, not a {type(policy).__name__}")
     params = networks.per_task(policy.params, evidence.n_tasks)
-    batch = make_batch(policy, evidence, reward, settings)
-    stepped = detached_step(policy, params, batch, rate, names, surrogate, settings.samples_at_once)
+    samples = make_samples(policy, evidence, reward, settings)
+    stepped = detached_step(policy, params, samples, rate, names, surrogate, settings.samples_at_once)
     return replace(policy, params=stepped, updates=policy.updates + 1)

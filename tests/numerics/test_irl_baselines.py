@@ -15,7 +15,7 @@ from kshot.algorithms.contextual_irl import conditioned, encoded
 from kshot.algorithms.mandril import adapted
 from kshot.envs import bandit, gridnavi, spritegrid, tabular_mdp
 from kshot.learning import fine_tuning, irl, networks, planner
-from kshot.learning.descent import flushing
+from kshot.learning.descent import flushed_denormals
 from kshot.learning.fine_tuning import FineTuning, Recipe, descent
 from kshot.learning.irl import Demonstrations, reward_map
 from kshot.learning.networks import Params
@@ -24,6 +24,7 @@ from kshot.running.rollout import rollout
 from kshot.running.train import Collector, train
 from kshot.suites.run import Evaluation, RunConfig
 from kshot.types import Episodes, TaskFamily
+from tests.planning import visitations
 
 FAMILIES = {
     "states": gridnavi.build(gridnavi.Settings(horizon=5)),
@@ -54,7 +55,7 @@ def expected_visits(reward: torch.Tensor, seen: Demonstrations) -> torch.Tensor:
     start = torch.zeros(reward.shape[:2], dtype=torch.float64)
     first = seen.states[..., 0]
     start.scatter_add_(1, first, torch.full(first.shape, 1 / first.shape[1], dtype=torch.float64))
-    states, pairs = planner.visitations(policy, seen.model, start)
+    states, pairs = visitations(policy, seen.model, start)
     return states if reward.ndim == 2 else pairs
 
 
@@ -118,7 +119,7 @@ def test_pre_training_descends_on_the_pooled_gradient_and_on_mandrils_without_in
     learner.meta_step(tasks, Collector(family, 0, 0), 0.0)
     taken = {name: x.grad for name, x in learner._params.items()}
 
-    testing = learner._loss_on(irl.further(Collector(family, 0, 0), tasks, 2, 2)).__self__  # type: ignore[attr-defined]
+    testing = learner._loss_on(irl.held_out_demonstrations(Collector(family, 0, 0), tasks, 2, 2)).__self__  # type: ignore[attr-defined]
     rates = dict.fromkeys(before, torch.tensor(0.0, dtype=torch.float64))
     phi, _ = adapted(networks.stack(before, 3), rates, testing, 2, "full")
     meta = torch.autograd.grad(testing.loss_of(phi).mean(), list(before.values()), retain_graph=True)
@@ -141,10 +142,12 @@ def test_a_context_does_not_depend_on_the_order_of_demonstrations(kind: str) -> 
     evidence = episodes_of(family, 4)
     turned = evidence.select(slice(None), np.array([2, 0, 3, 1]))
     twice = Episodes.joined([evidence, evidence])
-    contexts = [encoded(learner._params["encoder"], learner._shown(x)).detach() for x in (evidence, turned, twice)]
+    contexts = [
+        encoded(learner._params["encoder"], learner._demonstrations(x)).detach() for x in (evidence, turned, twice)
+    ]
     torch.testing.assert_close(contexts[0], contexts[1], atol=1e-13, rtol=0)
     torch.testing.assert_close(contexts[0], contexts[2], atol=1e-13, rtol=0)
-    other = encoded(learner._params["encoder"], learner._shown(episodes_of(family, 4, name="other"))).detach()
+    other = encoded(learner._params["encoder"], learner._demonstrations(episodes_of(family, 4, name="other"))).detach()
     assert not torch.allclose(contexts[0], other)
 
 
@@ -203,7 +206,7 @@ def test_a_calibration_in_which_everything_diverges_ends_the_run_as_diverged(tmp
 
 def test_other_numbers_of_demonstrations_use_the_nearest_smaller_choice() -> None:
     chosen = {2: "two", 5: "five"}
-    assert [irl.fitting(chosen, shots) for shots in (1, 2, 4, 5, 100)] == ["two", "two", "two", "five", "five"]
+    assert [irl.chosen_for(chosen, shots) for shots in (1, 2, 4, 5, 100)] == ["two", "two", "two", "five", "five"]
 
 
 def test_what_was_chosen_survives_saving() -> None:
@@ -262,9 +265,9 @@ def test_wrong_settings_get_one_clear_line(module: object, settings: dict[str, o
 def test_numbers_too_small_for_full_precision_are_zero_only_where_that_was_asked_for() -> None:
     tiny = torch.tensor(1e-39)
     assert tiny * 1 != 0
-    with flushing():
+    with flushed_denormals():
         if torch.set_flush_denormal(True):  # False where the processor cannot
             assert tiny * 1 == 0
-    with pytest.raises(RuntimeError, match="within"), flushing():
+    with pytest.raises(RuntimeError, match="within"), flushed_denormals():
         raise RuntimeError("within")
     assert tiny * 1 != 0

@@ -11,7 +11,7 @@ from kshot.algorithms import anil, fomaml, maml, reptile
 from kshot.learning import networks, policy_gradient, trust_region
 from kshot.learning.distributions import kl, log_prob
 from kshot.learning.networks import flatten, unflatten
-from kshot.learning.policy_gradient import Batch
+from kshot.learning.policy_gradient import Samples
 from kshot.types import Episodes, FamilySpec
 
 T, N, D, A = 3, 40, 3, 2
@@ -35,11 +35,11 @@ def make_learner(discrete: bool, **settings: object) -> maml.MAML:
     return learner
 
 
-def make_batches(learner: maml.MAML, discrete: bool, n: int) -> list[Batch]:
+def make_samples(learner: maml.MAML, discrete: bool, n: int) -> list[Samples]:
     """Random samples; log-probabilities are those of the policies that MAML would have sampled them with."""
     rng = torch.Generator().manual_seed(5)
     params = networks.stack(learner.policy().params, T)
-    batches = []
+    samples = []
     for _ in range(n):
         obs = torch.randn(T, N, D, generator=rng, dtype=torch.float64)
         distribution = learner.policy().distribution(obs, params)
@@ -50,31 +50,31 @@ def make_batches(learner: maml.MAML, discrete: bool, n: int) -> list[Batch]:
         advantage = torch.randn(T, N, generator=rng, dtype=torch.float64)
         weight = torch.rand(T, N, generator=rng, dtype=torch.float64)
         weight = weight / weight.sum(dim=1, keepdim=True)
-        batch = Batch(obs, action.detach(), log_prob(distribution, action).detach(), advantage, weight)
-        batches.append(batch)
+        batch = Samples(obs, action.detach(), log_prob(distribution, action).detach(), advantage, weight)
+        samples.append(batch)
         params = learner._stepped(params, batch)
-    return batches
+    return samples
 
 
-def objective(learner: maml.MAML, theta: networks.Params, batches: list[Batch]) -> torch.Tensor:
-    """The outer surrogate as a function of theta; the last batch is the one collected after adaptation."""
-    outputs = learner.adapted_distribution(theta, [maml.InnerStep(batch) for batch in batches[:-1]], batches[-1].obs)
-    return maml.outer_surrogate(outputs, batches[-1]) / T
+def objective(learner: maml.MAML, theta: networks.Params, samples: list[Samples]) -> torch.Tensor:
+    """The outer surrogate as a function of theta; the last ones are those collected after adaptation."""
+    outputs = learner.adapted_distribution(theta, [maml.InnerStep(batch) for batch in samples[:-1]], samples[-1].obs)
+    return maml.outer_surrogate(outputs, samples[-1]) / T
 
 
-def meta_gradient(learner: maml.MAML, batches: list[Batch]) -> torch.Tensor:
+def meta_gradient(learner: maml.MAML, samples: list[Samples]) -> torch.Tensor:
     theta = {name: value.clone().requires_grad_() for name, value in learner.policy().params.items()}
-    return flatten(torch.autograd.grad(objective(learner, theta, batches), list(theta.values())))
+    return flatten(torch.autograd.grad(objective(learner, theta, samples), list(theta.values())))
 
 
-def finite_differences(learner: maml.MAML, batches: list[Batch], eps: float = 1e-5) -> torch.Tensor:
+def finite_differences(learner: maml.MAML, samples: list[Samples], eps: float = 1e-5) -> torch.Tensor:
     params = learner.policy().params
     center = flatten(list(params.values()))
     result = torch.zeros_like(center)
     for i in range(len(center)):
         offset = torch.zeros_like(center)
         offset[i] = eps
-        up, down = (objective(learner, unflatten(center + s * offset, params), batches) for s in (1, -1))
+        up, down = (objective(learner, unflatten(center + s * offset, params), samples) for s in (1, -1))
         result[i] = (up - down).detach() / (2 * eps)
     return result
 
@@ -88,24 +88,24 @@ def relative_error(a: torch.Tensor, b: torch.Tensor) -> float:
 @pytest.mark.parametrize("settings", [{}, {"surrogate": "log_prob"}, {"adapt": "head"}])
 def test_meta_gradient_equals_finite_differences(discrete: bool, inner_steps: int, settings: dict[str, str]) -> None:
     learner = make_learner(discrete, **settings)
-    batches = make_batches(learner, discrete, inner_steps + 1)
-    assert relative_error(meta_gradient(learner, batches), finite_differences(learner, batches)) < 1e-5
+    samples = make_samples(learner, discrete, inner_steps + 1)
+    assert relative_error(meta_gradient(learner, samples), finite_differences(learner, samples)) < 1e-5
 
 
 @pytest.mark.parametrize("discrete", [False, True])
 def test_first_order_is_maml_with_the_inner_gradient_detached(discrete: bool) -> None:
     second, first = make_learner(discrete), make_learner(discrete, order="first")
-    batches = make_batches(second, discrete, 2)
+    samples = make_samples(second, discrete, 2)
     theta = {name: value.clone().requires_grad_() for name, value in second.policy().params.items()}
     # By hand: the step is computed, frozen, and added to a theta that still carries gradients.
     stacked = networks.stack(theta, T)
-    stepped = second._stepped(stacked, batches[0])
+    stepped = second._stepped(stacked, samples[0])
     step = {name: stepped[name] - stacked[name].detach() for name in stacked}
-    outputs = second.policy().distribution(batches[1].obs, {name: stacked[name] + step[name] for name in stacked})
-    expected = torch.autograd.grad(maml.outer_surrogate(outputs, batches[1]) / T, list(theta.values()))
+    outputs = second.policy().distribution(samples[1].obs, {name: stacked[name] + step[name] for name in stacked})
+    expected = torch.autograd.grad(maml.outer_surrogate(outputs, samples[1]) / T, list(theta.values()))
 
-    torch.testing.assert_close(meta_gradient(first, batches), flatten(expected), rtol=1e-12, atol=1e-14)
-    assert relative_error(meta_gradient(first, batches), meta_gradient(second, batches)) > 1e-2
+    torch.testing.assert_close(meta_gradient(first, samples), flatten(expected), rtol=1e-12, atol=1e-14)
+    assert relative_error(meta_gradient(first, samples), meta_gradient(second, samples)) > 1e-2
 
 
 def test_fomaml_and_anil_are_maml_with_one_setting_changed() -> None:
@@ -120,7 +120,7 @@ def test_fomaml_and_anil_are_maml_with_one_setting_changed() -> None:
 
 def test_anil_moves_only_the_last_layer() -> None:
     learner = make_learner(False, adapt="head")
-    (batch,) = make_batches(learner, False, 1)
+    (batch,) = make_samples(learner, False, 1)
     before = networks.stack(learner.policy().params, T)
     after = learner._stepped(before, batch)
     moved = {name for name in before if not torch.equal(before[name], after[name])}
@@ -129,7 +129,7 @@ def test_anil_moves_only_the_last_layer() -> None:
 
 def test_inner_step_of_a_task_depends_on_its_own_samples_only() -> None:
     learner = make_learner(False)
-    (batch,) = make_batches(learner, False, 1)
+    (batch,) = make_samples(learner, False, 1)
     stacked = networks.stack(learner.policy().params, T)
     together = learner._stepped(stacked, batch)
     other = batch.advantage.clone()
@@ -191,7 +191,7 @@ def joint_gradient_step(learner: reptile.Reptile) -> torch.Tensor:
     collect = FixedCollect(make_spec(False))
     policy = learner.policy()
     episodes = collect(policy, [], 4)
-    batch = policy_gradient.make_batch(policy, episodes, episodes.reward, learner.settings)
+    batch = policy_gradient.make_samples(policy, episodes, episodes.reward, learner.settings)
     theta = {name: value.clone().requires_grad_() for name, value in policy.params.items()}
     outputs = policy.distribution(batch.obs, networks.stack(theta, T))
     loss = policy_gradient.surrogate_loss(outputs, batch, "log_prob").mean()
@@ -237,8 +237,8 @@ def test_maml_moves_within_the_bound_when_it_succeeds() -> None:
 def test_curvature_is_the_hessian_of_the_kl_after_adaptation(discrete: bool, inner_steps: int, order: str) -> None:
     """Gauss-Newton product against a double backward of the mean KL divergence, through the inner steps, in float64."""
     learner = make_learner(discrete, order=order)
-    batches = make_batches(learner, discrete, inner_steps + 1)
-    inner, last = [maml.InnerStep(batch) for batch in batches[:-1]], batches[-1]
+    samples = make_samples(learner, discrete, inner_steps + 1)
+    inner, last = [maml.InnerStep(batch) for batch in samples[:-1]], samples[-1]
     theta = {name: value.clone().requires_grad_() for name, value in learner.policy().params.items()}
     leaves = list(theta.values())
     outputs = learner.adapted_distribution(theta, inner, last.obs)
@@ -253,12 +253,12 @@ def test_curvature_is_the_hessian_of_the_kl_after_adaptation(discrete: bool, inn
 
 def test_thinned_samples_change_the_derivative_and_not_the_value() -> None:
     learner = make_learner(False)
-    batches = make_batches(learner, False, 2)
+    samples = make_samples(learner, False, 2)
     theta = {name: value.clone().requires_grad_() for name, value in learner.policy().params.items()}
-    adapted = learner._stepped(networks.stack(learner.policy().params, T), batches[0])
+    adapted = learner._stepped(networks.stack(learner.policy().params, T), samples[0])
     results = []
-    for step in (maml.InnerStep(batches[0]), maml.InnerStep(batches[0].thin(4), adapted)):
-        (mean, _) = learner.adapted_distribution(theta, [step], batches[1].obs)
+    for step in (maml.InnerStep(samples[0]), maml.InnerStep(samples[0].thin(4), adapted)):
+        (mean, _) = learner.adapted_distribution(theta, [step], samples[1].obs)
         results.append((mean.detach(), flatten(torch.autograd.grad(mean.sum(), list(theta.values())))))
     torch.testing.assert_close(results[0][0], results[1][0], rtol=0, atol=1e-12)
     assert 1e-3 < relative_error(results[1][1], results[0][1]) < 1
@@ -294,13 +294,13 @@ def test_first_ppo_step_follows_the_meta_gradient() -> None:
     learner = make_learner(False, outer="ppo", outer_epochs=1, outer_lr=1e-4, clip=1e9)
     collect = FixedCollect(make_spec(False))
     before = flatten(list(learner.policy().params.values()))
-    policy, batches, params = learner.policy(), [], networks.stack(learner.policy().params, T)
+    policy, samples, params = learner.policy(), [], networks.stack(learner.policy().params, T)
     for _ in range(2):
         episodes = collect(policy, [], 4)
-        batches.append(policy_gradient.make_batch(policy, episodes, episodes.reward, learner.settings))
-        params = learner._stepped(params, batches[-1])
+        samples.append(policy_gradient.make_samples(policy, episodes, episodes.reward, learner.settings))
+        params = learner._stepped(params, samples[-1])
         policy = replace(policy, params=params)
-    gradient = meta_gradient(learner, batches)
+    gradient = meta_gradient(learner, samples)
     learner.meta_step([None] * T, FixedCollect(make_spec(False)), 0.0)  # type: ignore[list-item]
     step = flatten(list(learner.policy().params.values())) - before
     clear = gradient.abs() > 1e-6

@@ -18,6 +18,7 @@ from kshot.learning.irl import Demonstrations, reward_map
 from kshot.learning.networks import Params
 from kshot.running.train import Collector
 from kshot.types import TaskFamily
+from tests.planning import visitations
 
 T = 2
 FAMILIES: dict[str, Callable[[], TaskFamily]] = {
@@ -107,7 +108,7 @@ def test_without_inner_rate_it_is_the_gradient_of_maximum_entropy_irl() -> None:
     policy = (planner.action_values(reward, testing.model, values) - values[:-1].unsqueeze(-1)).exp().detach()
     start = torch.zeros_like(reward).detach()
     start[:, 0] = 1.0
-    expected, _ = planner.visitations(policy, testing.model, start)
+    expected, _ = visitations(policy, testing.model, start)
     counted = torch.stack([torch.bincount(states.reshape(-1), minlength=25).double() / 4 for states in testing.states])
     excess = (expected - counted) / (horizon + 1) / T
     by_hand = torch.autograd.grad(reward, list(theta.values()), grad_outputs=excess)

@@ -12,7 +12,7 @@ from torch import Tensor
 from kshot import seeding
 from kshot.algorithms import pearl
 from kshot.algorithms.pearl import PEARL, PosteriorPolicy
-from kshot.learning import latent, replay, sac
+from kshot.learning import latent, replay_buffer, sac
 from kshot.types import Episodes, FamilySpec, Policy, Task
 
 D, A, H, LATENT = 3, 2, 5, 4
@@ -153,8 +153,8 @@ def test_timeouts_keep_the_bootstrap_in_what_is_replayed() -> None:
 
 def test_the_critics_see_the_scaled_training_reward_and_the_context_the_plain_reward() -> None:
     learner = make_learner(reward_scale=5.0)
-    steps = replay.transitions(replace(random_episodes(0), training_reward=np.full((1, 2, H), 3.0, np.float32)))
-    steps = replay.Transitions(*(x[0] for x in steps))
+    steps = replay_buffer.transitions(replace(random_episodes(0), training_reward=np.full((1, 2, H), 3.0, np.float32)))
+    steps = replay_buffer.Transitions(*(x[0] for x in steps))
     assert set(learner._batch(steps).reward.tolist()) == {15.0}
     np.testing.assert_array_equal(learner._inputs.context(steps)[..., D + A], steps.reward)
 
@@ -230,7 +230,7 @@ def test_contexts_come_from_the_newest_collection_without_the_extra_episodes() -
 
 def test_a_buffer_that_does_not_fit_is_refused_before_anything_is_played(monkeypatch: pytest.MonkeyPatch) -> None:
     learner, collect = make_learner(), Recorder()
-    monkeypatch.setattr(replay, "memory_limit", lambda: 1000)
+    monkeypatch.setattr(replay_buffer, "ram_limit", lambda: 1000)
     with pytest.raises(OSError, match=r"GB.*lower replay_capacity or training_tasks"):
         learner.meta_step(TASKS, collect, 0.0)
     assert not collect.calls
@@ -317,9 +317,9 @@ def test_evidence_accumulates_in_the_policy() -> None:
     assert posterior is not None
     for task in range(3):
         rows = [
-            learner._inputs.context(replay.Transitions(*(x[task, 0, : block.lengths[task, 0]] for x in steps)))
+            learner._inputs.context(replay_buffer.Transitions(*(x[task, 0, : block.lengths[task, 0]] for x in steps)))
             for block in blocks
-            for steps in (replay.transitions(block),)
+            for steps in (replay_buffer.transitions(block),)
         ]
         expected = latent.infer(learner._encoder, torch.cat(rows).unsqueeze(0))
         torch.testing.assert_close(posterior.mean[task], expected.mean[0].detach())
@@ -336,7 +336,7 @@ def test_the_first_episodes_of_evidence_may_all_explore_with_the_prior() -> None
 
 def test_the_context_may_hold_the_next_observation() -> None:
     learner = make_learner(next_obs_in_context=True)
-    steps = replay.transitions(random_episodes(0))
+    steps = replay_buffer.transitions(random_episodes(0))
     context = learner._inputs.context(steps)
     assert context.shape[-1] == 2 * D + A + 1
     np.testing.assert_allclose(context[..., -D:], steps.next_obs, rtol=1e-6)
@@ -388,7 +388,7 @@ def test_the_learning_rate_falls_over_the_budget(monkeypatch: pytest.MonkeyPatch
 
 def test_the_bonus_adds_the_reward_itself_to_the_target_only() -> None:
     learner = make_learner(reward_scale=5.0, reward_bonus=2.0)
-    steps = replay.transitions(replace(random_episodes(0), training_reward=np.full((1, 2, H), 3.0, np.float32)))
-    steps = replay.Transitions(*(x[0] for x in steps))
+    steps = replay_buffer.transitions(replace(random_episodes(0), training_reward=np.full((1, 2, H), 3.0, np.float32)))
+    steps = replay_buffer.Transitions(*(x[0] for x in steps))
     np.testing.assert_allclose(learner._batch(steps).reward, 5 * (3 + 2 * steps.reward.reshape(-1)), rtol=1e-5)
     np.testing.assert_array_equal(learner._inputs.context(steps)[..., D + A], steps.reward)

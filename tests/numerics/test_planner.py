@@ -14,6 +14,7 @@ from kshot.envs import _experts
 from kshot.envs._mdps import MDP
 from kshot.learning import planner
 from kshot.learning.planner import Deterministic, Grid, Model, Stochastic
+from tests.planning import expected_return, pushed, visitations
 
 STAY_RIGHT_LEFT = torch.tensor([[0, 1, -1], [1, 2, 0], [2, -1, 1]])
 """A corridor of three cells."""
@@ -64,7 +65,7 @@ def test_the_corridor_has_its_closed_form() -> None:
         policy[0, 0, 0, :2], torch.tensor([2 / (4 + math.e), (2 + math.e) / (4 + math.e)]).double()
     )
     start = torch.tensor([[1.0, 0.0, 0.0]], dtype=torch.float64)
-    visits, pairs = planner.visitations(policy, dynamics, start)
+    visits, pairs = visitations(policy, dynamics, start)
     expected = torch.tensor([[(8 + math.e) / (4 + math.e), 1.0, math.e / (4 + math.e)]], dtype=torch.float64)
     torch.testing.assert_close(visits, expected, atol=1e-12, rtol=0)
     assert pairs.sum().item() == pytest.approx(2, abs=1e-12)
@@ -86,10 +87,10 @@ def test_value_visits_and_their_jacobian_equal_those_of_all_paths() -> None:
     torch.testing.assert_close(visits[0], mean, atol=1e-12, rtol=0)
     jacobian = torch.cat([torch.autograd.grad(visit, reward, retain_graph=True)[0] for visit in visits[0]])
     torch.testing.assert_close(jacobian, covariance, atol=1e-10, rtol=0)
-    pushed, _ = planner.visitations(
+    expected, _ = visitations(
         policy_of(reward, dynamics, horizon), dynamics, torch.eye(9, dtype=torch.float64)[start : start + 1]
     )
-    torch.testing.assert_close(pushed[0], mean, atol=1e-12, rtol=0)
+    torch.testing.assert_close(expected[0], mean, atol=1e-12, rtol=0)
 
 
 @pytest.mark.parametrize("kind", ["states", "pairs", "stochastic"])
@@ -130,7 +131,7 @@ def test_visits_sum_to_the_steps_of_a_path() -> None:
     start = torch.full((2, 6), 1 / 6, dtype=torch.float64)
     for reward in (rand(2, 6), rand(2, 6, 3)):
         policy = policy_of(reward, random_dynamics(6, 3, seed=2), 7)
-        states, pairs = planner.visitations(policy, random_dynamics(6, 3, seed=2), start)
+        states, pairs = visitations(policy, random_dynamics(6, 3, seed=2), start)
         torch.testing.assert_close(states.sum(dim=1), torch.full((2,), 8.0).double())
         torch.testing.assert_close(pairs.sum(dim=(1, 2)), torch.full((2,), 7.0).double())
 
@@ -185,8 +186,8 @@ def test_hard_values_are_those_of_the_best_path_and_policies_get_no_more() -> No
     values = planner.hard_values(reward, dynamics, horizon)
     assert values[0, 0, 4].item() == pytest.approx(best, abs=1e-12)
     greedy = torch.nn.functional.one_hot(planner.action_values(reward, dynamics, values).argmax(dim=-1), 5).double()
-    torch.testing.assert_close(planner.expected_return(reward, greedy, dynamics), values[0], atol=1e-12, rtol=0)
-    soft = planner.expected_return(reward, policy_of(reward, dynamics, horizon), dynamics)
+    torch.testing.assert_close(expected_return(reward, greedy, dynamics), values[0], atol=1e-12, rtol=0)
+    soft = expected_return(reward, policy_of(reward, dynamics, horizon), dynamics)
     assert (soft < values[0]).all()
 
 
@@ -201,7 +202,7 @@ def test_a_stochastic_expert_has_the_visits_that_the_causal_gradient_asks_for() 
     at, loss = start, torch.zeros((), dtype=torch.float64)
     for decision, log_decision in zip(expert, log_policy, strict=True):
         mass = at.unsqueeze(-1) * decision
-        loss, at = loss - (mass * log_decision).sum(), dynamics.pushed(mass)
+        loss, at = loss - (mass * log_decision).sum(), pushed(dynamics, mass)
     (gradient,) = torch.autograd.grad(loss, reward)
     assert gradient.abs().max().item() < 1e-12
 
@@ -214,7 +215,7 @@ def test_experts_of_families_are_soft_optimal() -> None:
     found = policy_of(torch.tensor(2.0 * model.reward), Stochastic(torch.tensor(model.probability)), 5)
     np.testing.assert_allclose(found.numpy(), policy, atol=1e-12)
     states, actions = _experts.sampled_paths(model, policy, 20_000, np.array([3], dtype=np.uint64))
-    visits, pairs = planner.visitations(
+    visits, pairs = visitations(
         found, Stochastic(torch.tensor(model.probability)), torch.eye(4, dtype=torch.float64)[:1]
     )
     counted = np.bincount(states.reshape(-1), minlength=4) / 20_000

@@ -191,7 +191,7 @@ def test_a_context_longer_than_the_trial_is_cut_to_it() -> None:
     network = make_learner(discrete=True, **options)._network
     steps = EPISODES * H
     assert network.memory.context == steps - 1
-    whole = rl2_transformer.Settings(hidden=8, heads=2, context=500).make_memory(D + A + 2)
+    whole = rl2_transformer.Settings(hidden=8, heads=2, context=500).make_memory_layer(D + A + 2)
     whole.load_state_dict(network.memory.state_dict())
     inputs = torch.randn(3, steps, D + A + 2, generator=torch.Generator().manual_seed(0))
     cut, full = (memory(inputs, torch.zeros(3, memory.state_size))[0] for memory in (network.memory, whole))

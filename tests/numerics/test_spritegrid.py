@@ -15,6 +15,7 @@ from kshot.envs import spritegrid
 from kshot.envs.spritegrid import pictures
 from kshot.learning import planner
 from kshot.running.rollout import rollout
+from tests.planning import visitations
 
 
 def test_sprites_are_symmetric_and_let_the_ground_show() -> None:
@@ -76,7 +77,7 @@ def test_experts_and_oracles_are_those_of_the_planner() -> None:
     states, actions = experts.soft_paths(table, values.numpy(), starts, streams)
     assert (table[states[..., :-1], actions] == states[..., 1:]).all()
     policy = (planner.action_values(tensor, grid, values) - values[:-1].unsqueeze(-1)).exp()
-    visits = planner.visitations(policy, grid, torch.eye(16, dtype=torch.float64)[[6, 6]])[1]
+    visits = visitations(policy, grid, torch.eye(16, dtype=torch.float64)[[6, 6]])[1]
     found = [np.bincount((states[i, :, :-1] * 9 + actions[i]).ravel(), minlength=144) / 40_000 for i in range(2)]
     np.testing.assert_allclose(np.stack(found).reshape(2, 16, 9), visits, atol=0.02)  # of up to 4.2; errors below .006
 

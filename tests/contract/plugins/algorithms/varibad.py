@@ -14,7 +14,7 @@ from kshot.algorithms import rl2
 from kshot.learning import distributions, networks
 from kshot.learning.actor_critic import RecurrentNetwork
 from kshot.learning.distributions import Distribution
-from kshot.learning.memory import GRU
+from kshot.learning.memory_layers import GRU
 from kshot.learning.recurrent_policy import input_dim
 from kshot.learning.sequences import Outputs, Sequences
 from kshot.seeding import key

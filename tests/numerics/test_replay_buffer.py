@@ -1,4 +1,4 @@
-"""Replay: what goes in comes out, in rings per task, and states survive a round trip exactly."""
+"""Replay buffers: what goes in comes out, in rings per task, and states survive a round trip exactly."""
 
 from dataclasses import replace
 
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from kshot.learning import replay
-from kshot.learning.replay import Replay, buffer_bytes, next_observations, require_memory
+from kshot.learning import replay_buffer
+from kshot.learning.replay_buffer import ReplayBuffer, buffer_bytes, next_observations, require_ram
 from kshot.types import Array, Episodes, FamilySpec
 
 D, A, H = 3, 2, 5
@@ -35,13 +35,13 @@ def numbered(lengths: Array, start: int = 0) -> Episodes:
     )
 
 
-def held(buffer: Replay, task: int) -> list[float]:
+def held(buffer: ReplayBuffer, task: int) -> list[float]:
     """Rewards of all transitions of a task, sorted."""
     return sorted(buffer.take(np.array([task]), np.arange(buffer.size[task])[None]).reward[0].tolist())
 
 
 def test_fields_keep_their_values_and_padding_is_left_out() -> None:
-    buffer = Replay(SPEC, n_tasks=3, capacity=20)
+    buffer = ReplayBuffer(SPEC, n_tasks=3, capacity=20)
     episodes = numbered([[2, 5], [3, 1]])
     buffer.add(np.array([2, 0]), episodes)
     assert buffer.size.tolist() == [4, 0, 7]
@@ -62,7 +62,7 @@ def test_next_observation_of_the_last_step_is_the_final_one() -> None:
 
 
 def test_the_oldest_transitions_make_room() -> None:
-    buffer = Replay(SPEC, n_tasks=2, capacity=7)
+    buffer = ReplayBuffer(SPEC, n_tasks=2, capacity=7)
     for round_ in range(4):
         buffer.add(np.array([1]), numbered([[3, 1]], start=10 * round_))
     assert buffer.size.tolist() == [0, 7]
@@ -70,7 +70,7 @@ def test_the_oldest_transitions_make_room() -> None:
 
 
 def test_more_than_fits_at_once_leaves_the_newest() -> None:
-    buffer = Replay(SPEC, n_tasks=1, capacity=4)
+    buffer = ReplayBuffer(SPEC, n_tasks=1, capacity=4)
     buffer.add(np.array([0]), numbered([[1]], start=50))
     buffer.add(np.array([0]), numbered([[5, 5]]))
     assert held(buffer, 0) == [6, 7, 8, 9]
@@ -79,7 +79,7 @@ def test_more_than_fits_at_once_leaves_the_newest() -> None:
 
 
 def test_samples_are_uniform_over_what_is_held_and_depend_on_the_generator_alone() -> None:
-    buffer = Replay(SPEC, n_tasks=2, capacity=100)
+    buffer = ReplayBuffer(SPEC, n_tasks=2, capacity=100)
     buffer.add(np.arange(2), numbered([[5], [3]]))
     tasks = np.array([1, 0, 1])
     drawn = buffer.sample(np.random.default_rng(0), tasks, 30_000)
@@ -92,7 +92,7 @@ def test_samples_are_uniform_over_what_is_held_and_depend_on_the_generator_alone
 
 
 def test_sampling_from_a_cleared_task_is_refused() -> None:
-    buffer = Replay(SPEC, n_tasks=2, capacity=100)
+    buffer = ReplayBuffer(SPEC, n_tasks=2, capacity=100)
     buffer.add(np.arange(2), numbered([[5], [3]]))
     buffer.clear(np.array([1]))
     assert held(buffer, 0) == [0, 1, 2, 3, 4]
@@ -102,15 +102,15 @@ def test_sampling_from_a_cleared_task_is_refused() -> None:
 
 def test_the_same_task_twice_is_refused() -> None:
     with pytest.raises(ValueError, match="distinct"):
-        Replay(SPEC, n_tasks=2, capacity=9).add(np.array([1, 1]), numbered([[1], [1]]))
+        ReplayBuffer(SPEC, n_tasks=2, capacity=9).add(np.array([1, 1]), numbered([[1], [1]]))
 
 
 def test_state_goes_round_exactly_and_holds_only_what_is_filled() -> None:
-    buffer = Replay(SPEC, n_tasks=3, capacity=7)
+    buffer = ReplayBuffer(SPEC, n_tasks=3, capacity=7)
     buffer.add(np.array([0, 2]), numbered([[5, 4], [2, 1]]))
     state = buffer.state_dict()
     assert len(state["rows"]) == 7 + 0 + 3
-    copy = Replay(SPEC, n_tasks=3, capacity=7)
+    copy = ReplayBuffer(SPEC, n_tasks=3, capacity=7)
     copy.add(np.array([1]), numbered([[5]]))
     copy.load_state_dict(state)
     more = numbered([[3], [2], [5]], start=30)
@@ -128,9 +128,13 @@ def test_state_goes_round_exactly_and_holds_only_what_is_filled() -> None:
 
 
 def test_a_state_of_another_shape_is_refused() -> None:
-    buffer = Replay(SPEC, n_tasks=1, capacity=9)
+    buffer = ReplayBuffer(SPEC, n_tasks=1, capacity=9)
     buffer.add(np.array([0]), numbered([[5]]))
-    for other in (Replay(SPEC, 2, 9), Replay(SPEC, 1, 4), Replay(replace(SPEC, observation_dim=4, **_NO_SCALE), 1, 9)):
+    for other in (
+        ReplayBuffer(SPEC, 2, 9),
+        ReplayBuffer(SPEC, 1, 4),
+        ReplayBuffer(replace(SPEC, observation_dim=4, **_NO_SCALE), 1, 9),
+    ):
         with pytest.raises(ValueError, match="cannot hold"):
             other.load_state_dict(buffer.state_dict())
 
@@ -139,13 +143,13 @@ _NO_SCALE = {"observation_center": np.zeros(0), "observation_scale": np.ones(0)}
 
 
 def test_memory_is_stated_exactly_and_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    buffer = Replay(SPEC, n_tasks=3, capacity=7)
+    buffer = ReplayBuffer(SPEC, n_tasks=3, capacity=7)
     assert buffer_bytes(SPEC, 3, 7) == buffer._rows.nbytes == 3 * 7 * (D + A + 1 + 1 + D + 1) * 4
-    monkeypatch.setattr(replay, "memory_limit", lambda: 10 * 10**9)
-    require_memory(8 * 10**9, "buy more")
+    monkeypatch.setattr(replay_buffer, "ram_limit", lambda: 10 * 10**9)
+    require_ram(8 * 10**9, "buy more")
     with pytest.raises(OSError, match=r"^the replay buffer needs 8\.1 GB .* 8\.0 GB .*; buy more$"):
-        require_memory(8_100_000_000, "buy more")
+        require_ram(8_100_000_000, "buy more")
 
 
 def test_the_memory_limit_is_a_plausible_size() -> None:
-    assert 10**8 < replay.memory_limit() < 10**15
+    assert 10**8 < replay_buffer.ram_limit() < 10**15

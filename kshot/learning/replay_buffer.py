@@ -13,7 +13,7 @@ import torch
 
 from kshot.types import Array, Episodes, FamilySpec
 
-MEMORY_SHARE = 0.8
+RAM_SHARE = 0.8
 """The part of the machine's memory that buffers may claim; networks, environments and the interpreter need the rest."""
 _BYTES = np.dtype(np.float32).itemsize
 
@@ -57,11 +57,11 @@ def transitions(episodes: Episodes) -> Transitions:
 
 
 def buffer_bytes(spec: FamilySpec, n_tasks: int, capacity: int) -> int:
-    """Memory of a full ``Replay``, in bytes."""
+    """Memory of a full ``ReplayBuffer``, in bytes."""
     return n_tasks * capacity * (2 * spec.observation_dim + spec.action_dim + 3) * _BYTES
 
 
-def memory_limit() -> int:
+def ram_limit() -> int:
     """Memory this process may use, in bytes: the machine's, or its control group's limit where that is lower."""
     limit = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     for name in ("memory.max", "memory/memory.limit_in_bytes"):  # control groups of version 2 and 1
@@ -74,17 +74,17 @@ def memory_limit() -> int:
     return limit
 
 
-def require_memory(needed: int, advice: str) -> None:
+def require_ram(needed: int, advice: str) -> None:
     """Raise BufferTooLarge, in one line with the sizes in GB and ``advice``, when ``needed`` bytes do not fit."""
-    limit = int(memory_limit() * MEMORY_SHARE)
+    limit = int(ram_limit() * RAM_SHARE)
     if needed > limit:
         raise BufferTooLarge(
             f"the replay buffer needs {needed / 1e9:.1f} GB when full, but {limit / 1e9:.1f} GB "
-            f"({MEMORY_SHARE:.0%} of this machine's memory) can be used; {advice}"
+            f"({RAM_SHARE:.0%} of this machine's memory) can be used; {advice}"
         )
 
 
-class Replay:
+class ReplayBuffer:
     """Transitions of ``n_tasks`` tasks, at most ``capacity`` each; the oldest of a task make room for its new ones.
 
     One row per transition holds all its fields, so that a batch is one gather. The memory is claimed as it fills.

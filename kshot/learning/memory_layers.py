@@ -1,8 +1,8 @@
-"""Memories of policies over sequences: GRU, LSTM and a causal transformer behind one interface.
+"""Memory layers of networks over sequences: GRU, LSTM and a causal transformer behind one interface.
 
-A memory maps inputs [B, L, width_in] and a state [B, state_size] to outputs [B, L, width] and the state after the last
-input. The state is one flat vector of numbers per sequence, zeros before the first step, so that whoever carries it
-need not know what it means. Reading a sequence in pieces, or step by step, gives the same outputs as in one go.
+A memory layer maps inputs [B, L, width_in] and a state [B, state_size] to outputs [B, L, width] and the state after the
+last input. The state is one flat vector of numbers per sequence, zeros before the first step, so that whoever carries
+it need not know what it means. Reading a sequence in pieces, or step by step, gives the same outputs as in one go.
 """
 
 from __future__ import annotations

@@ -8,16 +8,15 @@ episodes of the policy it starts from. ``outer: ppo`` replaces the trust region 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from kshot.learning import distributions, networks, policy_gradient, trust_region
+from kshot.learning import distributions, networks, policy_gradient, ppo, trust_region
 from kshot.learning.checks import check_finite, require_at_least_one, require_positive
 from kshot.learning.distributions import Distribution
 from kshot.learning.networks import Params
@@ -117,6 +116,35 @@ class InnerStep:
         return InnerStep(self.batch.rows(rows), adapted)
 
 
+class Group(NamedTuple):
+    """Samples of some of the tasks: those of the inner steps, and those of the adapted policies."""
+
+    inner: Sequence[InnerStep]
+    batch: Batch
+
+
+def in_groups(inner: Sequence[InnerStep], batch: Batch, samples_at_once: int) -> list[Group]:
+    """All tasks' samples, as few tasks at a time as are differentiated through together."""
+    groups = batch.groups(samples_at_once)
+    return [Group([step.rows(rows) for step in inner], batch.rows(rows)) for rows in groups]
+
+
+def count_tasks(groups: Sequence[Group]) -> int:
+    """How many tasks the groups have together."""
+    return sum(len(group.batch.obs) for group in groups)
+
+
+def readapting(inner: Sequence[InnerStep]) -> list[InnerStep]:
+    """The inner steps for any candidate theta: what they led to is known at the theta that was sampled with only."""
+    return [InnerStep(step.batch) for step in inner]
+
+
+def outer_surrogate(outputs: Distribution, batch: Batch) -> Tensor:
+    """Importance-weighted advantage of the adapted policies, to be maximised: a task's mean, summed over tasks."""
+    ratio = distributions.ratio(outputs, batch.action, batch.log_prob)
+    return (batch.weight * ratio * batch.advantage).sum()
+
+
 class MAML:
     """See the module's docstring; the protocol is ``kshot.types.MetaLearner``."""
 
@@ -146,34 +174,50 @@ class MAML:
         return self._policy
 
     def meta_step(self, tasks: Sequence[Task], collect: Collect, progress: float) -> Metrics:
-        s = self.settings
-        policy, inner, first_return = self._policy, list[InnerStep](), math.nan
-        params = networks.stack(policy_gradient.detached(policy.params), len(tasks))
-        for step in range(s.inner_steps):
-            episodes = collect(policy, tasks, s.episodes)
-            first_return = float(episodes.returns.mean()) if step == 0 else first_return
-            batch = policy_gradient.make_batch(policy, episodes, episodes.reward, s)
-            params = self._inner_step(params, batch)
-            policy = replace(policy, params=params)
-            inner.append(InnerStep(batch, params))
-        adapted_episodes = collect(policy, tasks, s.episodes)
-        batch = policy_gradient.make_batch(policy, adapted_episodes, adapted_episodes.training_reward, s)
-        metrics = self._outer_step(inner, batch, progress)
+        """Algorithm 3, with the numbers of its lines."""
+        s, policy = self.settings, self._policy
+        inner, returns = list[InnerStep](), list[float]()
+        for _ in range(s.inner_steps):
+            episodes = collect(policy, tasks, s.episodes)  # line 5
+            policy, step = self._inner_step(policy, episodes)  # lines 6 and 7
+            inner.append(step)
+            returns.append(float(episodes.returns.mean()))
+        episodes = collect(policy, tasks, s.episodes)  # line 8
+        batch = policy_gradient.make_batch(policy, episodes, episodes.training_reward, s)
+        names = self._trained_names(progress)
+        if self._adam is None:
+            metrics = self._trust_region_step(inner, batch, names)  # line 10
+        else:
+            metrics = self._clipped_steps(self._adam, inner, batch, names)  # line 10
         metrics |= {
-            "return": first_return,
-            "return_adapted": float(adapted_episodes.returns.mean()),
-            "success_adapted": float(adapted_episodes.success_last.mean()),
+            "return": returns[0],
+            "return_adapted": float(episodes.returns.mean()),
+            "success_adapted": float(episodes.success_last.mean()),
         }
         if "log_std" in self._policy.params:
             metrics["policy_std"] = float(self._policy.params["log_std"].detach().exp().mean())
         return metrics
 
-    def _inner_step(self, params: Params, batch: Batch) -> Params:
+    def _inner_step(self, policy: MLPPolicy, episodes: Episodes) -> tuple[MLPPolicy, InnerStep]:
+        """A policy, shared or already adapted, one policy gradient step further, and the step itself."""
+        batch = policy_gradient.make_batch(policy, episodes, episodes.reward, self.settings)
+        params = networks.per_task(policy_gradient.detached(policy.params), episodes.n_tasks)
+        adapted = self._stepped(params, batch)
+        return replace(policy, params=adapted), InnerStep(batch, adapted)
+
+    def _stepped(self, params: Params, batch: Batch) -> Params:
         """The adapted parameters [T, ...] as plain numbers."""
         s = self.settings
         return policy_gradient.detached_step(
             self._policy, params, batch, s.inner_lr, self._adapted_names, s.surrogate, s.samples_at_once
         )
+
+    def _trained_names(self, progress: float) -> list[str]:
+        """The parameters that the outer step improves: all, or, once features are frozen, those behind them."""
+        names = list(self._policy.params)
+        if progress < self.settings.freeze_features:
+            return names
+        return [name for name in names if name in self._head or name == "log_std"]
 
     def adapted_distribution(
         self, theta: Mapping[str, Tensor], inner: Sequence[InnerStep], obs: Tensor
@@ -204,66 +248,20 @@ class MAML:
                 params = {name: value + (step.adapted[name] - value).detach() for name, value in stepped.items()}
         return self._policy.distribution(obs, params)
 
-    def _outer_step(self, inner: Sequence[InnerStep], batch: Batch, progress: float) -> Metrics:
-        """Improve theta on the adapted policies' samples, through the adaptation."""
-        names = list(self._policy.params)
-        if progress >= self.settings.freeze_features:
-            names = [name for name in names if name in self._head or name == "log_std"]
-        theta = {name: self._policy.params[name].detach().requires_grad_(name in names) for name in self._policy.params}
-        # Every candidate re-adapts; what the samples came from is known exactly only at the present theta.
-        candidates = [InnerStep(step.batch) for step in inner]
-        if self._adam is not None:
-            return self._ppo(self._adam, candidates, batch, names)
-        return self._trpo(theta, names, inner, candidates, batch)
-
-    def _trpo(
-        self,
-        theta: Params,
-        names: Sequence[str],
-        inner: Sequence[InnerStep],
-        candidates: Sequence[InnerStep],
-        batch: Batch,
-    ) -> Metrics:
-        """One trust-region step; KL and line search go through the adaptation."""
+    def _trust_region_step(self, inner: Sequence[InnerStep], batch: Batch, names: Sequence[str]) -> Metrics:
+        """Improve theta within a KL trust region around the adapted policies, both taken through the adaptation."""
         s = self.settings
-        trained, n_tasks = {name: theta[name] for name in names}, batch.obs.shape[0]
+        theta = {name: value.detach().requires_grad_(name in names) for name, value in self._policy.params.items()}
+        trained = {name: theta[name] for name in names}
         leaves = list(trained.values())
-        gradient = torch.zeros(sum(leaf.numel() for leaf in leaves), dtype=leaves[0].dtype, device=leaves[0].device)
-        old, before = list[Distribution](), 0.0
-        for rows in batch.groups(s.samples_at_once):
-            part = batch.rows(rows)
-            outputs = self.adapted_distribution(theta, [step.rows(rows) for step in candidates], part.obs)
-            old.append(tuple(output.detach() for output in outputs))
-            surrogate = self._surrogate(outputs, part) / n_tasks
-            before += float(surrogate.detach())
-            gradient += networks.flatten(torch.autograd.grad(surrogate, leaves))
-        check_finite("the outer gradient", gradient)
-
-        thinned = batch.thin(s.curvature_stride)
-        few = [replace(step, batch=step.batch.thin(s.curvature_stride)) for step in inner]
-
-        def curvature(rows: slice) -> trust_region.Product:
-            part = thinned.rows(rows)
-            outputs = self.adapted_distribution(theta, [step.rows(rows) for step in few], part.obs)
-            return trust_region.gauss_newton_product(outputs, part.weight / n_tasks, leaves)
-
-        parts = [partial(curvature, rows) for rows in thinned.groups(s.samples_at_once)]
-        product = trust_region.summed_product(parts, s.cg_damping)
-        direction, quadratic = trust_region.conjugate_gradient(product, gradient, s.cg_iterations)
-        if not math.isfinite(quadratic):
-            raise FloatingPointError("the curvature of the trust region is not finite")
-        full_step = direction * math.sqrt(2 * s.max_kl / max(quadratic, 1e-12))
+        groups = in_groups(readapting(inner), batch, s.samples_at_once)
+        before, gradient, old = self._surrogate_gradient(theta, leaves, groups)
+        product = self._curvature(theta, leaves, inner, batch)
+        full_step = trust_region.full_step(product, gradient, s.cg_iterations, s.max_kl)
 
         def evaluate(vector: Tensor) -> tuple[float, float]:
             candidate = policy_gradient.detached(theta) | networks.unflatten(vector, trained)
-            surrogate = divergence = 0.0
-            for rows, known in zip(batch.groups(s.samples_at_once), old, strict=True):
-                part = batch.rows(rows)
-                with torch.no_grad():
-                    new = self.adapted_distribution(candidate, [step.rows(rows) for step in candidates], part.obs)
-                    surrogate += float(self._surrogate(new, part)) / n_tasks
-                    divergence += float((distributions.kl(known, new) * part.weight).sum()) / n_tasks
-            return surrogate, divergence
+            return self._surrogate_and_kl(candidate, groups, old)
 
         start = networks.flatten(leaves).detach()
         step = trust_region.line_search(start, full_step, evaluate, before, s.max_kl, s.backtrack, s.line_search_steps)
@@ -277,37 +275,71 @@ class MAML:
             "accepted": float(step.accepted),
         }
 
-    def _ppo(
-        self, adam: torch.optim.Adam, candidates: Sequence[InnerStep], batch: Batch, names: Sequence[str]
+    def _surrogate_gradient(
+        self, theta: Params, leaves: Sequence[Tensor], groups: Sequence[Group]
+    ) -> tuple[float, Tensor, list[Distribution]]:
+        """The outer surrogate, its gradient in ``leaves``, and the distributions it is taken at, group by group."""
+        n_tasks = count_tasks(groups)
+        gradient = torch.zeros(sum(leaf.numel() for leaf in leaves), dtype=leaves[0].dtype, device=leaves[0].device)
+        old, value = list[Distribution](), 0.0
+        for inner, batch in groups:
+            outputs = self.adapted_distribution(theta, inner, batch.obs)
+            old.append(tuple(output.detach() for output in outputs))
+            surrogate = outer_surrogate(outputs, batch) / n_tasks
+            value += float(surrogate.detach())
+            gradient += networks.flatten(torch.autograd.grad(surrogate, leaves))
+        check_finite("the outer gradient", gradient)
+        return value, gradient, old
+
+    def _curvature(
+        self, theta: Params, leaves: Sequence[Tensor], inner: Sequence[InnerStep], batch: Batch
+    ) -> trust_region.Product:
+        """The Hessian of the mean KL divergence at theta, from every ``curvature_stride``-th sample."""
+        s = self.settings
+        thinned = [replace(step, batch=step.batch.thin(s.curvature_stride)) for step in inner]
+        groups = in_groups(thinned, batch.thin(s.curvature_stride), s.samples_at_once)
+        n_tasks = count_tasks(groups)
+
+        def of_group(group: Group) -> trust_region.Product:
+            outputs = self.adapted_distribution(theta, group.inner, group.batch.obs)
+            return trust_region.gauss_newton_product(outputs, group.batch.weight / n_tasks, leaves)
+
+        return trust_region.summed_product([partial(of_group, group) for group in groups], s.cg_damping)
+
+    @torch.no_grad()
+    def _surrogate_and_kl(
+        self, theta: Params, groups: Sequence[Group], old: Sequence[Distribution]
+    ) -> tuple[float, float]:
+        """The outer surrogate of the policies adapted from theta, and their mean KL divergence from the old ones."""
+        n_tasks, surrogate, divergence = count_tasks(groups), 0.0, 0.0
+        for (inner, batch), known in zip(groups, old, strict=True):
+            new = self.adapted_distribution(theta, inner, batch.obs)
+            surrogate += float(outer_surrogate(new, batch)) / n_tasks
+            divergence += float((distributions.kl(known, new) * batch.weight).sum()) / n_tasks
+        return surrogate, divergence
+
+    def _clipped_steps(
+        self, adam: torch.optim.Adam, inner: Sequence[InnerStep], batch: Batch, names: Sequence[str]
     ) -> Metrics:
         """Adam on the clipped surrogate (Schulman et al. 2017, arXiv 1707.06347, eq. 7) of the adapted policies."""
-        s, n_tasks = self.settings, batch.obs.shape[0]
+        s, n_tasks = self.settings, len(batch.obs)
         theta = {name: value if name in names else value.detach() for name, value in self._theta.items()}
         metrics = Metrics()
         for _ in range(s.outer_epochs):
             adam.zero_grad()  # a parameter without a gradient is left alone
             metrics = {"surrogate": 0.0, "clip_fraction": 0.0}
-            for rows in batch.groups(s.samples_at_once):
-                part = batch.rows(rows)
-                outputs = self.adapted_distribution(theta, [step.rows(rows) for step in candidates], part.obs)
-                ratio = (distributions.log_prob(outputs, part.action) - part.log_prob).exp()
-                clipped = ratio.clamp(1 - s.clip, 1 + s.clip)
-                worse = torch.minimum(ratio * part.advantage, clipped * part.advantage)
-                surrogate = (part.weight * worse).sum() / n_tasks
+            for steps, part in in_groups(readapting(inner), batch, s.samples_at_once):
+                outputs = self.adapted_distribution(theta, steps, part.obs)
+                ratio = distributions.ratio(outputs, part.action, part.log_prob)
+                surrogate = (part.weight * ppo.clipped_surrogate(ratio, part.advantage, s.clip)).sum() / n_tasks
                 torch.autograd.backward(-surrogate, inputs=[self._theta[name] for name in names])
                 metrics["surrogate"] += float(surrogate.detach())
-                metrics["clip_fraction"] += float((part.weight * (ratio != clipped)).sum()) / n_tasks
+                metrics["clip_fraction"] += float((part.weight * ppo.out_of_bounds(ratio, s.clip)).sum()) / n_tasks
             check_finite("the outer gradient", *(v.grad for v in self._theta.values() if v.grad is not None))
             adam.step()
         check_finite("the parameters", *self._theta.values())
         self._policy = replace(self._policy, params={n: v.detach().clone() for n, v in self._theta.items()})
         return {"updates": s.outer_epochs, **metrics}
-
-    @staticmethod
-    def _surrogate(outputs: Distribution, batch: Batch) -> Tensor:
-        """Importance-weighted advantage, to be maximised: a task's mean, summed over tasks."""
-        ratio = (distributions.log_prob(outputs, batch.action) - batch.log_prob).exp()
-        return (batch.weight * ratio * batch.advantage).sum()
 
     def adapt(self, policy: Policy, evidence: Episodes) -> MLPPolicy:
         s = self.settings

@@ -12,18 +12,18 @@ in the context. Only continuous actions: soft actor-critic differentiates throug
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from gymnasium import spaces
-from torch import Tensor, nn
+from torch import Tensor
 
 from kshot.learning import networks, sac
 from kshot.learning.checks import check_finite, require_at_least_one, require_positive
-from kshot.learning.latent import Posterior, infer, thinned
+from kshot.learning.latent import Context, Posterior, infer, thinned
 from kshot.learning.networks import Params
 from kshot.learning.replay import Replay, Transitions, buffer_bytes, require_memory, transitions
 from kshot.seeding import generator, key, noise
@@ -34,7 +34,6 @@ ACTIONS: frozenset[ActionKind] = frozenset({"continuous"})
 # The authors evaluate with deterministic actions of a sampled z (katerakelly/oyster, `eval_deterministic=True` in
 # rlkit/core/rl_algorithm.py).
 TEST_ACTIONS: Mode = "mean"
-Latent = Literal["sampled", "mean"]
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ class Settings:
     kl_weight: float = 1.6
     policy_regularisation: float = 1e-3
     exploration_episodes: int = 1
-    test_latent: Latent = "sampled"
+    test_latent: Mode = "sampled"
 
     def __post_init__(self) -> None:
         require_at_least_one(self, "latent", "training_tasks", "initial_episodes", "collect_tasks", "prior_episodes")
@@ -111,44 +110,6 @@ class Settings:
             raise ValueError(f"collect_tasks ({self.collect_tasks}) exceed training_tasks ({self.training_tasks})")
         if self.test_latent not in ("sampled", "mean"):
             raise ValueError(f"test_latent must be 'sampled' or 'mean', got {self.test_latent!r}")
-
-
-@dataclass(frozen=True)
-class Networks:
-    """Parameters: encoder, tanh-Gaussian policy, twin critics, value function and its slow target."""
-
-    encoder: Params
-    policy: Params
-    critic_1: Params
-    critic_2: Params
-    value: Params
-    target_value: Params
-
-    @classmethod
-    def initial(cls, inputs: Inputs, s: Settings, seed: int) -> Networks:
-        def rng(name: str) -> torch.Generator:
-            return networks.torch_generator(key(seed, "initial parameters", name))
-
-        obs_dim, action_dim = inputs.spec.observation_dim, inputs.spec.action_dim
-        seen = obs_dim + s.latent
-        value = networks.init_mlp((seen, *s.hidden, 1), rng("value"))
-        return cls(
-            encoder=networks.init_mlp((inputs.context_dim, *s.encoder_hidden, 2 * s.latent), rng("encoder")),
-            policy=networks.init_mlp((seen, *s.hidden, 2 * action_dim), rng("policy"), s.final_scale),
-            critic_1=networks.init_mlp((seen + action_dim, *s.hidden, 1), rng("critic 1")),
-            critic_2=networks.init_mlp((seen + action_dim, *s.hidden, 1), rng("critic 2")),
-            value=value,
-            target_value={name: parameter.clone() for name, parameter in value.items()},
-        )
-
-    def q(self, obs: Tensor, action: Tensor, z: Tensor) -> Tensor:
-        """[2, N] both critics' values."""
-        return torch.stack(
-            [sac.network(critic, obs, action, z).squeeze(-1) for critic in (self.critic_1, self.critic_2)]
-        )
-
-    def __iter__(self) -> Iterator[Params]:
-        return (getattr(self, item.name) for item in fields(self))
 
 
 @dataclass(frozen=True)
@@ -186,24 +147,23 @@ class Inputs:
 class PosteriorPolicy:
     """The policy pi(a | s, z) with z held for an episode, and drawn anew from the posterior for the next one.
 
-    The first ``lengths`` [T] rows of ``context`` [T, N, context_dim] are the evidence of ``episodes`` episodes so far,
-    in order; ``posterior`` is what follows from it, None standing for the prior N(0, I).
+    ``context`` is the evidence of ``episodes`` episodes so far, ``posterior`` what follows from it (None: the prior
+    N(0, I)), and ``z`` says whether z is a sample of it or its mean.
 
     Memory: z [T, C, latent]; and, where z is random, its key [T, C] and the number of the episode [T, C].
     """
 
-    nets: Networks
+    params: Params
     inputs: Inputs
-    latent: Latent
-    context: Array = field(default_factory=lambda: np.zeros((0, 0, 0), np.float32))
-    lengths: Array = field(default_factory=lambda: np.zeros(0, np.int64))
+    z: Mode
+    context: Context | None = None
     episodes: int = 0
     posterior: Posterior | None = None
 
     def start(self, n_tasks: int, n_copies: int, keys: Array | None = None) -> Memory:
         if self.posterior is not None and len(self.posterior.mean) != n_tasks:
             raise ValueError(f"policy adapted to {len(self.posterior.mean)} tasks cannot act on {n_tasks}")
-        if keys is None or self.latent == "mean":
+        if keys is None or self.z == "mean":
             return {"z": self._draw(np.zeros((n_tasks, n_copies, self.inputs.settings.latent)))}
         memory = {"key": np.asarray(keys, dtype=np.uint64), "episode": np.zeros((n_tasks, n_copies), dtype=np.int64)}
         return {**memory, "z": self._draw(self._noise(memory))}
@@ -222,7 +182,7 @@ class PosteriorPolicy:
     @torch.no_grad()
     def act(self, obs: Array, memory: Memory, noise: Array | None) -> tuple[Array, Array, Memory]:
         x, z = self.inputs.obs(obs), self.inputs.tensor(memory["z"])
-        distribution = sac.gaussian(sac.network(self.nets.policy, x, z))
+        distribution = sac.gaussian(sac.network(self.params, x, z))
         action, log_prob = sac.squash(distribution, None if noise is None else self.inputs.tensor(noise))
         # The density is that of the action in the environment's units.
         log_prob_array = log_prob.cpu().numpy() - np.log(self.inputs.actions.half).sum()
@@ -233,50 +193,6 @@ class PosteriorPolicy:
             return memory
         following = {**memory, "episode": memory["episode"] + done}
         return {**following, "z": np.where(done[..., None], self._draw(self._noise(following)), memory["z"])}
-
-
-class Batch(NamedTuple):
-    """Replayed transitions of M tasks, n each, as network inputs: leading axis [M * n]; the reward is scaled."""
-
-    obs: Tensor
-    action: Tensor
-    reward: Tensor
-    next_obs: Tensor
-    terminated: Tensor
-
-
-def critic_loss(nets: Networks, batch: Batch, z: Tensor, discount: float) -> Tensor:
-    """Squared Bellman errors of both critics (Algorithm 1, L_critic); the gradient flows to critics and encoder.
-
-    ``z`` is [M * n, latent]; in the target it is a constant, as in the paper.
-    """
-    with torch.no_grad():
-        next_value = sac.network(nets.target_value, batch.next_obs, z).squeeze(-1)
-        target = sac.q_target(batch.reward, batch.terminated, next_value, discount)
-    return ((nets.q(batch.obs, batch.action, z) - target) ** 2).mean(dim=1).sum()
-
-
-class ActorLosses(NamedTuple):
-    """What the policy and the value function minimise, and the policy's entropy."""
-
-    policy: Tensor
-    value: Tensor
-    entropy: Tensor
-
-
-def actor_losses(nets: Networks, batch: Batch, z: Tensor, action_noise: Tensor, regularisation: float) -> ActorLosses:
-    """Soft actor-critic's losses of policy (eq. 12 there) and value function (eq. 5) at actions of the policy.
-
-    z is detached: neither of the two trains the encoder, as in the authors' code.
-    """
-    z = z.detach()
-    distribution = sac.gaussian(sac.network(nets.policy, batch.obs, z))
-    action, log_prob = sac.squash(distribution, action_noise)
-    q = nets.q(batch.obs, action, z).min(dim=0).values
-    mean, log_std = distribution
-    policy = (log_prob - q).mean() + regularisation * ((mean**2).mean() + (log_std**2).mean())
-    value = sac.network(nets.value, batch.obs, z).squeeze(-1)
-    return ActorLosses(policy, ((value - (q - log_prob).detach()) ** 2).mean(), -log_prob.detach().mean())
 
 
 class PEARL:
@@ -292,12 +208,17 @@ class PEARL:
             raise ValueError(f"PEARL acts on continuous actions only, {spec.name!r} has {spec.action_space}")
         self.settings, self._seed = settings, seed
         self._inputs = Inputs(spec, settings, device, sac.BoxScale.of(spec.action_space))
-        self._nets = Networks.initial(self._inputs, settings, seed)
-        for params in self._nets:
+        self._encoder = networks.init_mlp(
+            (self._inputs.context_dim, *settings.encoder_hidden, 2 * settings.latent),
+            networks.torch_generator(key(seed, "initial parameters", "encoder")),
+        )
+        nets = self._nets = sac.Networks.initial(
+            spec.observation_dim, spec.action_dim, settings.latent, settings.hidden, settings.final_scale, seed
+        )
+        for params in self._networks().values():
             for name, value in params.items():
-                params[name] = value.to(device).requires_grad_(params is not self._nets.target_value)
-        nets = self._nets
-        self._critic_params = [*nets.critic_1.values(), *nets.critic_2.values(), *nets.encoder.values()]
+                params[name] = value.to(device).requires_grad_(params is not nets.target_value)
+        self._critic_params = [*nets.critic_1.values(), *nets.critic_2.values(), *self._encoder.values()]
         self._actor_params = [*nets.policy.values(), *nets.value.values()]
         self._critic_optimizer = torch.optim.Adam(self._critic_params, lr=settings.lr, fused=True)
         self._actor_optimizer = torch.optim.Adam(self._actor_params, lr=settings.lr, fused=True)
@@ -309,8 +230,11 @@ class PEARL:
     def tasks_per_step(self) -> int:
         return self.settings.training_tasks
 
+    def _networks(self) -> dict[str, Params]:
+        return {"encoder": self._encoder, **self._nets.by_name()}
+
     def policy(self) -> PosteriorPolicy:
-        return PosteriorPolicy(self._nets, self._inputs, self.settings.test_latent)
+        return PosteriorPolicy(self._nets.policy, self._inputs, self.settings.test_latent)
 
     # Algorithm 1: meta-training
 
@@ -329,8 +253,8 @@ class PEARL:
             for group in optimizer.param_groups:
                 group["lr"] = s.lr * (1 - (1 - s.lr_end) * progress)
         updates = [self._update(self._replay, self._recent, rng, noise_rng) for _ in range(s.gradient_steps)]
-        for item in fields(self._nets):
-            check_finite(f"a parameter of the {item.name}", *getattr(self._nets, item.name).values())
+        for name, params in self._networks().items():
+            check_finite(f"a parameter of the {name}", *params.values())
         self._iteration += 1
         means = {name: float(np.mean([update[name] for update in updates])) for name in updates[0]}
         return {"updates": len(updates), **metrics, **means}
@@ -363,11 +287,11 @@ class PEARL:
         """The posterior of ``tasks`` [M] from recent data; if contexts grow, from a ``share`` [M] of its episodes."""
         s, horizon, size = self.settings, self._inputs.spec.horizon, recent.size[tasks]
         if not s.growing_context:
-            return infer(self._nets.encoder, self._inputs.context(recent.sample(rng, tasks, s.context_size)))
+            return infer(self._encoder, self._inputs.context(recent.sample(rng, tasks, s.context_size)))
         episodes = np.floor(share * (np.ceil(size / horizon) + 1)).astype(np.int64)  # a share below 1 may be none
         index, valid = thinned(np.minimum(episodes * horizon, size), s.context_size)
         mask = torch.as_tensor(valid, device=self._inputs.device)
-        return infer(self._nets.encoder, self._inputs.context(recent.take(tasks, index)), mask)
+        return infer(self._encoder, self._inputs.context(recent.take(tasks, index)), mask)
 
     def _update(self, replay: Replay, recent: Replay, rng: np.random.Generator, noise_rng: torch.Generator) -> Metrics:
         """One step of encoder and critics, then of value function and policy, all tasks of the batch in one call."""
@@ -375,16 +299,16 @@ class PEARL:
         tasks = rng.integers(0, s.training_tasks, s.meta_batch)
         batch = self._batch(replay.sample(rng, tasks, s.batch_size))
         posterior = self._infer(recent, tasks, rng, rng.random(s.meta_batch))
-        standard = torch.randn(posterior.mean.shape, generator=noise_rng).to(posterior.mean)
-        z = posterior.mean + posterior.variance.sqrt() * standard  # [M, latent], one sample per task
+        z = posterior.sample(networks.standard_normal(posterior.mean, noise_rng))  # [M, latent], one per task
         z = z.repeat_interleave(s.batch_size, dim=0)
 
-        q_loss = critic_loss(nets, batch, z, s.discount)
+        q_loss = sac.critic_loss(nets, batch, z, s.discount)
         kl = posterior.kl_from_prior().mean()
-        self._step("critic and KL", q_loss + s.kl_weight * kl, self._critic_params, self._critic_optimizer)
-        action_noise = torch.randn(batch.action.shape, generator=noise_rng).to(z)
-        losses = actor_losses(nets, batch, z, action_noise, s.policy_regularisation)
-        self._step("policy and value", losses.policy + losses.value, self._actor_params, self._actor_optimizer)
+        sac.separate_step("critic and KL", q_loss + s.kl_weight * kl, self._critic_params, self._critic_optimizer)
+        action_noise = networks.standard_normal(batch.action, noise_rng)
+        # Neither policy nor value function trains the encoder, as in the authors' code.
+        losses = sac.actor_losses(nets, batch, z.detach(), action_noise, s.policy_regularisation)
+        sac.separate_step("policy and value", losses.policy + losses.value, self._actor_params, self._actor_optimizer)
         sac.soft_update(nets.target_value, nets.value, s.tau)
         return {
             "q_loss": q_loss.item(),
@@ -395,17 +319,7 @@ class PEARL:
             "posterior_std": posterior.variance.detach().sqrt().mean().item(),
         }
 
-    @staticmethod
-    def _step(name: str, loss: Tensor, params: list[Tensor], optimizer: torch.optim.Adam) -> None:
-        """A gradient step on these parameters alone: those of other networks that the loss runs through stay put."""
-        check_finite(f"the {name} loss", loss)
-        gradient = torch.autograd.grad(loss, params)
-        check_finite(f"the {name} gradient", nn.utils.get_total_norm(gradient))
-        for parameter, value in zip(params, gradient, strict=True):
-            parameter.grad = value
-        optimizer.step()
-
-    def _batch(self, steps: Transitions) -> Batch:
+    def _batch(self, steps: Transitions) -> sac.Batch:
         inputs, s = self._inputs, self.settings
         parts = (
             inputs.obs(steps.obs),
@@ -414,10 +328,10 @@ class PEARL:
             inputs.obs(steps.next_obs),
             inputs.tensor(steps.terminated),
         )
-        return Batch(*(part.flatten(0, 1) for part in parts))
+        return sac.Batch(*(part.flatten(0, 1) for part in parts))
 
     def _prior_policy(self) -> PosteriorPolicy:
-        return PosteriorPolicy(self._nets, self._inputs, "sampled")
+        return PosteriorPolicy(self._nets.policy, self._inputs, "sampled")
 
     def _buffers(self) -> tuple[Replay, Replay]:
         """Empty buffers: all experience, and what contexts are drawn from. Refused when they do not fit in memory."""
@@ -434,25 +348,21 @@ class PEARL:
         """The policy with more context; from ``exploration_episodes`` on it draws z from the posterior given it."""
         if not isinstance(policy, PosteriorPolicy):
             raise TypeError(f"PEARL cannot adapt a {type(policy).__name__}")
-        context = self._inputs.context(transitions(evidence)).flatten(1, 2).cpu().numpy()
-        mask = evidence.mask.reshape(evidence.n_tasks, -1)
-        if policy.episodes:
-            context = np.concatenate([policy.context, context], axis=1)
-            mask = np.concatenate([np.arange(policy.context.shape[1]) < policy.lengths[:, None], mask], axis=1)
-        order = np.argsort(~mask, axis=1, kind="stable")  # real steps first, in their order
-        context, lengths = np.take_along_axis(context, order[..., None], axis=1), mask.sum(axis=1)
+        steps = self._inputs.context(transitions(evidence)).flatten(1, 2).cpu().numpy()
+        context = Context.added(policy.context, steps, evidence.mask.reshape(evidence.n_tasks, -1))
         episodes, posterior = policy.episodes + evidence.n_episodes, None
         if episodes >= self.settings.exploration_episodes:
-            index, valid = thinned(lengths, self.settings.context_size)
-            used = self._inputs.tensor(np.take_along_axis(context, index[..., None], axis=1))
-            posterior = infer(policy.nets.encoder, used, torch.as_tensor(valid, device=used.device))
-        return replace(policy, context=context, lengths=lengths, episodes=episodes, posterior=posterior)
+            used, mask = context.thinned(self.settings.context_size)
+            posterior = infer(
+                self._encoder, self._inputs.tensor(used), torch.as_tensor(mask, device=self._inputs.device)
+            )
+        return replace(policy, context=context, episodes=episodes, posterior=posterior)
 
     def state_dict(self) -> dict[str, Any]:
         state: dict[str, Any] = {
             "networks": {
-                item.name: {name: value.detach() for name, value in getattr(self._nets, item.name).items()}
-                for item in fields(self._nets)
+                network: {name: value.detach() for name, value in params.items()}
+                for network, params in self._networks().items()
             },
             "critic_optimizer": self._critic_optimizer.state_dict(),
             "actor_optimizer": self._actor_optimizer.state_dict(),
@@ -465,9 +375,9 @@ class PEARL:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Without "replay", as in model files, training would begin by collecting initial data again."""
         with torch.no_grad():
-            for item in fields(self._nets):
-                for name, value in getattr(self._nets, item.name).items():
-                    value.copy_(state["networks"][item.name][name])
+            for network, params in self._networks().items():
+                for name, value in params.items():
+                    value.copy_(state["networks"][network][name])
         self._critic_optimizer.load_state_dict(state["critic_optimizer"])
         self._actor_optimizer.load_state_dict(state["actor_optimizer"])
         self._iteration = state["iteration"]

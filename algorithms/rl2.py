@@ -13,24 +13,23 @@ trial is cut into chunks, and each chunk's hidden state is first brought up to d
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
 
-from kshot.learning import distributions, returns
-from kshot.learning.actor_critic import ActorCritic
+from kshot.learning import ppo, returns
+from kshot.learning.actor_critic import ActorCritic, Deviation, RecurrentNetwork
 from kshot.learning.checks import check_finite, require_at_least_one, require_positive
-from kshot.learning.distributions import Distribution
 from kshot.learning.memory import GRU, LSTM, Transformer
-from kshot.learning.sequences import Sequences, cut
+from kshot.learning.recurrent_policy import Border, RecurrentPolicy, input_dim
+from kshot.learning.sequences import Outputs, Sequences, cut, minibatches, read_chunks
+from kshot.learning.trials import Reading, Trials, after_evidence, read, to_trials
 from kshot.seeding import generator, key
-from kshot.types import ActionKind, Array, Collect, Episodes, Evidence, FamilySpec, Memory, Metrics, Mode, Policy, Task
+from kshot.types import ActionKind, Array, Collect, Episodes, Evidence, FamilySpec, Metrics, Mode, Policy, Task
 
 EVIDENCE: Evidence = "rollouts"
 ACTIONS: frozenset[ActionKind] = frozenset({"continuous", "discrete"})
@@ -84,10 +83,10 @@ class Settings:
     init_std: float = 1.0
     reward_input_scale: float = 1.0
     reward_scale: float = 1.0
-    border: Literal["kept", "zeroed"] = "kept"
+    border: Border = "kept"
     trial_episodes: int = 0
     trial_end: Literal["bootstrapped", "timed", "terminated"] = "timed"
-    std: Literal["free", "head"] = "free"
+    std: Deviation = "free"
     meta_batch: int = 1000
     trials: int = 1
     epochs: int = 4
@@ -120,202 +119,19 @@ class Settings:
         return GRU(width_in, self.hidden) if self.memory == "gru" else LSTM(width_in, self.hidden)
 
 
-@dataclass(frozen=True)
-class RecurrentPolicy:
-    """The network with the memory it starts from: zeros, or, once adapted, one memory per task.
-
-    Memory: hidden [T, C, state_size], and the last step's action [T, C, action_dim] (one-hot if discrete),
-    reward [T, C] and done [T, C], which are inputs of the next step.
-    """
-
-    network: ActorCritic
-    spec: FamilySpec
-    settings: Settings
-    memory: Mapping[str, Array] | None = None
-
-    def start(self, n_tasks: int, n_copies: int, keys: Array | None = None) -> Memory:
-        if self.memory is None:
-            lead = (n_tasks, n_copies)
-            widths = {
-                "hidden": (self.network.memory.state_size,),
-                "action": (self.spec.action_dim,),
-                "reward": (),
-                "done": (),
-            }
-            return {name: np.zeros((*lead, *width), dtype=np.float32) for name, width in widths.items()}
-        adapted_tasks = self.memory["reward"].shape[0]
-        if adapted_tasks != n_tasks:
-            raise ValueError(f"policy adapted to {adapted_tasks} tasks cannot act on {n_tasks}")
-        return {name: np.repeat(value[:, None], n_copies, axis=1) for name, value in self.memory.items()}
-
-    def inputs(self, obs: Array, action: Array, reward: Array, done: Array) -> Tensor:
-        """[..., D + action_dim + 2] network inputs of steps whose *previous* step gave action, reward and done."""
-        parts = [
-            self.spec.normalise(obs),
-            action,
-            reward[..., None] * self.settings.reward_input_scale,
-            done[..., None],
-        ]
-        anchor = self.network.value_head.weight
-        return torch.as_tensor(np.concatenate(parts, axis=-1), dtype=anchor.dtype, device=anchor.device)
-
-    def encode_action(self, action: Array) -> Array:
-        """The action as an input: one-hot [..., n], or the continuous action clipped to the space, as executed."""
-        if self.spec.action_kind == "discrete":
-            return np.eye(self.spec.action_dim, dtype=np.float32)[action]
-        low, high = self.spec.action_space.low, self.spec.action_space.high  # type: ignore[union-attr]  # a Box here
-        return np.clip(action, low, high).astype(np.float32)
-
-    @torch.no_grad()
-    def act(self, obs: Array, memory: Memory, noise: Array | None) -> tuple[Array, Array, Memory]:
-        lead = obs.shape[:2]
-        inputs = self.inputs(obs, memory["action"], memory["reward"], memory["done"]).flatten(0, 1).unsqueeze(1)
-        hidden = torch.as_tensor(memory["hidden"]).to(inputs).flatten(0, 1)
-        distribution, _, hidden = self.network(inputs, hidden)
-        given = None if noise is None else torch.as_tensor(noise).to(inputs).flatten(0, 1).unsqueeze(1)
-        action = distributions.sample(distribution, given)
-        log_prob = distributions.log_prob(distribution, action)
-        new_memory = {**memory, "hidden": hidden.cpu().numpy().reshape(*lead, -1)}
-        action = action.squeeze(1).reshape(*lead, *action.shape[2:])
-        return action.cpu().numpy(), log_prob.reshape(lead).cpu().numpy(), new_memory
-
-    def last_step(self, action: Array, reward: Array, done: Array) -> Memory:
-        """What the next step's input holds of this one: action as returned by ``act``, the others of its shape."""
-        last = {"action": self.encode_action(action), "reward": reward, "done": done}
-        if self.settings.border == "zeroed":
-            inside = ~done.astype(bool)
-            last = {
-                name: value * inside.reshape(inside.shape + (1,) * (value.ndim - inside.ndim))
-                for name, value in last.items()
-            }
-        return {name: value.astype(np.float32) for name, value in last.items()}
-
-    def observe(self, memory: Memory, action: Array, reward: Array, done: Array) -> Memory:
-        return {**memory, **self.last_step(action, reward, done)}
-
-
-@dataclass(frozen=True)
-class Trials:
-    """B trials as sequences of L steps, real steps first: all [B, L] but inputs [B, L + 1, I]; action as played.
-
-    ``reward`` is the learning signal; ``left`` the share of the trial that is left before a step, all episodes counting
-    alike; ``last`` [B] the action, reward and done that the step after the trial sees. That step's input follows the
-    trial's last one: another episode on the task, which begins as the last one began.
-    """
-
-    inputs: Tensor
-    left: Tensor
-    action: Tensor
-    reward: Array
-    mask: Array
-    lengths: Array
-    last: Memory
-
-
-def to_trials(policy: RecurrentPolicy, episodes: Episodes, trial_episodes: int, start: Memory) -> Trials:
-    """Cut a batch of episodes into trials and shift actions, rewards and dones to where the policy saw them.
-
-    Args:
-        policy: encodes the inputs.
-        episodes: [T, trials * trial_episodes, H], trial by trial.
-        trial_episodes: consecutive episodes that share a memory.
-        start: memory [T, trials] at the beginning of every trial (its action, reward and done are the first inputs).
-    """
-    n = episodes.n_tasks * episodes.n_episodes // trial_episodes
-
-    def sequence(array: Array) -> Array:
-        return array.reshape(n, -1, *array.shape[3:])
-
-    mask = sequence(episodes.mask)
-    # Episodes that end early leave gaps in the concatenated trial; moving real steps to the front closes them.
-    order = None if mask.all() else np.argsort(~mask, axis=1, kind="stable")
-
-    def compact(array: Array) -> Array:
-        sequences = sequence(array)
-        if order is None:
-            return sequences
-        return np.take_along_axis(sequences, order.reshape(*order.shape, *(1,) * (sequences.ndim - 2)), axis=1)
-
-    mask, action = compact(episodes.mask), compact(episodes.action)
-    following = policy.last_step(action, compact(episodes.reward), compact(episodes.terminated | episodes.truncated))
-    rows, lengths = np.arange(n), mask.sum(axis=1)
-    first = {name: start[name].reshape(n, 1, *start[name].shape[2:]) for name in following}
-    seen = {name: np.concatenate([first[name], value[:, :-1]], axis=1) for name, value in following.items()}
-    last = {name: value[rows, lengths - 1] for name, value in following.items()}
-    inputs = pad(policy.inputs(compact(episodes.obs), **seen), (0, 0, 0, 1))
-    restart = episodes.obs[:, trial_episodes - 1 :: trial_episodes, 0].reshape(n, -1)
-    inputs[rows, lengths] = policy.inputs(restart, **last)
-    return Trials(
-        inputs=inputs,
-        left=torch.as_tensor(compact(_left(episodes, trial_episodes))).to(inputs),
-        action=torch.tensor(action, device=inputs.device),
-        reward=compact(episodes.training_reward),
-        mask=mask,
-        lengths=lengths,
-        last=last,
-    )
-
-
-def _left(episodes: Episodes, trial_episodes: int) -> Array:
-    """[T, E, H] share of the trial that is left before each step."""
-    episode = np.arange(episodes.n_episodes)[:, None] % trial_episodes
-    begun = episode + np.arange(episodes.mask.shape[2]) / episodes.mask.shape[2]
-    return np.broadcast_to(1 - begun / trial_episodes, episodes.mask.shape).copy()
-
-
-class Reading(NamedTuple):
-    """What a network says of trials: log_prob and value of every step [B, L], the value [B] of what comes after them.
-
-    ``states`` [B, n_chunks, S] are those where the chunks' burn-ins begin.
-    """
-
-    log_prob: Tensor
-    value: Tensor
-    value_after: Tensor
-    states: Tensor
-
-
-@torch.no_grad()
-def read(network: ActorCritic, trials: Trials, chunk: int, burn_in: int) -> Reading:
-    """Run trials through a network, chunk by chunk."""
-    length = trials.mask.shape[1]
-    begins = [max(0, at - burn_in) for at in range(0, length, chunk)]
-    state = trials.inputs.new_zeros(trials.inputs.shape[0], network.memory.state_size)
-    left = pad(trials.left, (0, 1))
-    log_probs, values, states = [], [], []
-    for begin, end in itertools.pairwise([*begins, length + 1]):
-        states.append(state)
-        distribution, features, state = network(trials.inputs[:, begin:end], state)
-        values.append(network.value(features, left[:, begin:end]))
-        played = trials.action[:, begin:end]
-        taken = tuple(parameter[:, : played.shape[1]] for parameter in distribution)
-        log_probs.append(distributions.log_prob(taken, played))
-    value = torch.cat(values, dim=1)
-    after = value[np.arange(len(value)), trials.lengths]
-    return Reading(torch.cat(log_probs, dim=1), value[:, :-1], after, torch.stack(states, dim=1))
-
-
 class RL2:
-    """See the module's docstring; the protocol is ``kshot.types.MetaLearner``."""
+    """See the module's docstring; the protocol is ``kshot.types.MetaLearner``.
+
+    Learners of this kind pass a network of their own, and override ``loss`` where theirs asks for more.
+    """
 
     trains = True
     fixed_tasks = False
     adaptation_episodes = 1
 
-    def __init__(self, spec: FamilySpec, settings: Settings, seed: int, device: str) -> None:
-        if settings.std == "head" and spec.action_kind == "discrete":
-            raise ValueError(f"std 'head' is of continuous actions, {spec.name!r} has discrete ones; use 'free'")
-        self.settings, self._spec, self._seed = settings, spec, seed
-        self._network = ActorCritic(
-            (spec.observation_dim + spec.action_dim + 2, *settings.encoder),
-            settings.make_memory,
-            spec.action_dim,
-            std=None if spec.action_kind == "discrete" else settings.std,
-            init_std=settings.init_std,
-            timed=settings.trial_end == "timed",
-            seed=key(seed, "initial parameters"),
-        ).to(device)
-        self._optimizer = torch.optim.Adam(self._network.parameters(), lr=settings.lr, eps=1e-5, fused=True)
+    def __init__(self, spec: FamilySpec, settings: Settings, network: RecurrentNetwork, seed: int) -> None:
+        self.settings, self._spec, self._network, self._seed = settings, spec, network, seed
+        self._optimizer = torch.optim.Adam(network.parameters(), lr=settings.lr, eps=1e-5, fused=True)
         self._iteration = 0
 
     @property
@@ -332,7 +148,8 @@ class RL2:
         return self.trial_episodes - 1
 
     def policy(self) -> RecurrentPolicy:
-        return RecurrentPolicy(self._network, self._spec, self.settings)
+        s = self.settings
+        return RecurrentPolicy(self._network, self._spec, s.reward_input_scale, s.border)
 
     def meta_step(self, tasks: Sequence[Task], collect: Collect, progress: float) -> Metrics:
         s = self.settings
@@ -373,72 +190,34 @@ class RL2:
         for group in self._optimizer.param_groups:
             group["lr"] = s.lr * remaining
         rng = generator(self._seed, "minibatches", self._iteration)
-        losses = []
-        for _ in range(s.epochs):
-            n = len(sequences.mask)  # fewer where short trials leave fewer chunks than minibatches
-            for rows in np.array_split(rng.permutation(n), min(s.minibatches, n)):
-                index = torch.as_tensor(rows, device=sequences.mask.device)
-                losses.append(self._update(Sequences(*(x[index] for x in sequences)), s.entropy * remaining))
-        means = {name: float(np.mean([loss[name] for loss in losses])) for name in losses[0]}
-        return {"updates": len(losses), **means}
-
-    def _chunk_outputs(self, batch: Sequences) -> tuple[Distribution, Tensor]:
-        """Distribution and value at every step of the chunks, each read after its burn-in."""
-        state, burn_in = batch.state, self.settings.burn_in
-        if burn_in:
-            with torch.no_grad():
-                _, _, warm = self._network(batch.inputs[:, :burn_in], state)
-            state = torch.where(batch.first.unsqueeze(1), state, warm)
-        distribution, features, _ = self._network(batch.inputs[:, burn_in:], state)
-        return distribution, self._network.value(features, batch.left)
+        updates = [
+            self._update(batch, s.entropy * remaining)
+            for _ in range(s.epochs)
+            for batch in minibatches(sequences, rng, s.minibatches)
+        ]
+        means = {name: float(np.mean([update[name] for update in updates])) for name in updates[0]}
+        return {"updates": len(updates), **means}
 
     def _update(self, batch: Sequences, entropy_weight: float) -> Metrics:
-        """One PPO update on a minibatch of chunks (Schulman et al. 2017, eq. 9)."""
-        s = self.settings
-        total = batch.mask.sum()
-
-        def mean(value: Tensor) -> Tensor:
-            return (value * batch.mask).sum() / total
-
-        distribution, value = self._chunk_outputs(batch)
-        ratio = (distributions.log_prob(distribution, batch.action) - batch.old_log_prob).exp()
-        clipped = ratio.clamp(1 - s.clip, 1 + s.clip)
-        policy_loss = -mean(torch.minimum(ratio * batch.advantage, clipped * batch.advantage))
-        value_loss = mean((value - batch.target) ** 2)
-        entropy = mean(distributions.entropy(distribution))
-        loss = policy_loss + s.value_weight * value_loss - entropy_weight * entropy
+        """One gradient step on a minibatch of chunks."""
+        loss, metrics = self.loss(read_chunks(self._network, batch, self.settings.burn_in), batch, entropy_weight)
         check_finite("the PPO loss", loss)
         self._optimizer.zero_grad()
         torch.autograd.backward(loss)
-        norm = nn.utils.clip_grad_norm_(self._network.parameters(), s.max_gradient_norm)
+        norm = nn.utils.clip_grad_norm_(self._network.parameters(), self.settings.max_gradient_norm)
         check_finite("the PPO gradient", norm)
         self._optimizer.step()
-        metrics = {
-            "policy_loss": float(policy_loss.detach()),
-            "value_loss": float(value_loss.detach()),
-            "entropy": float(entropy.detach()),
-            "clip_fraction": float(mean(((ratio - 1).abs() > s.clip).to(ratio)).detach()),
-        }
-        if distributions.kind(distribution) == "continuous":
-            metrics["policy_std"] = float(mean(distribution[1].exp().mean(dim=-1)).detach())
         return metrics
 
-    @torch.no_grad()
+    def loss(self, outputs: Outputs, batch: Sequences, entropy_weight: float) -> tuple[Tensor, Metrics]:
+        """What an update minimises, and what is logged of it, the same names in every update."""
+        return ppo.loss(outputs, batch, self.settings.clip, self.settings.value_weight, entropy_weight)
+
     def adapt(self, policy: Policy, evidence: Episodes) -> RecurrentPolicy:
         """The policy whose trials start from the memory left by the evidence's episodes, played in order."""
         if not isinstance(policy, RecurrentPolicy):
             raise TypeError(f"RL2 cannot adapt a {type(policy).__name__}")
-        start = policy.start(evidence.n_tasks, 1)
-        trials = to_trials(policy, evidence, evidence.n_episodes, start)
-        hidden = torch.as_tensor(start["hidden"]).to(trials.inputs).flatten(0, 1)
-        # What all sequences have is read in one go; the rest step by step, keeping each one's state at its last step.
-        steps = torch.as_tensor(trials.lengths, device=hidden.device)
-        common, longest = int(trials.lengths.min()), int(trials.lengths.max())
-        _, _, hidden = policy.network(trials.inputs[:, :common], hidden)
-        for t in range(common, longest):
-            _, _, following = policy.network(trials.inputs[:, t : t + 1], hidden)
-            hidden = torch.where((t < steps).unsqueeze(-1), following, hidden)
-        return replace(policy, memory={"hidden": hidden.cpu().numpy(), **trials.last})
+        return after_evidence(policy, evidence)
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -453,5 +232,20 @@ class RL2:
         self._iteration = state["iteration"]
 
 
+def make_network(spec: FamilySpec, settings: Settings, seed: int) -> ActorCritic:
+    """The network of the settings. Raises ValueError for a head of standard deviations that actions do not have."""
+    if settings.std == "head" and spec.action_kind == "discrete":
+        raise ValueError(f"std 'head' is of continuous actions, {spec.name!r} has discrete ones; use 'free'")
+    return ActorCritic(
+        (input_dim(spec), *settings.encoder),
+        settings.make_memory,
+        spec.action_dim,
+        std=None if spec.action_kind == "discrete" else settings.std,
+        init_std=settings.init_std,
+        timed=settings.trial_end == "timed",
+        seed=key(seed, "initial parameters"),
+    )
+
+
 def build(spec: FamilySpec, settings: Settings, seed: int, device: str) -> RL2:
-    return RL2(spec, settings, seed, device)
+    return RL2(spec, settings, make_network(spec, settings, seed).to(device), seed)

@@ -51,4 +51,5 @@ class Settings(rl2.Settings):
 def build(spec: FamilySpec, settings: Settings, seed: int, device: str) -> rl2.RL2:
     # A window longer than the trial would hold nothing, but be carried and masked in every step.
     longest = (settings.trial_episodes or spec.episodes_per_trial) * spec.horizon - 1
-    return rl2.RL2(spec, replace(settings, context=min(settings.context, max(longest, 1))), seed, device)
+    settings = replace(settings, context=min(settings.context, max(longest, 1)))
+    return rl2.RL2(spec, settings, rl2.make_network(spec, settings, seed).to(device), seed)

@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     command("list", _list, "Show the algorithms, task families and suites that can be named.")
+    command("path", _path, "Print the folder of the Snakefile, the suites and the settings.")
     check = command("check-config", _check_config, "Check suites and count their runs; nothing is run or written.")
     check.add_argument("suites", nargs="+", metavar="SUITE", help=_SUITE_HELP)
     for name, run, text in (
@@ -193,7 +194,9 @@ def _prepare(options: argparse.Namespace) -> RunConfig:
         torch.set_num_threads(threads)
         if run.device.startswith("cuda") and not torch.cuda.is_available():
             raise ConfigError([f"suite {run.suite!r} asks for device {run.device}, but PyTorch finds no GPU here"])
-    provenance.source_digest(run)  # pins the digest of the code as it is now, before the long part
+    # Pins the digests of the code as it is now, before the long part.
+    for runner in (provenance.RUNNER, provenance.OFFICIAL_RUNNER):
+        provenance.source_digest(run, runner)
     return run
 
 
@@ -253,7 +256,7 @@ def _strip_links(options: argparse.Namespace) -> None:
 def _fidelity(options: argparse.Namespace) -> None:
     suite = _load_recorded(options)
     from kshot.reporting.fidelity import FILED, collect, write_page
-    from kshot.reporting.yardsticks import write_picture
+    from kshot.reporting.fidelity_picture import write_picture
 
     _print_paths([collect(suite.name, options.root), write_page(), write_picture(FILED)])
 
@@ -304,6 +307,12 @@ def _list(options: argparse.Namespace) -> None:
     print("Suites:")
     for path in suite_files():
         print(_line(path.stem, str(path), ""))
+
+
+def _path(options: argparse.Namespace) -> None:
+    from kshot.places import ROOT
+
+    print(ROOT)
 
 
 def _line(name: str, facts: str, text: str) -> str:

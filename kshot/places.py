@@ -1,16 +1,27 @@
-"""Where the repository keeps what users name."""
+"""Where kshot keeps what users name: in the checkout beside the package, in an installed copy within it.
+
+``kshot/shipped`` holds it in both: in the checkout as links, which a wheel follows.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-"""The repository: kshot is run in place, so its configuration stands beside its code."""
-SUITES = ROOT / "config" / "suites"
+_PACKAGE = Path(__file__).resolve().parent
+ROOT = (_PACKAGE / "shipped" / "Snakefile").resolve().parent
+"""The folder that holds ``Snakefile``, ``workflow/``, ``profiles/`` and ``config/``."""
+INSTALLED = ROOT.is_relative_to(_PACKAGE)
+"""Whether this is an installed copy, which has no repository around it."""
+CONFIG = ROOT / "config"
+SUITES = CONFIG / "suites"
+ALGORITHMS = CONFIG / "algorithms"
+FIDELITY = CONFIG / "fidelity.yaml"
+LOOKS = CONFIG / "looks.yaml"
+SCHEMA = CONFIG / "schema" / "suite.schema.json"
 
 
 def suite_files() -> list[Path]:
-    """The suites that come with the repository."""
+    """The suites that come with kshot."""
     return [relative(path) for path in sorted(SUITES.glob("*.yaml"))]
 
 

@@ -68,6 +68,11 @@ def source(kind: Kind, name: str) -> Path | None:
     return _plugin_file(kind, name)
 
 
+def is_own(kind: Kind, name: str) -> bool:
+    """Whether a module is part of kshot, not a plug-in."""
+    return any(info.name == name for info in pkgutil.iter_modules(importlib.import_module(f"kshot.{kind}").__path__))
+
+
 def load(kind: Kind, name: str) -> ModuleType:
     """The module behind a name, checked against the contract of ``kshot.types``.
 
@@ -104,7 +109,7 @@ def plain(settings: Any) -> dict[str, Any]:
 
 
 def _import(kind: Kind, name: str) -> ModuleType:
-    if any(info.name == name for info in pkgutil.iter_modules(importlib.import_module(f"kshot.{kind}").__path__)):
+    if is_own(kind, name):
         return importlib.import_module(f"kshot.{kind}.{name}")
     path = _plugin_file(kind, name)
     if path is None:

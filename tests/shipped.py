@@ -11,7 +11,7 @@ import pytest
 
 from kshot import records
 from kshot.reporting.aggregate import aggregate
-from kshot.reporting.data import Data, load
+from kshot.reporting.results import Results, load
 from kshot.suites.reading import load_suite
 from kshot.suites.run import RunConfig
 from tests import synthetic
@@ -50,7 +50,7 @@ def family_of(run: RunConfig) -> synthetic.Family:
     )  # fmt: skip
 
 
-def made_up(suite: Path, root: Path) -> Data:
+def made_up(suite: Path, root: Path) -> Results:
     """All runs of a suite, with few seeds and tasks, played by dice and aggregated."""
     runs = [
         replace(run, evaluation=run.evaluation.model_copy(update={"tasks": TASKS, "official": False}))

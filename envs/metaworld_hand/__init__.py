@@ -89,7 +89,7 @@ class HandFamily:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.world = HandWorld(abstraction(settings.task))
-        self._store = Store(self.world, settings)
+        self._store = Store(self.world, settings.demonstrations)
 
     @cached_property
     def spec(self) -> FamilySpec:

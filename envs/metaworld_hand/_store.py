@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -21,9 +20,6 @@ from kshot.envs.metaworld_hand._scenes import scene
 from kshot.envs.metaworld_hand._world import HandWorld
 from kshot.errors import RecordError
 from kshot.types import Array, Task
-
-if TYPE_CHECKING:
-    from kshot.envs.metaworld_hand import Settings
 
 CACHE = "KSHOT_CACHE"
 """The environment variable with the folder of the files; default ``kshot`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
@@ -48,8 +44,8 @@ _SCHEMA = pa.schema(
 class Store:
     """Numbered demonstrations of each task and arrangement; number i of them is the same in every process."""
 
-    def __init__(self, world: HandWorld, settings: Settings) -> None:
-        self._world, self._settings = world, settings
+    def __init__(self, world: HandWorld, demonstrations: int) -> None:
+        self._world, self._demonstrations = world, demonstrations
         self._in_memory: dict[tuple[str, int], dict[int, HandPath]] = {}
 
     def paths(self, tasks: Sequence[Task], n: int, keys: Array, arrangement: int) -> list[list[HandPath]]:
@@ -78,7 +74,7 @@ class Store:
         """The numbers of ``n`` demonstrations of ``task``."""
         if task.split != "train":
             return [int(number) % _UNLIMITED for number in seeding.split(key, np.arange(n)).tolist()]
-        available = self._settings.demonstrations
+        available = self._demonstrations
         if n > available:
             raise ValueError(
                 f"metaworld_hand: {n} different demonstrations of a training task asked for, there are {available}; "

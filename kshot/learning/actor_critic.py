@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -18,7 +17,25 @@ Deviation = Literal["free", "head"]
 """The standard deviation of continuous actions: one parameter per coordinate, or an output beside the mean."""
 
 
-class ActorCritic(nn.Module):
+class RecurrentNetwork(nn.Module):
+    """What a recurrent policy and its critic read sequences with; ``state_size`` is the width of what is carried on.
+
+    The state is one vector per sequence, zeros before the first step. Reading in pieces, or step by step, must give
+    what reading in one go gives.
+    """
+
+    state_size: int
+
+    def forward(self, inputs: Tensor, state: Tensor) -> tuple[Distribution, Tensor, Tensor]:
+        """Inputs [B, L, I], state [B, state_size] -> distribution over [B, L], features [B, L, F], state after them."""
+        raise NotImplementedError
+
+    def value(self, features: Tensor, left: Tensor) -> Tensor:
+        """[B, L] value at steps with these features [B, L, F]; ``left`` [B, L], in [0, 1]: share of the trial left."""
+        raise NotImplementedError
+
+
+class ActorCritic(RecurrentNetwork):
     """Encoder -> memory -> policy and value heads.
 
     Args:
@@ -45,10 +62,9 @@ class ActorCritic(nn.Module):
         super().__init__()
         self._head_std = std == "head"
         with torch.device("meta"):  # no values yet: torch would draw them from its global generator
-            layers = [nn.Sequential(nn.Linear(a, b), nn.Tanh()) for a, b in itertools.pairwise(widths)]
-            self.encoder = nn.Sequential(*layers)
+            self.encoder = networks.tanh_layers(widths)
             self.memory = make_memory(widths[-1])
-            width = self.memory.width
+            width, self.state_size = self.memory.width, self.memory.state_size
             self.policy_head = nn.Linear(width, 2 * action_dim if self._head_std else action_dim)
             # What is left multiplies what a step is worth: a linear head alone could only add the two.
             self.value_hidden = nn.Sequential(nn.Linear(width + 1, width), nn.Tanh()) if timed else None
@@ -61,7 +77,6 @@ class ActorCritic(nn.Module):
         self.log_std = nn.Parameter(torch.full((action_dim,), math.log(init_std))) if std == "free" else None
 
     def forward(self, inputs: Tensor, state: Tensor) -> tuple[Distribution, Tensor, Tensor]:
-        """Inputs [B, L, I], state [B, state_size] -> distribution over [B, L], features [B, L, F], state after them."""
         features, state = self.memory(self.encoder(inputs), state)
         head = self.policy_head(features)
         if self._head_std:
@@ -73,7 +88,7 @@ class ActorCritic(nn.Module):
         return (mean, log_std.clamp(min=distributions.MIN_LOG_STD)), features, state
 
     def value(self, features: Tensor, left: Tensor) -> Tensor:
-        """[B, L] value at steps with these features [B, L, F]; only a timed critic reads ``left`` [B, L], in [0, 1]."""
+        """Only a timed critic reads ``left``."""
         if self.value_hidden is not None:
             features = self.value_hidden(torch.cat([features, left.unsqueeze(-1)], dim=-1))
         value: Tensor = self.value_head(features).squeeze(-1)

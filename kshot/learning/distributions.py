@@ -41,6 +41,11 @@ def log_prob(distribution: Distribution, action: Tensor) -> Tensor:
     return log_softmax(logits, dim=-1).gather(-1, action.unsqueeze(-1)).squeeze(-1)
 
 
+def ratio(distribution: Distribution, action: Tensor, old_log_prob: Tensor) -> Tensor:
+    """[...] how much more probable the action is than it was to the policy that took it."""
+    return (log_prob(distribution, action) - old_log_prob).exp()
+
+
 def entropy(distribution: Distribution) -> Tensor:
     """[...] entropy in nats."""
     if kind(distribution) == "continuous":

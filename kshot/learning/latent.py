@@ -23,6 +23,10 @@ class Posterior(NamedTuple):
     mean: Tensor
     variance: Tensor
 
+    def sample(self, noise: Tensor) -> Tensor:
+        """[T, latent] z from standard normal noise; differentiable in mean and variance."""
+        return self.mean + self.variance.sqrt() * noise
+
     def kl_from_prior(self) -> Tensor:
         """[T] KL(q(z|c) || N(0, I)) in nats."""
         return 0.5 * (self.mean**2 + self.variance - self.variance.log() - 1).sum(dim=-1)
@@ -53,3 +57,24 @@ def thinned(lengths: Array, size: int) -> tuple[Array, Array]:
     order = np.arange(max(1, int(count.max())))
     last = np.minimum(order + 1, count) * np.asarray(lengths)[:, None]
     return np.maximum(-(-last // np.maximum(count, 1)) - 1, 0), order < count
+
+
+class Context(NamedTuple):
+    """Transitions of T tasks as an encoder sees them, [T, N, context_dim]; a task's first ``lengths`` [T] count."""
+
+    steps: Array
+    lengths: Array
+
+    @classmethod
+    def added(cls, earlier: Context | None, steps: Array, mask: Array) -> Context:
+        """An earlier context, if any, and then the real ones (``mask`` [T, N]) of ``steps`` [T, N, context_dim]."""
+        if earlier is not None:
+            known = np.arange(earlier.steps.shape[1]) < earlier.lengths[:, None]
+            steps, mask = np.concatenate([earlier.steps, steps], axis=1), np.concatenate([known, mask], axis=1)
+        order = np.argsort(~mask, axis=1, kind="stable")  # real steps first, in their order
+        return cls(np.take_along_axis(steps, order[..., None], axis=1), mask.sum(axis=1))
+
+    def thinned(self, size: int) -> tuple[Array, Array]:
+        """At most ``size`` steps of every task, [T, n, context_dim], and which of them count, [T, n]."""
+        index, valid = thinned(self.lengths, size)
+        return np.take_along_axis(self.steps, index[..., None], axis=1), valid

@@ -19,6 +19,11 @@ def torch_generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed % 2**63)
 
 
+def standard_normal(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Standard normal numbers from a CPU generator, of the shape, type and device of ``like``: noise to sample with."""
+    return torch.randn(like.shape, generator=generator).to(like)
+
+
 def init_mlp(sizes: Sequence[int], generator: torch.Generator, final_scale: float = 1.0) -> Params:
     """Xavier-uniform weights and zero biases for layers ``sizes[0] -> ... -> sizes[-1]``.
 
@@ -63,6 +68,11 @@ def stack(params: Mapping[str, Tensor], n_tasks: int) -> Params:
     return {name: value.expand(n_tasks, *value.shape) for name, value in params.items()}
 
 
+def per_task(params: Mapping[str, Tensor], n_tasks: int) -> Params:
+    """An MLP's parameters stacked over tasks: as they are if they already are, else ``stack``."""
+    return dict(params) if params["weight_0"].ndim == 3 else stack(params, n_tasks)
+
+
 def flatten(tensors: Sequence[Tensor]) -> Tensor:
     """All numbers of some tensors in one vector."""
     return torch.cat([tensor.reshape(-1) for tensor in tensors])
@@ -72,6 +82,11 @@ def unflatten(vector: Tensor, like: Mapping[str, Tensor]) -> Params:
     """The inverse of ``flatten`` over ``like.values()``."""
     parts = torch.split(vector, [value.numel() for value in like.values()])
     return {name: part.reshape(value.shape) for (name, value), part in zip(like.items(), parts, strict=True)}
+
+
+def tanh_layers(widths: Sequence[int]) -> nn.Sequential:
+    """Layers ``widths[0] -> ... -> widths[-1]``, a tanh after each; with one width, the identity."""
+    return nn.Sequential(*(nn.Sequential(nn.Linear(a, b), nn.Tanh()) for a, b in itertools.pairwise(widths)))
 
 
 def initialise(module: nn.Module, generator: torch.Generator) -> None:

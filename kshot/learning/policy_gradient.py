@@ -167,8 +167,10 @@ def surrogate_loss(distribution: Distribution, batch: Batch, surrogate: Surrogat
     which the parameters shift the samples, which plain log-likelihood leaves out and second-order MAML needs
     (Rothfuss et al. 2019, ProMP, arXiv 1810.06784, section 4: the low-variance-curvature estimator).
     """
-    log_prob = distributions.log_prob(distribution, batch.action)
-    score = (log_prob - batch.log_prob).exp() if surrogate == "ratio" else log_prob
+    if surrogate == "ratio":
+        score = distributions.ratio(distribution, batch.action, batch.log_prob)
+    else:
+        score = distributions.log_prob(distribution, batch.action)
     return -(batch.weight * score * batch.advantage).sum(dim=1)
 
 
@@ -254,9 +256,7 @@ def adapt_policy(
     """
     if not isinstance(policy, MLPPolicy):
         raise TypeError(f"a policy gradient adapts an MLPPolicy, not a {type(policy).__name__}")
-    params = dict(policy.params)
-    if params["weight_0"].ndim == 2:
-        params = networks.stack(params, evidence.n_tasks)
+    params = networks.per_task(policy.params, evidence.n_tasks)
     batch = make_batch(policy, evidence, reward, settings)
     stepped = detached_step(policy, params, batch, rate, names, surrogate, settings.samples_at_once)
     return replace(policy, params=stepped, updates=policy.updates + 1)

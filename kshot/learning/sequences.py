@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
+
+from kshot.learning.actor_critic import RecurrentNetwork
+from kshot.learning.distributions import Distribution
 
 
 class Sequences(NamedTuple):
@@ -47,3 +51,30 @@ def cut(inputs: Tensor, states: Tensor, steps: Sequence[Tensor], chunk: int, bur
     chunked = [pad(x, (0, 0) * (x.ndim - 2) + (0, missing)).reshape(-1, chunk, *x.shape[2:]) for x in steps]
     real = chunked[-1].any(dim=1)
     return Sequences(*(x[real] for x in (windows, states.flatten(0, 1), first.flatten(), *chunked)))
+
+
+def minibatches(sequences: Sequences, rng: np.random.Generator, number: int) -> Iterator[Sequences]:
+    """One pass over all chunks in random order, in ``number`` parts, or in fewer where there are fewer chunks."""
+    n = len(sequences.mask)
+    for rows in np.array_split(rng.permutation(n), min(number, n)):
+        index = torch.as_tensor(rows, device=sequences.mask.device)
+        yield Sequences(*(x[index] for x in sequences))
+
+
+class Outputs(NamedTuple):
+    """What a network gives at the N x C steps of chunks: distribution, features [N, C, F] and value [N, C]."""
+
+    distribution: Distribution
+    features: Tensor
+    value: Tensor
+
+
+def read_chunks(network: RecurrentNetwork, batch: Sequences, burn_in: int) -> Outputs:
+    """Every chunk is read from the state that its burn-in leads to; no gradient flows back into that."""
+    state = batch.state
+    if burn_in:
+        with torch.no_grad():
+            _, _, warm = network(batch.inputs[:, :burn_in], state)
+        state = torch.where(batch.first.unsqueeze(1), state, warm)
+    distribution, features, _ = network(batch.inputs[:, burn_in:], state)
+    return Outputs(distribution, features, network.value(features, batch.left))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -76,6 +77,18 @@ def conjugate_gradient(product: Product, target: Tensor, iterations: int) -> tup
         direction = residual + (new_norm / norm) * direction
         norm = new_norm
     return x, float(x @ (target - residual))  # the residual is target - A x: no further product is needed
+
+
+def full_step(product: Product, gradient: Tensor, iterations: int, max_kl: float) -> Tensor:
+    """The longest step along A^-1 gradient whose quadratic KL divergence, x^T A x / 2, is ``max_kl`` (appendix C).
+
+    Raises:
+        FloatingPointError: the curvature is not finite.
+    """
+    direction, quadratic = conjugate_gradient(product, gradient, iterations)
+    if not math.isfinite(quadratic):
+        raise FloatingPointError("the curvature of the trust region is not finite")
+    return direction * math.sqrt(2 * max_kl / max(quadratic, 1e-12))
 
 
 @dataclass(frozen=True)

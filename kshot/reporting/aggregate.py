@@ -21,79 +21,27 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from kshot import records, seeding
 from kshot.errors import RecordError
 from kshot.reporting import stats
-from kshot.reporting.cells import (
+from kshot.reporting.evidence import IntendedTest, answering, of_cell
+from kshot.reporting.grid import suite_name
+from kshot.reporting.run_files import Array, Outcomes, curve_path, read_cell
+from kshot.reporting.schemas import (
+    ALL,
     CELL_COLUMNS,
     EPISODE_METRICS,
     JUDGED_METRICS,
-    Array,
-    Outcomes,
-    curve_path,
-    read_cell,
+    SCORE_COLUMNS,
+    SUMMARY_COLUMNS,
+    TASKS_SCHEMA,
 )
-from kshot.reporting.evidence import IntendedTest, answering, of_cell
 from kshot.suites.run import RunConfig
 
-ALL = "all"
-"""The group that stands for every class of a family together."""
-
-SCORE_COLUMNS = (
-    "family",
-    "algorithm",
-    "kind",
-    "evidence",
-    "group",
-    "mode",
-    "k",
-    "metric",
-    "seed",
-    "score",
-    "n_tasks",
-    "n_episodes",
-    "adaptation_updates",
-    "adaptation_steps",
-)
-SUMMARY_KEY = ("family", "algorithm", "kind", "evidence", "group", "mode", "k", "metric")
-SUMMARY_COLUMNS = (
-    *SUMMARY_KEY,
-    "mean",
-    "mean_lo",
-    "mean_hi",
-    "mean_lo_tasks",
-    "mean_hi_tasks",
-    "iqm",
-    "iqm_lo",
-    "iqm_hi",
-    "task_se",
-    "n_seeds",
-    "n_seeds_expected",
-    "n_tasks",
-    "n_episodes",
-    "adaptation_updates",
-    "adaptation_steps",
-)
-_NAME = pa.dictionary(pa.int32(), pa.string())
-TASKS_SCHEMA = pa.schema(
-    [
-        ("family", _NAME),
-        ("algorithm", _NAME),
-        ("kind", _NAME),
-        ("group", _NAME),
-        ("task", _NAME),
-        ("mode", _NAME),
-        ("k", pa.int32()),
-        ("n_seeds", pa.int32()),
-        ("return", pa.float64()),
-        ("success_any", pa.float64()),
-        ("success_last", pa.float64()),
-        ("trial_return", pa.float64()),  # NaN but in the row of the trial: mode sampled, k = episodes of the trial
-        *((metric, pa.float64()) for metric in JUDGED_METRICS),  # NaN where not known
-    ]
-)
+PAIR_COLUMNS = ("family", "algorithm", "kind", "evidence")
+"""What all rows of a pair have in common."""
+SUMMARY_KEY = SUMMARY_COLUMNS[: SUMMARY_COLUMNS.index("mean")]
 _log = logging.getLogger(__name__)
 
 
@@ -133,7 +81,7 @@ def aggregate(runs: Sequence[RunConfig], root: Path, partial: bool = False) -> P
                 outcomes[run.seed] = outcome
         if outcomes:
             first = next(cell for cell in cells[-len(members) :] if cell["state"] == "ok")
-            identity = {key: first[key] for key in SUMMARY_KEY[:4]}
+            identity = {key: first[key] for key in PAIR_COLUMNS}
             _check_same_points(members[0], root, outcomes)
             scores.append(_scores(identity, outcomes))
             tested = of_cell(first)
@@ -145,18 +93,10 @@ def aggregate(runs: Sequence[RunConfig], root: Path, partial: bool = False) -> P
     folder = root / suite
     cell_frame = _finish(pd.DataFrame(cells, columns=list(CELL_COLUMNS)), runs)
     records.write_table(folder / "tasks.parquet", pd.concat(tasks, ignore_index=True), TASKS_SCHEMA)
-    write_csv(folder / "scores.csv", pd.concat(scores, ignore_index=True))
-    write_csv(folder / "cells.csv", cell_frame)
-    write_csv(folder / "summary.csv", pd.DataFrame(summary, columns=list(SUMMARY_COLUMNS)))
+    records.write_csv(folder / "scores.csv", pd.concat(scores, ignore_index=True))
+    records.write_csv(folder / "cells.csv", cell_frame)
+    records.write_csv(folder / "summary.csv", pd.DataFrame(summary, columns=list(SUMMARY_COLUMNS)))
     return folder / "summary.csv"
-
-
-def suite_name(runs: Sequence[RunConfig]) -> str:
-    """The suite that all ``runs`` belong to. Raises RecordError when there is none, or more than one."""
-    names = sorted({run.suite for run in runs})
-    if len(names) != 1:
-        raise RecordError(f"expected the runs of one suite, got {len(runs)} runs of {names or 'none'}")
-    return names[0]
 
 
 def _by_algorithm(runs: Sequence[RunConfig]) -> list[list[RunConfig]]:
@@ -165,11 +105,6 @@ def _by_algorithm(runs: Sequence[RunConfig]) -> list[list[RunConfig]]:
     for run in runs:
         cells.setdefault((run.family, run.algorithm), []).append(run)
     return list(cells.values())
-
-
-def write_csv(path: Path, frame: pd.DataFrame) -> None:
-    """CSV with shortest exact floats and empty cells for NaN; written whole or not at all."""
-    records.write_text(path, frame.to_csv(index=False, lineterminator="\n"))
 
 
 def _check_same_tasks(
@@ -272,7 +207,7 @@ def _tasks(
         columns = {"trial_return": np.mean(trials, axis=0), "group": first.groups, "task": first.tasks}
         frames.append(pd.DataFrame({"mode": "sampled", "k": first.trial_episodes} | columns))
     named = pd.concat(frames, ignore_index=True)
-    named = named.assign(**{key: identity[key] for key in SUMMARY_KEY[:3]}, n_seeds=len(outcomes))
+    named = named.assign(**{key: identity[key] for key in PAIR_COLUMNS[:3]}, n_seeds=len(outcomes))
     return pd.DataFrame(named, columns=TASKS_SCHEMA.names)
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from kshot import records
 from kshot.errors import RecordError
-from kshot.reporting.aggregate import ALL
+from kshot.reporting.grid import Grid
+from kshot.reporting.names import TRIAL_RETURN
+from kshot.reporting.schemas import ALL, Point
 from kshot.suites.run import RunConfig
 from kshot.types import Headline
 
@@ -46,38 +46,51 @@ class FamilyInfo:
     stages: tuple[str, ...] = ()
     learning: frozenset[str] = frozenset()
 
+    @property
+    def episode_metric(self) -> str:
+        """The measure that single episodes are shown by."""
+        return "return" if self.headline == TRIAL_RETURN else self.headline
 
-def family_info(
-    name: str, runs: Sequence[RunConfig], root: Path, cells: pd.DataFrame, summary: pd.DataFrame
-) -> FamilyInfo | None:
-    """From the first evaluation of the family that ended well; None when none did."""
-    ok = cells[(cells["family"] == name) & (cells["state"] == "ok")]
-    finished = set(zip(ok["algorithm"], ok["seed"], strict=True))
-    for run in runs:
-        if (run.algorithm, run.seed) not in finished:
-            continue
-        family = _family_record(run, root)
-        groups = dict.fromkeys(summary.loc[summary["family"] == name, "group"])
-        return FamilyInfo(
-            name=name,
-            headline=run.headline,
-            episodes_per_trial=int(family.get("episodes_per_trial", 1)),
-            horizon=int(family.get("horizon", 0)),
-            k=run.evaluation.k,
-            tasks=run.evaluation.tasks,
-            split=run.evaluation.split,
-            classes=tuple(group for group in groups if group != ALL),
-            known={key: float(value) for key, value in family.get("references", {}).items()},
-            stages=tuple(str(stage) for stage in family.get("stages", ())),
-            learning=frozenset(
-                other.algorithm
-                for other in runs
-                if other.kind == "reference"
-                and (other.algorithm, other.seed) in finished
-                and _family_record(other, root).get("trial_memory", False)
-            ),
-        )
-    return None
+
+def read_families(grid: Grid, points: Sequence[Point]) -> dict[str, FamilyInfo]:
+    """Every family of a suite that has a result, by name, from its first evaluation that ended well.
+
+    Raises:
+        RecordError: an evaluation's record is missing or damaged.
+    """
+    ok = grid.cells[grid.cells["state"] == "ok"]
+    finished = set(zip(ok["family"], ok["algorithm"], ok["seed"], strict=True))
+    runs: dict[str, list[RunConfig]] = {}
+    for run in grid.runs:
+        if (run.family, run.algorithm, run.seed) in finished:
+            runs.setdefault(run.family, []).append(run)
+    groups: dict[str, dict[str, None]] = {}
+    for point in points:
+        groups.setdefault(point.family, {})[point.group] = None
+    return {name: _family_info(runs[name], grid.root, groups.get(name, {})) for name in runs}
+
+
+def _family_info(runs: Sequence[RunConfig], root: Path, groups: Iterable[str]) -> FamilyInfo:
+    """From the finished runs of one family, and the groups of its tasks."""
+    first = runs[0]
+    family = _family_record(first, root)
+    return FamilyInfo(
+        name=first.family,
+        headline=first.headline,
+        episodes_per_trial=int(family.get("episodes_per_trial", 1)),
+        horizon=int(family.get("horizon", 0)),
+        k=first.evaluation.k,
+        tasks=first.evaluation.tasks,
+        split=first.evaluation.split,
+        classes=tuple(group for group in groups if group != ALL),
+        known={key: float(value) for key, value in family.get("references", {}).items()},
+        stages=tuple(str(stage) for stage in family.get("stages", ())),
+        learning=frozenset(
+            run.algorithm
+            for run in runs
+            if run.kind == "reference" and _family_record(run, root).get("trial_memory", False)
+        ),
+    )
 
 
 def _family_record(run: RunConfig, root: Path) -> dict[str, Any]:

@@ -17,15 +17,14 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from kshot import records
 from kshot.errors import RecordError
-from kshot.reporting.aggregate import ALL, write_csv
-from kshot.reporting.csv_files import read_csv
-from kshot.reporting.layout import interval, number
+from kshot.places import FIDELITY
+from kshot.reporting.schemas import ALL, MADE_BY
+from kshot.reporting.values import Cell, number
 
-CONFIG = Path(__file__).resolve().parents[2] / "config" / "fidelity.yaml"
 FILED = Path("reports/reference/fidelity")
 PAGE = Path("docs/fidelity.md")
 PICTURE = "fidelity.png"
-"""Beside the numbers; drawn by ``kshot.reporting.yardsticks``."""
+"""Beside the numbers; drawn by ``kshot.reporting.fidelity_picture``."""
 ROUNDING = 1e-9  # 57 successes of 60 are .95, which the mean of three shares misses by less than this
 COLUMNS = (
     "family",
@@ -88,7 +87,7 @@ class Yardstick(_Model):
     rows: tuple[Row, ...]
 
 
-def yardsticks(path: Path = CONFIG) -> list[Yardstick]:
+def yardsticks(path: Path = FIDELITY) -> list[Yardstick]:
     """What ``config/fidelity.yaml`` asks for. Raises RecordError naming the first mistake."""
     try:
         return TypeAdapter(list[Yardstick]).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
@@ -108,9 +107,9 @@ def collect(suite: str, root: Path, out: Path = FILED) -> Path:
     """
     asked = [(item.family, row) for item in yardsticks() if item.suite == suite for row in item.rows]
     if not asked:
-        raise RecordError(f"no yardstick in {CONFIG.name} uses suite {suite!r}")
-    summary = read_csv(root / suite / "summary.csv", ("group", *COLUMNS[: COLUMNS.index("steps")]), "kshot aggregate")
-    cells = read_csv(root / suite / "cells.csv", _READ, "kshot aggregate")
+        raise RecordError(f"no yardstick in {FIDELITY.name} uses suite {suite!r}")
+    summary = records.read_csv(root / suite / "summary.csv", ("group", *COLUMNS[: COLUMNS.index("steps")]), MADE_BY)
+    cells = records.read_csv(root / suite / "cells.csv", _READ, MADE_BY)
     path = out / f"{suite}.csv"
     earlier = _read_filed(path) if path.is_file() else pd.DataFrame(columns=list(COLUMNS))
     filed: dict[tuple[Any, ...], dict[str, Any]] = {}
@@ -124,15 +123,15 @@ def collect(suite: str, root: Path, out: Path = FILED) -> Path:
             if not found.empty:
                 filed[tuple(key.values())] = {**found.iloc[0], **({} if runs.empty else _cost(runs))}
             elif not runs.empty:
-                raise RecordError(f"{CONFIG.name} asks for {key}, which the results do not have")
-    write_csv(path, pd.DataFrame(list(filed.values()), columns=list(COLUMNS)))
+                raise RecordError(f"{FIDELITY.name} asks for {key}, which the results do not have")
+    records.write_csv(path, pd.DataFrame(list(filed.values()), columns=list(COLUMNS)))
     return path
 
 
 def _read_filed(path: Path) -> pd.DataFrame:
     """What is filed, with NaN in the columns that it lacks because it was filed before there were such."""
     columns = [name for name in COLUMNS if name not in LATER]
-    return read_csv(path, columns, "kshot fidelity").reindex(columns=list(COLUMNS))
+    return records.read_csv(path, columns, "kshot fidelity").reindex(columns=list(COLUMNS))
 
 
 def _cost(runs: pd.DataFrame) -> dict[str, Any]:
@@ -247,7 +246,8 @@ def filed_of(row: Row, numbers: pd.DataFrame) -> pd.DataFrame:
 
 
 def _reached(found: Mapping[Any, Any]) -> str:
-    return interval({**found, "mean_n": found["n_seeds"]}, "mean", _digits(found["mean"]))
+    mean, low, high, seeds = (found[name] for name in ("mean", "mean_lo", "mean_hi", "n_seeds"))
+    return str(Cell(mean, _digits(mean), low, high, seeds))
 
 
 def _costs(found: Mapping[Any, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Links of a page that is kept without the data it was made from: to files beside it alone.
+"""What a page links to, and how it is kept without the data it was made from: with links to files beside it alone.
 
 A page in ``reports/<suite>/`` links to the runs in ``results/``. Committed or mailed alone, such links lead nowhere.
 """
@@ -6,9 +6,13 @@ A page in ``reports/<suite>/`` links to the runs in ``results/``. Committed or m
 from __future__ import annotations
 
 import html
+import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote
+
+from markupsafe import escape
 
 from kshot import records
 from kshot.errors import RecordError
@@ -17,8 +21,13 @@ _LINK = re.compile(r'<a href="(?P<target>[^"]*)">(?P<text>.*?)</a>', re.DOTALL)
 _ELSEWHERE = re.compile(r"#|[a-z][a-z0-9+.-]*:", re.IGNORECASE)  # a place on the page itself, or a scheme
 _NOTE = "Files that are named without a link are not kept with this page."
 _END = "</div></footer>"
-DATA_FILES = ("summary.csv", "scores.csv", "tasks.parquet", "cells.csv")
-"""Files of a suite's numbers, as ``aggregate`` writes them: linked wherever the page is kept beside them."""
+DATA_FILES = {
+    "summary.csv": "every mean, interquartile mean and interval",
+    "scores.csv": "the score of every run",
+    "tasks.parquet": "the outcome on every test task, averaged over runs",
+    "cells.csv": "every run the suite expects, its state and where it came from",
+}
+"""Files of a suite's numbers, as ``aggregate`` writes them, and what they hold: linked where a page is beside them."""
 
 
 def kept(page: str, folder: Path) -> str:
@@ -27,7 +36,7 @@ def kept(page: str, folder: Path) -> str:
     A link to a suite's numbers (``DATA_FILES``) becomes one to the file of that name in ``folder``, if there is one.
     """
 
-    def link(match: re.Match[str]) -> str:
+    def replaced(match: re.Match[str]) -> str:
         target = html.unescape(match["target"])
         if _ELSEWHERE.match(target):
             return match[0]
@@ -38,7 +47,7 @@ def kept(page: str, folder: Path) -> str:
             return f'<a href="{name}">{match["text"]}</a>'
         return match["text"]
 
-    text = _LINK.sub(link, page)
+    text = _LINK.sub(replaced, page)
     return text if text == page or _NOTE in text else text.replace(_END, f" {_NOTE}{_END}")
 
 
@@ -52,6 +61,21 @@ def targets(page: str) -> list[str]:
     """What a page links to or shows, without places on the page itself and what the page holds as data."""
     found = [html.unescape(target) for target in re.findall(r'(?:href|src)="([^"]*)"', page)]
     return [target for target in found if not target.startswith(("#", "data:"))]
+
+
+def link(path: Path, out: Path) -> str:
+    """To a file from a page in ``out``: relative, so that results and reports can be moved together."""
+    return str(escape(Path(os.path.relpath(path, out)).as_posix()))
+
+
+def existing(paths: Sequence[Path], out: Path) -> list[tuple[str, str]]:
+    """(label, link) of those files that are there."""
+    return [(path.name, link(path, out)) for path in paths if path.is_file()]
+
+
+def data_files(folder: Path, out: Path) -> list[tuple[str, str, str]]:
+    """(name, link, what it holds) of a suite's data files."""
+    return [(name, link(folder / name, out), text) for name, text in DATA_FILES.items()]
 
 
 def strip(path: Path) -> Path:

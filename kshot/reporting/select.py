@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,17 @@ import yaml
 
 from kshot import records
 from kshot.errors import RecordError
-from kshot.reporting.data import METRIC_NAMES, Data, load
 from kshot.reporting.evidence import IntendedTest, common
-from kshot.reporting.layout import Table, digits_for, interval, lay_out, markdown
+from kshot.reporting.names import METRIC_NAMES, TRIAL_RETURN
+from kshot.reporting.results import Results, load
 from kshot.reporting.stats import MINIMUM_RUNS, NORMAL
+from kshot.reporting.table_text import markdown
+from kshot.reporting.values import Cell, Part, Row, RunCount, Table, Value, digits_for
 from kshot.suites.run import RunConfig, why_no_selection
+from kshot.types import Evidence
 
 Settings = Mapping[str, Any]
-Pair = tuple[str, str]
+Asked = tuple[str, str]
 """(family in the suite, algorithm module)."""
 
 CAPTION = (
@@ -51,9 +54,7 @@ class Candidate:
         score: headline score, NaN when there is none.
         low: lower end of its interval.
         high: upper end.
-        runs: ``2/2``, or fewer when some diverged.
-        complete_runs: how many did not.
-        complete: whether every run counts.
+        runs: how many count.
     """
 
     row: str
@@ -63,9 +64,12 @@ class Candidate:
     score: float
     low: float
     high: float
-    runs: str
-    complete_runs: int
-    complete: bool
+    runs: RunCount
+
+    @property
+    def complete(self) -> bool:
+        """Whether every run counts."""
+        return self.runs.counted == self.runs.expected
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ class Choice:
     Attributes:
         family: its name in the suite.
         algorithm: the module.
+        evidence: what it adapts on.
         metric: what the scores are.
         candidates: all of them.
         chosen: one of them, or None when every one of them diverged.
@@ -83,6 +88,7 @@ class Choice:
 
     family: str
     algorithm: str
+    evidence: Evidence
     metric: str
     candidates: tuple[Candidate, ...]
     chosen: Candidate | None
@@ -101,14 +107,14 @@ class Choice:
 
 
 def write_selection(
-    runs: Sequence[RunConfig], root: Path, published: Mapping[Pair, tuple[Settings, Settings]], out: Path
+    runs: Sequence[RunConfig], root: Path, published: Mapping[Asked, tuple[Settings, Settings]], out: Path
 ) -> list[Path]:
     """Write ``out/selection.yaml`` (settings, to be pasted) and ``out/selection.md`` (candidates, and why).
 
     Args:
         runs: the complete grid of the suite.
         root: folder of all results.
-        published: (defaults in the code, published settings) of every pair, complete.
+        published: (defaults in the code, published settings) of every algorithm on every family, complete.
         out: folder of the report.
 
     Raises:
@@ -118,13 +124,13 @@ def write_selection(
     refusal = why_no_selection(runs)
     if refusal:
         raise RecordError(f"suite {runs[0].suite!r}: {refusal}")
-    data = load(runs, root)
-    missing = int((data.cells["state"] == "missing").sum())
-    if missing:
-        raise RecordError(f"{missing} of {len(runs)} runs are missing; {data.folder / 'cells.csv'} lists them")
-    choices = [choose(data, pair, published[pair][1]) for pair in _pairs(runs)]
+    results = load(runs, root)
+    grid = results.grid
+    if grid.missing:
+        raise RecordError(f"{grid.missing} of {len(runs)} runs are missing; {grid.folder / 'cells.csv'} lists them")
+    choices = [choose(results, asked, published[asked][1]) for asked in _asked(runs)]
     files = {
-        out / "selection.yaml": _as_yaml(choices, published, data.suite),
+        out / "selection.yaml": _as_yaml(choices, published, grid.suite),
         out / "selection.md": markdown(_as_table(choices)),
     }
     for path, text in files.items():
@@ -132,27 +138,29 @@ def write_selection(
     return list(files)
 
 
-def choose(data: Data, pair: Pair, published: Settings) -> Choice:
-    """The choice among the rows of one algorithm on one family.
+def choose(results: Results, asked: Asked, published: Settings) -> Choice:
+    """The choice among the rows of the suite that are of one algorithm, on one family.
 
     Raises:
         RecordError: they have different budgets, so that the longest training would win.
     """
-    family, module = pair
-    rows = {run.algorithm: run for run in data.runs if (run.family, run.algorithm_module) == pair}
-    metric = _metric(data, family, list(rows))
+    family, module = asked
+    rows = {run.algorithm: run for run in results.grid.runs if (run.family, run.algorithm_module) == asked}
+    tests = [test for name in rows if (test := results.summary.tests.get((family, name))) is not None]
+    first = next(iter(rows.values()))
+    metric, at = _judged_by(results, first, tests)
     if len({run.steps for run in rows.values()}) > 1:
         raise RecordError(f"{module!r} on {family!r}: candidates {', '.join(rows)} have different training budgets")
-    at = common(data.families[family].k, _tested(data, family, list(rows))) if family in data.families else 0
-    found = [_candidate(data, run, metric, at, published) for run in rows.values()]
+    found = [_candidate(results, run, metric, at, published) for run in rows.values()]
     ranked = sorted(found, key=lambda c: (not c.complete, -c.score if math.isfinite(c.score) else math.inf))
+    choice = Choice(family, module, first.evidence, metric, tuple(ranked), None, ())
     usable = [candidate for candidate in ranked if candidate.complete]
     if not usable:
-        return Choice(family, module, metric, tuple(ranked), None, ())
+        return choice
     tied = [candidate for candidate in usable if candidate is usable[0] or candidate.high >= usable[0].low]
     # ``min`` keeps the first of equals: the higher score.
     chosen = min(tied, key=lambda candidate: candidate.distance)
-    return Choice(family, module, metric, tuple(ranked), chosen, tuple(candidate.row for candidate in tied))
+    return replace(choice, chosen=chosen, tied=tuple(candidate.row for candidate in tied))
 
 
 def distance(settings: Settings, published: Settings) -> float:
@@ -169,37 +177,32 @@ def _distance(value: Any, other: Any) -> float:
     return abs(math.log(numbers[0] / numbers[1])) if len(numbers) == 2 else 1.0
 
 
-def _pairs(runs: Sequence[RunConfig]) -> list[Pair]:
+def _asked(runs: Sequence[RunConfig]) -> list[Asked]:
     return list(dict.fromkeys((run.family, str(run.algorithm_module)) for run in runs if run.kind == "algorithm"))
 
 
-def _metric(data: Data, family: str, rows: Sequence[str]) -> str:
-    """The family's headline, or the return where that is a trial's and some candidate adapts only after a trial."""
-    if family not in data.families:
-        return "return"  # every run diverged: no score will be shown
-    info = data.families[family]
-    cells = data.cells[(data.cells["family"] == family) & data.cells["algorithm"].isin(list(rows))]
-    metric = data.headline((family, str(cells["evidence"].iloc[0])))
-    if metric == "trial_return":
-        within = [tested.adapts_within(info.episodes_per_trial) for tested in _tested(data, family, rows)]
-        return metric if all(within) else "return"
-    return metric
+def _judged_by(results: Results, run: RunConfig, tests: Sequence[IntendedTest]) -> tuple[str, int]:
+    """The metric and the K by which candidates are ranked, of which ``run`` is one.
+
+    The metric is the section's, or the return where that is a trial's and some candidate adapts only after a trial.
+    """
+    sections = [s for s in results.sections if (s.family, s.evidence) == (run.family, run.evidence)]
+    if not sections:
+        return "return", 0  # every run diverged: no score will be shown
+    info, metric = sections[0].info, sections[0].metric
+    if metric == TRIAL_RETURN and not all(test.adapts_within(info.episodes_per_trial) for test in tests):
+        metric = "return"
+    return metric, common(info.k, tests)
 
 
-def _tested(data: Data, family: str, rows: Sequence[str]) -> list[IntendedTest]:
-    """What is known of the candidates that have results."""
-    return [data.tested(family, row) for row in rows if row in data.algorithms(family)]
-
-
-def _candidate(data: Data, run: RunConfig, metric: str, at: int, published: Settings) -> Candidate:
-    cells = data.cells[(data.cells["family"] == run.family) & (data.cells["algorithm"] == run.algorithm)]
-    ok = int((cells["state"] == "ok").sum())
-    point = data.point(run.family, run.algorithm, metric, at) if run.family in data.families else None
+def _candidate(results: Results, run: RunConfig, metric: str, at: int, published: Settings) -> Candidate:
+    count = results.grid.run_counts[run.family, run.algorithm]
+    point = results.summary.point(run.family, run.algorithm, metric, at)
     score = low = high = math.nan
     if point is not None:
-        score, low, high = (float(point[name]) for name in ("mean", "mean_lo", "mean_hi"))
-        if point["n_seeds"] < MINIMUM_RUNS:
-            half = NORMAL * float(point["task_se"])
+        score, low, high = point.mean, point.mean_lo, point.mean_hi
+        if point.n_seeds < MINIMUM_RUNS:
+            half = NORMAL * point.task_se
             low, high = score - half, score + half
     settings = dict(run.algorithm_settings)
     return Candidate(
@@ -210,13 +213,11 @@ def _candidate(data: Data, run: RunConfig, metric: str, at: int, published: Sett
         score=score,
         low=low,
         high=high,
-        runs=f"{ok}/{len(cells)}",
-        complete_runs=ok,
-        complete=ok == len(cells),
+        runs=count,
     )
 
 
-def _as_yaml(choices: Sequence[Choice], published: Mapping[Pair, tuple[Settings, Settings]], suite: str) -> str:
+def _as_yaml(choices: Sequence[Choice], published: Mapping[Asked, tuple[Settings, Settings]], suite: str) -> str:
     """By family and algorithm, what the algorithm's file in config/algorithms is to hold for that family.
 
     That is what differs from the defaults in the code, and what returns to them from the published settings.
@@ -244,26 +245,28 @@ def _flow(value: Any) -> str:
 
 
 def _as_table(choices: Sequence[Choice]) -> Table:
-    parts: dict[str, list[dict[str, Any]]] = {}
+    parts = []
     for choice in choices:
-        digits = digits_for([candidate.score for candidate in choice.candidates]) + 1
-        for candidate in choice.candidates:
-            shown = {"score": candidate.score, "score_lo": candidate.low, "score_hi": candidate.high}
-            shown["score_n"] = candidate.complete_runs
-            verdict = "tied with the best" * (candidate.row in choice.tied)
-            if candidate is choice.chosen:
-                verdict = f"**chosen**: {choice.reason}"
-            elif not candidate.complete:
-                verdict = "diverged"
-            changed = ", ".join(f"{name} {value}" for name, value in candidate.changed.items())
-            parts.setdefault(f"{choice.family}: {choice.algorithm}", []).append(
-                {
-                    "row": candidate.row,
-                    "differs from the published in": changed or "nothing",
-                    "distance": f"{candidate.distance:.2f}",
-                    METRIC_NAMES[choice.metric]: interval(shown, "score", digits),
-                    "runs": candidate.runs,
-                    "": verdict,
-                }
-            )
-    return lay_out("selection", "Settings chosen on validation tasks", CAPTION, [], parts, ("summary.csv", "cells.csv"))
+        digits = digits_for(candidate.score for candidate in choice.candidates) + 1
+        rows = [Row(candidate.row, _values(choice, candidate, digits)) for candidate in choice.candidates]
+        parts.append(Part(f"{choice.family}: {choice.algorithm}", choice.evidence, rows, head="row", policies=False))
+    sources = ("summary.csv", "cells.csv")
+    return Table("selection", "Settings chosen on validation tasks", CAPTION, [], parts, sources)
+
+
+def _values(choice: Choice, candidate: Candidate, digits: int) -> dict[str, Value]:
+    verdict = "tied with the best" * (candidate.row in choice.tied)
+    if candidate is choice.chosen:
+        verdict = f"**chosen**: {choice.reason}"
+    elif not candidate.complete:
+        verdict = "diverged"
+    changed = ", ".join(f"{name} {value}" for name, value in candidate.changed.items())
+    return {
+        "differs from the published in": changed or "nothing",
+        "distance": f"{candidate.distance:.2f}",
+        METRIC_NAMES[choice.metric]: Cell(
+            candidate.score, digits, candidate.low, candidate.high, candidate.runs.counted
+        ),
+        "runs": f"{candidate.runs.counted}/{candidate.runs.expected}",
+        "": verdict,
+    }

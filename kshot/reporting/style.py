@@ -1,14 +1,12 @@
-"""The look of the figures: one colour per algorithm name everywhere, and files that come out byte-identical."""
+"""The look of the figures, their layout, and files that come out byte-identical."""
 
 from __future__ import annotations
 
-import hashlib
 import io
 import textwrap
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,6 @@ from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.scale import SymmetricalLogTransform
-from matplotlib.typing import LineStyleType
 
 from kshot import records
 from kshot.reporting import labels
@@ -31,59 +28,6 @@ LEAST_WIDTH, LEAST_HEIGHT = 1.6, 0.35
 """Inches of a panel within its axes; a figure in which names and legends leave less is made larger."""
 _GROWTH, _GROWTHS = 1.2, 12
 INK, GREY = "#22262b", "#6b7280"
-
-# Seaborn's "colorblind" palette, whose yellow is too pale for lines on white and is left out.
-_BLUE, _ORANGE, _GREEN, _RED, _PINK, _BROWN, _ROSE, _SILVER, _SKY = (
-    sns.color_palette("colorblind").as_hex()[i] for i in (0, 1, 2, 3, 4, 5, 6, 7, 9)
-)
-
-_INDIGO, _OLIVE, _TEAL, _WINE, _DARK = "#4c4fa3", "#7a8b00", "#00808a", "#8c1d40", "#5e5e5e"
-
-
-@dataclass(frozen=True)
-class Look:
-    """How an algorithm is drawn. Marker and dashes differ as well, for readers who do not see the colours."""
-
-    color: str
-    marker: str
-    dashes: LineStyleType
-
-
-_KNOWN: dict[str, Look] = {
-    "maml": Look(_BLUE, "o", "-"),
-    "fomaml": Look(_SKY, "s", "-"),
-    "reptile": Look(_GREEN, "^", "-"),
-    "rl2": Look(_RED, "D", "-"),
-    "rl2-transformer": Look("#e0245e", "H", "-"),
-    "pearl": Look(_PINK, "v", "-"),
-    "mandril": Look(_BROWN, "P", "-"),
-    "anil": Look(_ORANGE, "X", "-"),
-    "untrained": Look(_SILVER, "x", (0, (4, 1.5))),
-    # Learners from demonstrations, as the suites call them; browns are MandRIL with another meta-gradient.
-    "mandril-detached": Look("#8a5a2b", "X", (0, (4, 1.5))),
-    "mandril-first": Look("#4a2c12", "s", (0, (1, 1))),
-    "maxent-irl": Look(_INDIGO, "*", "-"),
-    "maxent-irl-linear": Look(_DARK, "d", (0, (4, 1.5))),
-    "pretrained-irl": Look(_WINE, "p", "-"),
-    "contextual-irl": Look(_ROSE, "h", "-"),
-    "behaviour-cloning": Look(_TEAL, ">", "-"),
-    "replay": Look(_OLIVE, "<", "-"),
-}
-# For everyone else: eight colours that no known algorithm has, each with three markers and dashes.
-_SPARE_LINES: tuple[tuple[str, LineStyleType], ...] = (("D", "-"), ("s", (0, (4, 1.5))), ("^", (0, (1, 1))))
-_SPARE = tuple(
-    Look(color, marker, dashes)
-    for marker, dashes in _SPARE_LINES
-    for color in ("#1b2a6b", "#6cbf1f", "#d100a0", "#7b2fbe", "#00c2b2", "#ff7f6e", "#1e5c2a", "#7d9bb8")
-)
-SPARE = len(_SPARE)
-"""How many algorithms without a look of their own can be told apart in one suite."""
-_REFERENCES: dict[str, tuple[str, LineStyleType]] = {
-    "oracle": ("#22262b", "--"),
-    "bayes_optimal_trial": ("#22262b", (0, (1, 1))),
-    "task_blind": ("#6b7280", "-."),
-    "random": ("#9ca3af", ":"),
-}
 
 _RC: dict[str, Any] = {
     "font.family": "DejaVu Sans",  # ships with matplotlib: the same glyphs everywhere
@@ -151,31 +95,6 @@ def context(name: str) -> Iterator[None]:
             yield
         except (Warning, labels.LostLine) as problem:
             raise DrawingError(f"figure {name}: {' '.join(str(problem).split())}") from problem
-
-
-def looks(names: Iterable[str]) -> Mapping[str, Look]:
-    """A look for each algorithm: fixed for the well-known names, for others derived from the name alone.
-
-    Up to ``SPARE`` unknown names have different looks, and different colours while there are any left: where two would
-    get the same, the later in the alphabet takes the next.
-    """
-    chosen: dict[str, Look] = {}
-    for name in sorted(set(names)):
-        if (known := name.replace("_", "-")) in _KNOWN:
-            chosen[name] = _KNOWN[known]
-            continue
-        start = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "little")
-        order = [_SPARE[(start + i) % SPARE] for i in range(SPARE)]
-        taken = set(chosen.values())
-        colors = {look.color for look in taken}
-        free = [look for look in order if look not in taken] or order
-        chosen[name] = next((look for look in free if look.color not in colors), free[0])
-    return chosen
-
-
-def reference_line(name: str) -> tuple[str, LineStyleType]:
-    """(colour, dashes) of a scripted policy's line."""
-    return _REFERENCES.get(name, ("#6b7280", (0, (3, 1, 1, 1, 1, 1))))
 
 
 def panels(rows: int, columns: int, height: float = PANEL_HEIGHT, **kwargs: Any) -> tuple[Figure, list[list[Axes]]]:

@@ -32,11 +32,13 @@ class Step:
         participle: of its verb, for messages: "trained" or "evaluated".
         outputs: the files it writes; the last is its record.
         hash_name: the entry of the record that holds the fingerprint of the settings that decide its outputs.
+        runner: the modules that do it.
     """
 
     participle: str
     outputs: tuple[str, ...]
     hash_name: Literal["train_hash", "config_hash"]
+    runner: tuple[str, ...] = provenance.RUNNER
 
     @property
     def record(self) -> str:
@@ -46,7 +48,7 @@ class Step:
 STEPS: dict[Name, Step] = {
     "train": Step("trained", (checkpoint.MODEL, "train.parquet", "run.json"), "train_hash"),
     "evaluate": Step("evaluated", ("curve.parquet", "evaluate.json"), "config_hash"),
-    "official": Step("evaluated", ("official.json",), "train_hash"),
+    "official": Step("evaluated", ("official.json",), "train_hash", provenance.OFFICIAL_RUNNER),
 }
 
 
@@ -71,9 +73,10 @@ def differences(name: Name, run: RunConfig, directory: Path, record: dict[str, A
     except KeyError as error:
         raise RecordError(f"{directory / step.record}: has no entry {error}; run its step again") from None
     found: list[tuple[str, str]] = []
-    if source != provenance.source_digest(run):
+    digest = provenance.source_digest(run, step.runner)
+    if source != digest:
         commit = f"{str(record.get('git_commit'))[:10]}{', modified' if record.get('git_dirty') else ''}"
-        found.append(("code", f"made by source {source} (commit {commit}), here is {provenance.source_digest(run)}"))
+        found.append(("code", f"made by source {source} (commit {commit}), here is {digest}"))
     if settings != getattr(run, step.hash_name):
         found.append(("settings", f"made with settings {settings}, the suite now says {getattr(run, step.hash_name)}"))
     model = directory / checkpoint.MODEL

@@ -78,6 +78,7 @@ def official(run: RunConfig, root: Path) -> None:
             reason=reason,
             env_steps=env_steps,
             wall_seconds=seconds,
+            runner=provenance.OFFICIAL_RUNNER,
             official=result,
             model_digest=model_digest,
         )

@@ -7,28 +7,43 @@ import hashlib
 import importlib.metadata
 import platform
 import subprocess
-from collections.abc import Iterator
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from kshot import __version__, registry
+import grimp
+
+import kshot
+from kshot import registry
+from kshot.places import INSTALLED, ROOT
 from kshot.running import machine
 from kshot.suites.run import RunConfig
 
-ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = (
     *("numpy", "scipy", "torch", "numba", "llvmlite", "gymnasium", "metaworld", "mujoco"),
     *("pandas", "pyarrow", "snakemake"),
 )
-_SHARED = ("kshot/seeding.py", "kshot/records.py", "kshot/suites/run.py")
-_SHARED_FOLDERS = ("kshot/types", "kshot/learning", "kshot/running")
-_NO_INFLUENCE = tuple(f"kshot/running/{name}.py" for name in ("status", "audit", "heartbeat", "machine", "jobs"))
-"""These watch and describe runs and have no part in what these compute: changing them makes no result outdated."""
+RUNNER = ("kshot.running.train", "kshot.running.evaluate")
+"""What a result is made by, besides its algorithm and family."""
+OFFICIAL_RUNNER = (*RUNNER, "kshot.running.official")
+"""The same of Metaworld's own evaluation."""
+NO_INFLUENCE = (
+    *(f"kshot.running.{name}" for name in ("heartbeat", "jobs", "machine", "provenance", "status")),
+    "kshot.errors",
+)
+"""These watch and describe runs and have no part in what they compute: changing them makes no result outdated."""
 
 
 def collect(
-    run: RunConfig, *, status: str, reason: str, env_steps: int, wall_seconds: float, **more: Any
+    run: RunConfig,
+    *,
+    status: str,
+    reason: str,
+    env_steps: int,
+    wall_seconds: float,
+    runner: tuple[str, ...] = RUNNER,
+    **more: Any,
 ) -> dict[str, Any]:
     """The record of one finished step.
 
@@ -38,6 +53,7 @@ def collect(
         reason: why it diverged, else empty.
         env_steps: environment steps taken.
         wall_seconds: duration, over all processes that took part one after the other.
+        runner: the modules that did it.
         more: further entries, as they are.
     """
     commit, dirty = _git()
@@ -51,7 +67,7 @@ def collect(
         "wall_seconds": wall_seconds,
         "git_commit": commit,
         "git_dirty": dirty,
-        "source_digest": source_digest(run),
+        "source_digest": source_digest(run, runner),
         "versions": dict(versions()),
         "hardware": machine.hardware(),
         "kernels": machine.kernels(),
@@ -59,78 +75,105 @@ def collect(
     }
 
 
-def source_digest(run: RunConfig) -> str:
+def source_digest(run: RunConfig, runner: tuple[str, ...] = RUNNER) -> str:
     """SHA-256 (16 hex digits) of the source files that decide this run's numbers.
 
-    Computed once per process and pair of modules: call it when a job starts, and the digest is that of the code that
+    Computed once per process and modules: call it when a job starts, and the digest is that of the code that
     was imported, even if somebody edits a file while the job runs.
     """
-    return _digest(run.algorithm_module, run.family_module)
+    return _digest(run.algorithm_module, run.family_module, runner)
 
 
-def source_files(algorithm: str | None, family: str) -> dict[str, Path]:
-    """The files behind ``source_digest`` by their logical names: the shared code, the two modules, what they import."""
-    files = {name: ROOT / name for name in _SHARED}
-    for folder in _SHARED_FOLDERS:
-        files |= {path.relative_to(ROOT).as_posix(): path for path in (ROOT / folder).rglob("*.py")}
-    for name in _NO_INFLUENCE:
-        files.pop(name, None)
-    if algorithm is not None:
-        files |= _with_imports("algorithms", algorithm)
-    return files | _with_imports("envs", family)
+def source_files(algorithm: str | None, family: str, runner: tuple[str, ...] = RUNNER) -> dict[str, Path]:
+    """The files behind ``source_digest``, by names that are the same on every machine.
 
-
-@cache
-def _digest(algorithm: str | None, family: str) -> str:
-    total = hashlib.sha256()
-    for name, path in sorted(source_files(algorithm, family).items()):
-        total.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
-    return total.hexdigest()[:16]
-
-
-def _with_imports(kind: registry.Kind, name: str) -> dict[str, Path]:
-    """A module or package, and whatever it imports from the package ``kind``, however indirectly."""
-    module = registry.load(kind, name)
+    They are the modules of the algorithm, the family and the runner, and all modules of kshot that these import,
+    however indirectly. Tables of numbers and other files beside the modules of a package of ``kshot.envs`` or
+    ``kshot.algorithms`` count with them.
+    """
     files: dict[str, Path] = {}
-    waiting = dict(_files_of(Path(str(module.__file__)), f"{kind}/{name}"))
-    while waiting:
-        label, path = waiting.popitem()
-        if label in files:
+    waiting = [*runner]
+    chosen: list[tuple[registry.Kind, str]] = [("envs", family)]
+    if algorithm is not None:
+        chosen.append(("algorithms", algorithm))
+    packages = {"kshot"}
+    for kind, name in chosen:
+        module = registry.load(kind, name)
+        package = module.__name__.split(".")[0]
+        if hasattr(sys.modules[package], "__path__"):  # of kshot itself, or of another installed package
+            packages.add(package)
+            waiting.append(module.__name__)
             continue
-        files[label] = path
-        if path.suffix == ".py":
-            for other in _imported(path, kind):
-                source = ROOT / kind / other
-                file = source / "__init__.py" if source.is_dir() else source.with_suffix(".py")
-                if file.is_file():
-                    waiting |= dict(_files_of(file, f"{kind}/{other}"))
+        file = Path(str(module.__file__))
+        files[f"{kind}/{name}/{file.name}"] = file  # where a plug-in lies is nobody's business
+        waiting += _imported(file)
+    graph = _import_graph(*sorted(packages))
+    while waiting:
+        name = waiting.pop()
+        if name in files or name in NO_INFLUENCE or name not in graph.modules:
+            continue
+        path = files[name] = _file_of(name)
+        waiting += [*graph.find_modules_directly_imported_by(name), *_packages_around(name)]
+        if path.name == "__init__.py" and _is_plugged(name):
+            files |= {f"{name}/{other.name}": other for other in path.parent.iterdir() if _is_data(other)}
     return files
 
 
-def _files_of(file: Path, label: str) -> Iterator[tuple[str, Path]]:
-    """The module ``file``, or, for the ``__init__.py`` of a package, everything in the package."""
-    if file.name != "__init__.py":
-        yield f"{label}.py", file
-        return
-    for path in file.parent.rglob("*"):
-        if path.is_file() and "__pycache__" not in path.parts:
-            yield f"{label}/{path.relative_to(file.parent).as_posix()}", path
+def _is_plugged(module: str) -> bool:
+    """Whether a module belongs to one algorithm or family, of kshot or of an installed plug-in."""
+    return module.startswith(("kshot.algorithms.", "kshot.envs.")) or not module.startswith("kshot")
 
 
-def _imported(path: Path, package: str) -> set[str]:
-    """First-level modules of ``package`` that a file imports: {"maml"} for ``from algorithms import maml``."""
+def _packages_around(module: str) -> list[str]:
+    """The packages of an algorithm or family that are run when one of their modules is imported."""
+    parts = module.split(".")
+    first = 3 if parts[0] == "kshot" else 1  # kshot.envs and its like belong to none of them
+    return [".".join(parts[:end]) for end in range(first, len(parts))] if _is_plugged(module) else []
+
+
+def _is_data(path: Path) -> bool:
+    return path.is_file() and path.suffix not in (".py", ".pyc")
+
+
+def _imported(path: Path) -> set[str]:
+    """Modules of kshot that the file of a plug-in imports."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module is not None and node.level == 0:
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name.split(".")[2] for name in names if name.startswith(f"kshot.{package}.")}
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in names if name.startswith("kshot.")}
+
+
+@cache
+def _import_graph(*packages: str) -> grimp.ImportGraph:
+    """Which of their modules import which; built in less than a tenth of a second, so that nothing is kept on disk."""
+    return grimp.build_graph(*packages, cache_dir=None)
+
+
+def _file_of(module: str) -> Path:
+    package, *parts = module.split(".")
+    path = Path(str(sys.modules[package].__file__)).parent.joinpath(*parts)
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+@cache
+def _digest(algorithm: str | None, family: str, runner: tuple[str, ...]) -> str:
+    total = hashlib.sha256()
+    for name, path in sorted(source_files(algorithm, family, runner).items()):
+        total.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return total.hexdigest()[:16]
 
 
 @cache
 def _git() -> tuple[str, bool]:
-    """Commit, and whether tracked or new files differ from it; ("unknown", True) outside a git checkout."""
+    """Commit, and whether tracked or new files differ from it.
+
+    An installed copy has its version for a commit; ("unknown", True) means that there is no telling.
+    """
+    if INSTALLED:
+        return f"v{kshot.__version__}", False
 
     def git(*arguments: str) -> str:
         done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True)
@@ -144,7 +187,7 @@ def _git() -> tuple[str, bool]:
 
 @cache
 def versions() -> tuple[tuple[str, str], ...]:
-    found = {"python": platform.python_version(), "kshot": __version__}
+    found = {"python": platform.python_version(), "kshot": kshot.__version__}
     for name in PACKAGES:
         try:
             found[name] = importlib.metadata.version(name)

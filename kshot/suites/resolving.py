@@ -8,14 +8,12 @@ from typing import Any, get_args
 
 from kshot import registry
 from kshot.errors import ConfigError, RegistryError, suggest
-from kshot.places import ROOT
+from kshot.places import ALGORITHMS
 from kshot.suites.checks import Draft, shortened
 from kshot.suites.document import KeyPath, Problems, read
 from kshot.suites.model import AlgorithmFacts, AlgorithmRow, Facts, FamilyCell, FamilyFacts, FamilyOverride
 from kshot.suites.settings import Layer, resolve
 from kshot.types import Headline
-
-ALGORITHMS = ROOT / "config" / "algorithms"
 
 
 def resolve_families(draft: Draft) -> dict[str, FamilyCell]:
@@ -122,6 +120,9 @@ def _file_layers(algorithm: str, family: str, problems: Problems) -> list[Layer]
     """The layers of ``config/algorithms/<algorithm>.yaml``: ``defaults``, then ``families.<family>``."""
     path = ALGORITHMS / f"{algorithm}.yaml"
     if not path.is_file():
+        # Without its file an algorithm of kshot's own would quietly run with other settings; plug-ins need none.
+        if registry.is_own("algorithms", algorithm):
+            problems.lines.append(f"{path}: no such file; kshot's own settings of {algorithm!r} belong there")
         return []
     try:
         document = read(path)

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from kshot.places import ROOT
+from kshot.places import SCHEMA
 from kshot.records import write_text
 from kshot.suites.model import Suite
-
-SCHEMA = ROOT / "config" / "schema" / "suite.schema.json"
 
 
 def json_schema() -> dict[str, Any]:

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,19 +15,18 @@ from kshot import records
 from kshot.errors import RecordError
 from kshot.reporting import figures, page, tables
 from kshot.reporting.aggregate import aggregate
-from kshot.reporting.data import Data, load
 from kshot.reporting.evidence import IntendedTest, answering, common
 from kshot.reporting.figures import headline as headline_figure
-from kshot.reporting.layout import interval
-from kshot.reporting.rows import brackets
+from kshot.reporting.results import Results, load
+from kshot.reporting.sections import Section
+from kshot.reporting.tables._common import brackets
+from kshot.reporting.values import Cell, RunCount, html
 from tests import synthetic
 
 pytestmark = pytest.mark.contract
 
 POINT = replace(synthetic.POINT, n_tasks=12, k=(0, 1, 2, 3, 10, 25), episodes_per_trial=4)
 BANDIT = replace(synthetic.BANDIT, n_tasks=12)
-SECTION = ("point", "rollouts")
-TRIAL = ("bandit", "rollouts")
 LEARNERS = ("rl2", "maml", "pearl")
 
 
@@ -41,7 +39,7 @@ def limits() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory, limits: None) -> Data:
+def data(tmp_path_factory: pytest.TempPathFactory, limits: None) -> Results:
     root = tmp_path_factory.mktemp("compared")
     runs = synthetic.runs_of([POINT, BANDIT], LEARNERS, seeds=5)
     runs = [run for run in runs if (run.family, run.algorithm) != ("bandit", "pearl")]
@@ -50,27 +48,32 @@ def data(tmp_path_factory: pytest.TempPathFactory, limits: None) -> Data:
     return load(runs, root)
 
 
-def raw(data: Data, family: str, name: str, mode: str, k: int) -> pd.Series[float]:
+def raw(data: Results, family: str, name: str, mode: str, k: int) -> pd.Series[float]:
     """Returns of all episodes that a learner played at one point."""
-    runs = [run for run in data.runs if (run.family, run.algorithm) == (family, name)]
-    frames = [records.read_table(run.directory(data.root) / "curve.parquet", records.CURVE_SCHEMA) for run in runs]
+    runs = [run for run in data.grid.runs if (run.family, run.algorithm) == (family, name)]
+    frames = [records.read_table(run.directory(data.grid.root) / "curve.parquet", records.CURVE_SCHEMA) for run in runs]
     frame = pd.concat(frames)
     return frame[(frame["mode"] == mode) & (frame["k"] == k)]["return"]
 
 
-def numbers(data: Data, name: str) -> pd.DataFrame:
-    return next(table for table in tables.build(data) if table.name == name).numbers
+def section(data: Results, family: str) -> Section:
+    return next(section for section in data.sections if section.family == family)
 
 
-def text(data: Data, name: str, part: str) -> pd.DataFrame:
-    return dict(next(table for table in tables.build(data) if table.name == name).parts)[part]
+def numbers(data: Results, name: str) -> pd.DataFrame:
+    return pd.DataFrame(next(table for table in tables.build(data) if table.name == name).numbers)
+
+
+def text(data: Results, name: str, title: str) -> pd.DataFrame:
+    table = next(table for table in tables.build(data) if table.name == name)
+    return next(part for part in table.parts if part.title == title).text()
 
 
 # Which K
 
 
-def test_learners_are_compared_at_the_largest_k_that_all_of_them_reach(data: Data) -> None:
-    assert data.comparison(SECTION) == 3
+def test_learners_are_compared_at_the_largest_k_that_all_of_them_reach(data: Results) -> None:
+    assert section(data, "point").k == 3
     rows = numbers(data, "headline").query("family == 'point'").set_index("algorithm")
     assert set(rows["k"]) == {3}
     expected = {
@@ -91,39 +94,38 @@ def test_learners_are_compared_at_the_largest_k_that_all_of_them_reach(data: Dat
     assert ranks.index("maml") > max(ranks.index("rl2"), ranks.index("pearl"))
 
 
-def test_everything_that_ranks_uses_that_k_and_those_actions(data: Data) -> None:
-    random, oracle = data.scale("point", "return")
+def test_everything_that_ranks_uses_that_k_and_those_actions(data: Results) -> None:
+    random, oracle = data.summary.scale("point", "return")
     at_k = raw(data, "point", "maml", "sampled", 0).mean()
     row = numbers(data, "headline").query("family == 'point' and algorithm == 'maml'").iloc[0]
     assert row["normalised"] == pytest.approx((at_k - random) / (oracle - random))
-    summary = data.summary.query("family == 'point' and metric == 'return' and group == 'all'")
     for name, mode, k in (("rl2", "sampled", 3), ("pearl", "mean", 3), ("maml", "sampled", 0)):
-        runs = data.scores.query("family == 'point' and metric == 'return' and group == 'all'")
+        runs = data.scores.frame.query("family == 'point' and metric == 'return' and group == 'all'")
         runs = runs[(runs["algorithm"] == name) & (runs["mode"] == mode) & (runs["k"] == k)].sort_values("seed")
-        assert data.headline_scores(SECTION, name).tolist() == runs["score"].tolist()
-        point = data.point("point", name, "return", 3)
-        assert point is not None and (point["mode"], point["k"]) == (mode, k)
+        assert data.headline_scores(section(data, "point"), name).tolist() == runs["score"].tolist()
+        point = data.summary.point("point", name, "return", 3)
+        assert point is not None and (point.mode, point.k) == (mode, k)
         tasks = data.task_values("point", name, "return", 3)
-        assert tasks is not None and tasks.mean() == pytest.approx(point["mean"])
-    assert len(summary)
+        assert tasks is not None and tasks.mean() == pytest.approx(point.mean)
     pairs = numbers(data, "improvement").set_index(["x", "y"])
-    wins = np.mean(data.headline_scores(SECTION, "rl2")[:, None] > data.headline_scores(SECTION, "pearl")[None])
+    rl2, pearl = (data.headline_scores(section(data, "point"), name) for name in ("rl2", "pearl"))
+    wins = np.mean(rl2[:, None] > pearl[None])
     assert pairs.loc[("rl2", "pearl"), "probability"] == pytest.approx(wins)
 
 
-def test_a_learner_on_blocks_has_a_value_at_every_k_and_rl2_none_beyond_its_trial(data: Data) -> None:
+def test_a_learner_on_blocks_has_a_value_at_every_k_and_rl2_none_beyond_its_trial(data: Results) -> None:
     rows = numbers(data, "after_k").query("family == 'point'")
     used = rows.set_index(["algorithm", "k"])["used_k"]
     assert used["maml"].to_dict() == {0: 0, 1: 0, 2: 0, 3: 0, 10: 10, 25: 20}
     assert used["rl2"].to_dict() == {0: 0, 1: 1, 2: 2, 3: 3}
-    assert data.point("point", "rl2", "return", 10) is None
+    assert data.summary.point("point", "rl2", "return", 10) is None
     shown = text(data, "after_k", "point").set_index("policy")
     assert (shown.loc["maml", "K = 0"] == shown.loc["maml", "K = 3"]) and shown.loc["rl2", "K = 10"] == ""
-    beyond = data.point("point", "maml", "return", "all")
-    assert beyond is not None and beyond["k"] == 20
+    beyond = data.summary.point("point", "maml", "return", "all")
+    assert beyond is not None and beyond.k == 20
 
 
-def test_all_the_evidence_stands_apart_with_its_k_in_every_cell(data: Data) -> None:
+def test_all_the_evidence_stands_apart_with_its_k_in_every_cell(data: Results) -> None:
     shown = text(data, "all_evidence", "point").set_index("policy")
     for name, k in (("rl2", 3), ("maml", 20), ("pearl", 25)):
         assert all(shown.loc[name, column].endswith(f" at K = {k}") for column in ("score", "normalised"))
@@ -137,7 +139,7 @@ def test_no_second_view_where_all_can_use_the_same(tmp_path: Path) -> None:
     synthetic.write_suite([POINT], runs, tmp_path)
     aggregate(runs, tmp_path)
     found = load(runs, tmp_path)
-    assert found.comparison(SECTION) == 25
+    assert section(found, "point").k == 25
     assert "all_evidence" not in [table.name for table in tables.build(found)]
     assert "evidence" not in text(found, "headline", "point")
 
@@ -151,10 +153,10 @@ def test_a_scripted_policy_that_learns_has_nothing_beyond_its_trial(tmp_path: Pa
     synthetic.write_run(POINT, run, tmp_path, frame)
     aggregate(runs, tmp_path)
     found = load(runs, tmp_path)
-    assert found.point("point", "thompson", "return", 25) is None
-    there = found.point("point", "thompson", "return", 3)
-    assert there is not None and there["k"] == 3
-    assert found.point("point", "random", "return", 25) is not None
+    assert found.summary.point("point", "thompson", "return", 25) is None
+    there = found.summary.point("point", "thompson", "return", 3)
+    assert there is not None and there.k == 3
+    assert found.summary.point("point", "random", "return", 25) is not None
 
 
 def test_rules_of_evidence() -> None:
@@ -169,8 +171,9 @@ def test_rules_of_evidence() -> None:
 # Trials
 
 
-def test_learners_that_cannot_adapt_within_a_trial_are_not_ranked_by_it(data: Data) -> None:
-    assert data.ranked(TRIAL) == ["rl2"] and data.headline(TRIAL) == "trial_return"
+def test_learners_that_cannot_adapt_within_a_trial_are_not_ranked_by_it(data: Results) -> None:
+    bandit = section(data, "bandit")
+    assert (bandit.judged, bandit.metric) == (("rl2",), "trial_return")
     rows = numbers(data, "headline").query("family == 'bandit'").set_index("algorithm")
     assert np.isnan(rows.loc["maml", ["score", "normalised"]].astype(float)).all()
     assert np.isfinite(rows.loc["maml", ["first", "at_k"]].astype(float)).all()
@@ -180,7 +183,7 @@ def test_learners_that_cannot_adapt_within_a_trial_are_not_ranked_by_it(data: Da
     assert shown.set_index("policy").loc["maml", "trial"] == "adapts after 10"
     across = numbers(data, "normalised").set_index("algorithm")
     assert across.loc["rl2", "families"] == "point bandit" and across.loc["maml", "families"] == "point"
-    assert data.headline_scores(TRIAL, "maml").size == 0
+    assert data.headline_scores(bandit, "maml").size == 0
 
 
 def test_where_nobody_adapts_within_a_trial_single_episodes_are_the_headline(tmp_path: Path) -> None:
@@ -188,7 +191,7 @@ def test_where_nobody_adapts_within_a_trial_single_episodes_are_the_headline(tmp
     synthetic.write_suite([BANDIT], runs, tmp_path)
     aggregate(runs, tmp_path)
     found = load(runs, tmp_path)
-    assert found.headline(TRIAL) == "return"
+    assert section(found, "bandit").metric == "return"
     shown = text(found, "headline", "bandit")
     assert "trial" not in shown and "K = 10" in shown
 
@@ -196,7 +199,7 @@ def test_where_nobody_adapts_within_a_trial_single_episodes_are_the_headline(tmp
 # How sure
 
 
-def test_five_seeds_have_intervals_and_three_a_range(data: Data, tmp_path: Path) -> None:
+def test_five_seeds_have_intervals_and_three_a_range(data: Results, tmp_path: Path) -> None:
     shown = text(data, "headline", "point").set_index("policy")
     assert re.fullmatch(r"-[\d.]+ \[-[\d.]+, -[\d.]+\]", shown.loc["rl2", "K = 3"])
     assert re.fullmatch(r"\[-[\d.]+, -[\d.]+\]", shown.loc["rl2", "over seeds and tasks"])
@@ -204,7 +207,7 @@ def test_five_seeds_have_intervals_and_three_a_range(data: Data, tmp_path: Path)
     captions = {table.name: table.caption for table in tables.build(data)}
     assert "95 % bootstrap interval over seeds" in captions["headline"] and "range" not in captions["after_k"]
 
-    three = [run for run in data.runs if run.seed < 3]
+    three = [run for run in data.grid.runs if run.seed < 3]
     aggregate_three = [replace(run, suite="three") for run in three]
     synthetic.write_suite([POINT, BANDIT], aggregate_three, tmp_path)
     aggregate(aggregate_three, tmp_path)
@@ -212,7 +215,7 @@ def test_five_seeds_have_intervals_and_three_a_range(data: Data, tmp_path: Path)
     shown = text(few, "headline", "point").set_index("policy")
     assert re.fullmatch(r"-[\d.]+ \[-[\d.]+ to -[\d.]+\]", shown.loc["rl2", "K = 3"])
     assert "over seeds and tasks" not in shown
-    scores = few.headline_scores(SECTION, "rl2")
+    scores = few.headline_scores(section(few, "point"), "rl2")
     row = numbers(few, "headline").query("family == 'point' and algorithm == 'rl2'").iloc[0]
     assert (row["score_lo"], row["score_hi"]) == pytest.approx((scores.min(), scores.max()))
     for table in tables.build(few):
@@ -243,22 +246,31 @@ def test_captions_call_things_what_they_are(runs: list[int], words: str) -> None
 
 
 def test_a_cell_shows_which_it_is() -> None:
-    row: dict[str, Any] = {"x": 1.0, "x_lo": 0.5, "x_hi": 2.0}
-    assert interval(row | {"x_n": 5}, "x", 1) == interval(row, "x", 1) == "1.0 [0.5, 2.0]"
-    assert interval(row | {"x_n": 3}, "x", 1) == "1.0 [0.5 to 2.0]"
-    html = str(page.value_html("0.90 [0.60, 1.00] (3 families, n = 5)"))
-    assert html == "<b>0.90</b><small>95 % [0.60, 1.00] · 3 families, n = 5</small>"
-    at = str(page.value_html("-1.0 [-2.0 to 0.5] at K = 40"))
-    assert at.endswith("<small>range [\N{MINUS SIGN}2.0 to 0.5] · K = 40</small>")
+    assert str(Cell(1.0, 1, 0.5, 2.0, n=5)) == str(Cell(1.0, 1, 0.5, 2.0)) == "1.0 [0.5, 2.0]"
+    assert str(Cell(1.0, 1, 0.5, 2.0, n=3)) == "1.0 [0.5 to 2.0]"
+    based = Cell(0.9, 2, 0.6, 1.0, note="3 families, n = 5")
+    assert str(based) == "0.90 [0.60, 1.00] (3 families, n = 5)"
+    assert html(based) == "<b>0.90</b><small>95 % [0.60, 1.00] · 3 families, n = 5</small>"
+    at = Cell(-1.0, 1, -2.0, 0.5, n=4, k=40)
+    assert str(at) == "-1.0 [-2.0 to 0.5] at K = 40"
+    assert html(at) == "<b>\N{MINUS SIGN}1.0</b><small>range [\N{MINUS SIGN}2.0 to 0.5] · K = 40</small>"
+    lost = Cell(-0.5, 1, error=0.25, median=-0.04)
+    assert str(lost) == "-0.5 ± 0.2 (0.0)"
+    assert html(lost) == "<b>\N{MINUS SIGN}0.5</b><small>± 0.2</small><small>median 0.0</small>"
+    assert html(Cell(0.5, 1, median=0.4)) == "<b>0.5</b><small>median 0.4</small>", "of one task there is no error"
+    assert (str(Cell(np.nan, k=3)), html(Cell(np.nan, k=3))) == ("", "")
+    assert (str(RunCount(2, 3, "1 diverged")), str(RunCount(3, 3))) == ("2/3 (1 diverged)", "3/3")
+    assert html(RunCount(2, 3, "1 diverged")) == "2/3<small>1 diverged</small>"
+    assert html("0.80 [0.76, 0.86] at K = 10 <b>") == "0.80 [0.76, 0.86] at K = 10 &lt;b&gt;", "text is not read again"
 
 
-def test_improvement_says_what_it_is_based_on_and_is_never_certain(data: Data) -> None:
-    table = next(table for table in tables.build(data) if table.name == "improvement")
-    shown = dict(table.parts)[""].set_index("row beats column")
+def test_improvement_says_what_it_is_based_on_and_is_never_certain(data: Results) -> None:
+    shown = text(data, "improvement", "").set_index("row beats column")
     assert shown.loc["rl2", "pearl"].endswith("(1 family, n = 5)")
     assert shown.loc["pearl", "pearl"] == ""
-    assert (table.numbers["probability_hi"] - table.numbers["probability_lo"] > 0.1).all()
-    certain = table.numbers[table.numbers["probability"] == 1]
+    found = numbers(data, "improvement")
+    assert (found["probability_hi"] - found["probability_lo"] > 0.1).all()
+    certain = found[found["probability"] == 1]
     assert len(certain) and (certain["probability_lo"] < 0.95).all()
 
 
@@ -277,8 +289,8 @@ def test_four_seeds_make_no_probability(tmp_path: Path) -> None:
 # The figure, and what cannot be read
 
 
-def test_the_headline_figure_compares_at_one_k_and_names_every_other(data: Data) -> None:
-    figure = figures.draw(headline_figure, data)
+def test_the_headline_figure_compares_at_one_k_and_names_every_other(data: Results) -> None:
+    figure = figures.draw(headline_figure, data, data.sections)
     panels = {axes.get_title().split(" ")[0]: axes for axes in figure.axes}
     point, bandit = panels["point"], panels["bandit"]
     assert point.get_xlabel() == "return, K = 3" and bandit.get_xlabel() == "return of a trial"
@@ -286,13 +298,13 @@ def test_the_headline_figure_compares_at_one_k_and_names_every_other(data: Data)
     names = [label.get_text() for label in point.get_yticklabels()]
     drawn = {(round(float(x), 6), float(y)) for line in point.lines for x, y in zip(*line.get_data(), strict=True)}
     for y, name in enumerate(names):
-        there, most = (data.point("point", name, "return", at) for at in (3, "all"))  # type: ignore[arg-type]  # both are At
-        assert there is not None and most is not None
-        assert (round(float(there["mean"]), 6), float(y)) in drawn
+        there = data.summary.point("point", name, "return", 3)
+        assert there is not None
+        assert (round(there.mean, 6), float(y)) in drawn
     labels = {note.get_text(): note.xy for note in point.texts if note.get_text().startswith("K = ")}  # type: ignore[attr-defined]  # annotations
     assert set(labels) == {"K = 20", "K = 25"}
-    most = data.point("point", "maml", "return", "all")
-    assert most is not None and labels["K = 20"] == (most["mean"], names.index("maml"))
+    most = data.summary.point("point", "maml", "return", "all")
+    assert most is not None and labels["K = 20"] == (most.mean, names.index("maml"))
 
 
 def test_evaluations_that_do_not_say_how_to_test_are_one_clear_line(tmp_path: Path) -> None:

@@ -62,6 +62,8 @@ def test_algorithm_files_stand_between_the_defaults_and_the_suite(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kshot.suites.resolving.ALGORITHMS", tmp_path)
+    for name in ("maml", "reptile", "anil"):
+        (tmp_path / f"{name}.yaml").write_text("defaults: {}\n")
     (tmp_path / "rl2.yaml").write_text(
         "defaults: {hidden: 16, lr: 0.5, clip: 0.4}\nfamilies:\n  bandit: {lr: 0.25, clip: 0.3}\n"
     )
@@ -74,6 +76,8 @@ def test_algorithm_files_stand_between_the_defaults_and_the_suite(
 
 def test_mistakes_in_algorithm_files_are_told_in_those_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kshot.suites.resolving.ALGORITHMS", tmp_path)
+    for name in ("maml", "reptile", "anil"):
+        (tmp_path / f"{name}.yaml").write_text("defaults: {}\n")
     (tmp_path / "rl2.yaml").write_text("default: {}\nfamilies:\n  bandit: {lrr: 0.25}\n  nav2d: 3\n")
     text = problems(write(tmp_path, GOOD))
     assert f"{tmp_path}/rl2.yaml:1: default: unknown key 'default' (did you mean 'defaults'?)" in text

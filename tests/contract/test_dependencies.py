@@ -15,7 +15,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from kshot.places import ROOT
-from tests.contract.test_imports import OURS, files, imports_of
+from tests.contract.test_imports import GRAPH
 
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 RUNTIME = [Requirement(text) for text in PROJECT["dependencies"]]
@@ -74,8 +74,8 @@ def test_snakemake_finds_the_lock_from_where_it_copies_environments_to() -> None
 def test_everything_that_is_imported_is_declared() -> None:
     declared = {canonicalize_name(requirement.name) for requirement in RUNTIME}
     providers = importlib.metadata.packages_distributions()
-    for folder in ("algorithms", "envs", "kshot"):
-        for path in files(folder):
-            for name in {name.split(".")[0] for name in imports_of(path)} - set(OURS) - sys.stdlib_module_names:
-                distributions = {canonicalize_name(provider) for provider in providers.get(name, [])}
-                assert distributions & declared, f"{path} imports {name}, which pyproject.toml does not ask for"
+    for name in sorted(GRAPH.modules):
+        if not name.startswith("kshot") and name not in sys.stdlib_module_names:
+            distributions = {canonicalize_name(provider) for provider in providers.get(name, [])}
+            users = GRAPH.find_modules_that_directly_import(name)
+            assert distributions & declared, f"{users} import {name}, which pyproject.toml does not ask for"

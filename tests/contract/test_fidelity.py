@@ -9,9 +9,9 @@ import pytest
 
 from kshot.errors import RecordError
 from kshot.places import ROOT, SUITES
+from kshot.records import read_csv
 from kshot.reporting import fidelity
-from kshot.reporting import yardsticks as pictured
-from kshot.reporting.csv_files import read_csv
+from kshot.reporting import fidelity_picture as pictured
 from kshot.suites.reading import load_suite
 
 

@@ -22,17 +22,18 @@ from matplotlib.transforms import Bbox
 
 from kshot import registry
 from kshot.places import ROOT
-from kshot.reporting import figures, style, yardsticks
-from kshot.reporting.data import Data, Section
+from kshot.reporting import fidelity_picture, figures, looks, style
 from kshot.reporting.fidelity import FILED, PICTURE
 from kshot.reporting.figures import _common, _curves
 from kshot.reporting.labels import LINE, EndLabel, TopLabel, spread
-from kshot.reporting.layout import title
+from kshot.reporting.names import policy_name
+from kshot.reporting.results import Results
+from kshot.reporting.sections import Section
 from kshot.suites.reading import load_suite
 from tests import shipped
 
-Drawn = list[tuple[str, Data, Figure]]
-"""(name, what it shows, figure), laid out."""
+Drawn = list[tuple[str, Results, Sequence[Section], Figure]]
+"""(name, what it is drawn from, the sections that it shows, figure), laid out."""
 
 
 @pytest.fixture(scope="module", params=shipped.SUITES, ids=lambda path: path.stem)
@@ -41,10 +42,11 @@ def drawn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     data = shipped.made_up(request.param, tmp_path_factory.mktemp(request.param.stem))
     found: Drawn = []
     for module in figures.modules():
-        parts = getattr(module, "sections", _common.sections)(data) if data.suite == "smoke" else []
-        for shown in (data, *map(data.only, parts)):
+        concerned = figures.concerned(module, data)
+        alone = [[section] for section in concerned] if data.grid.suite == "smoke" else []
+        for shown in (concerned, *alone):
             with style.context(module.NAME):
-                found.append((module.NAME, shown, figures.draw(module, shown)))
+                found.append((module.NAME, data, shown, figures.draw(module, data, shown)))
     return found
 
 
@@ -54,17 +56,15 @@ def text_box(label: Text) -> Bbox:
 
 
 def panels(drawn: Drawn) -> Iterator[tuple[str, Axes]]:
-    return ((name, axes) for name, _, figure in drawn for axes in figure.axes)
+    return ((name, axes) for name, _, _, figure in drawn for axes in figure.axes)
 
 
-def curves(drawn: Drawn) -> Iterator[tuple[Data, Section, str, Axes]]:
+def curves(drawn: Drawn) -> Iterator[tuple[Results, Section, str, Axes]]:
     """The panels with curves over K, and what each shows: section and metric."""
     shown = {"return_after_k": ["return"], "success_after_k": ["success_last", "success_any"]}
     shown["value_difference"] = ["value_difference"]
-    for name, data, figure in drawn:
+    for name, data, sections, figure in drawn:
         if name in shown and figure.axes:
-            module = next(module for module in figures.modules() if name == module.NAME)
-            sections = getattr(module, "sections", _common.sections)(data)
             content = [(section, metric) for section in sections for metric in shown[name]]
             for (section, metric), axes in zip(content, figure.axes, strict=True):
                 yield data, section, metric, axes
@@ -107,7 +107,7 @@ def test_labels_stand_at_the_heights_of_their_lines(drawn: Drawn) -> None:
 
 def test_labels_of_the_yardsticks_stand_at_the_heights_of_their_lines() -> None:
     with style.context(PICTURE):
-        figure = yardsticks.draw(ROOT / FILED)
+        figure = fidelity_picture.draw(ROOT / FILED)
         style.settle(figure)
     assert stand_at_their_lines((PICTURE, axes) for axes in figure.axes)
 
@@ -115,14 +115,12 @@ def test_labels_of_the_yardsticks_stand_at_the_heights_of_their_lines() -> None:
 def test_labels_name_the_levels_of_the_policies(drawn: Drawn) -> None:
     for data, section, metric, axes in curves(drawn):
         found = {label.get_text(): label.value for label in axes.texts if isinstance(label, EndLabel)}
-        for policy in data.references(section):
-            means = data.curve(section[0], policy, metric).set_index("k")["mean"]
-            if len(means):
-                value = found.pop(title(policy))
-                assert (
-                    value == pytest.approx(means.mean())
-                    or value == means.loc[: data.families[section[0]].k[-1]].iloc[-1]
-                )
+        for policy in section.references:
+            curve = data.summary.curve(section.family, policy, metric)
+            if curve:
+                value = found.pop(policy_name(policy))
+                within = [point.mean for point in curve if point.k <= section.info.k[-1]]
+                assert value == pytest.approx(np.mean([point.mean for point in curve])) or value == within[-1]
         assert not found
 
 
@@ -195,7 +193,7 @@ def test_texts_of_a_figure_are_measured_by_one_renderer(monkeypatch: pytest.Monk
 
 
 def test_panels_have_room_and_nothing_is_cut_off(drawn: Drawn) -> None:
-    for name, _, figure in drawn:
+    for name, _, _, figure in drawn:
         for axes in figure.axes:
             box = axes.get_window_extent()
             assert box.width >= 0.99 * style.LEAST_WIDTH * figure.dpi, name
@@ -260,10 +258,11 @@ def test_lines_join_neighbours_alone(ks: Sequence[int], block: int, expected: li
 def test_no_line_crosses_evidence_that_nobody_evaluated(drawn: Drawn) -> None:
     """What a curve says at K is what the tables say there: what the policy at the last complete block does."""
     for data, section, metric, axes in curves(drawn):
-        family = section[0]
-        for algorithm in data.algorithms(*section):
-            look, block = style.looks(data.names)[algorithm], data.tested(family, algorithm).block
-            curve = data.curve(family, algorithm, metric).set_index("k")["mean"]
+        family = section.family
+        for algorithm in section.finished:
+            look = looks.looks(data.grid.learners)[algorithm]
+            block = data.summary.tests[family, algorithm].block
+            curve = {point.k: point.mean for point in data.summary.curve(family, algorithm, metric)}
             drawn_at: set[int] = set()
             for line in axes.lines:
                 own = (line.get_color(), line.get_marker()) == (look.color, look.marker)  # two rows may share a colour
@@ -271,15 +270,16 @@ def test_no_line_crosses_evidence_that_nobody_evaluated(drawn: Drawn) -> None:
                     continue
                 x, y = np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
                 joined = "steps-post" if block > 1 else "default"
-                assert len(x) == 1 or line.get_drawstyle() == joined, f"{section}: {algorithm}"
+                assert len(x) == 1 or line.get_drawstyle() == joined, f"{section.title}: {algorithm}"
                 for k, value in zip(x, y, strict=True):
-                    at = int(k) // block * block if int(k) not in curve.index else int(k)
-                    held = at if at in curve.index else max(p for p in curve.index if p <= k)
-                    assert value == curve[held] or (k == x[-1] and value == y[-2]), f"{section}: {algorithm} at {k}"
-                assert (np.diff(x) <= block).all(), f"{section}: {algorithm} joins {x}"
+                    at = int(k) // block * block if int(k) not in curve else int(k)
+                    held = at if at in curve else max(p for p in curve if p <= k)
+                    where = f"{section.title}: {algorithm} at {k}"
+                    assert value == curve[held] or (k == x[-1] and value == y[-2]), where
+                assert (np.diff(x) <= block).all(), f"{section.title}: {algorithm} joins {x}"
                 marked: Any = line.get_markevery()
                 drawn_at |= {int(k) for k in x[list(range(len(x)) if marked is None else marked)]}
-            assert drawn_at == set(curve.index), f"{section}: {algorithm}"
+            assert drawn_at == set(curve), f"{section.title}: {algorithm}"
 
 
 # Looks
@@ -289,28 +289,28 @@ def test_names_that_ship_have_one_look_everywhere_and_share_it_with_nobody() -> 
     suites = {path.stem: {run.algorithm for run in load_suite(path).runs() if run.kind == "algorithm"}
               for path in shipped.SUITES}  # fmt: skip
     modules = {name.replace("_", "-") for name in registry.names("algorithms")}
-    known = style.looks(modules)
+    known = looks.looks(modules)
     assert "rl2-transformer" in modules
-    assert not set(known.values()) & set(style._SPARE)
+    assert not set(known.values()) & set(looks.spare())
     assert len({(look.color, look.marker) for look in known.values()}) == len(modules)
-    everywhere: dict[str, style.Look] = {}
+    everywhere: dict[str, looks.Look] = {}
     for suite, names in suites.items():
-        looks = style.looks(names | modules)
-        assert len(names - modules) <= style.SPARE
-        assert len({(look.color, look.marker) for look in looks.values()}) == len(looks), suite
-        for name, look in style.looks(names).items():
+        found = looks.looks(names | modules)
+        assert len(names - modules) <= len(looks.spare())
+        assert len({(look.color, look.marker) for look in found.values()}) == len(found), suite
+        for name, look in looks.looks(names).items():
             assert everywhere.setdefault(name, look) == look, f"{suite}: {name} has another look than elsewhere"
-            assert name not in style._KNOWN or look == style._KNOWN[name]
+            assert name not in looks.known() or look == looks.known()[name]
 
 
 def test_spare_looks_are_unlike_all_others_and_last_for_as_many_as_is_said() -> None:
-    colors = {look.color for look in style._KNOWN.values()}
-    assert len({(look.color, look.marker) for look in style._KNOWN.values()}) == len(style._KNOWN)
-    assert not colors & {look.color for look in style._SPARE}
-    names = [f"variant-{i}" for i in range(style.SPARE)]
-    assert len(set(style.looks(names).values())) == style.SPARE == 24
-    assert style.looks(names) == style.looks(names[::-1])
-    assert len({look.color for look in style.looks(names[:8]).values()}) == 8
+    known, spare = looks.known(), looks.spare()
+    assert len({(look.color, look.marker) for look in known.values()}) == len(known)
+    assert not {look.color for look in known.values()} & {look.color for look in spare}
+    names = [f"variant-{i}" for i in range(len(spare))]
+    assert len(set(looks.looks(names).values())) == len(spare) == 24
+    assert looks.looks(names) == looks.looks(names[::-1])
+    assert len({look.color for look in looks.looks(names[:8]).values()}) == 8
 
 
 # Ticks and legends

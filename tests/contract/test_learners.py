@@ -191,7 +191,7 @@ def learners_with_a_family() -> list[tuple[str, str]]:
     found: dict[str, str] = {}
     for pair in tiny.compatible():
         algorithm, family = pair.values
-        if build.evidence(tiny.run(algorithm, family)) == "rollouts":
+        if tiny.run(algorithm, family).evidence == "rollouts":
             found.setdefault(algorithm, family)
     return [(a, f) for a, f in found.items() if setup(tiny.run(a, f))[1].trains]
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from kshot import records
@@ -14,7 +15,7 @@ from kshot.envs.metaworld import MetaWorldFamily
 from kshot.errors import ConfigError, RecordError
 from kshot.reporting import page, tables
 from kshot.reporting.aggregate import aggregate
-from kshot.reporting.data import load
+from kshot.reporting.results import load
 from kshot.running.audit import audit
 from kshot.running.official import official
 from kshot.running.train import train
@@ -154,16 +155,16 @@ def table(runs: list[RunConfig], root: Path) -> Any:
 def test_both_numbers_stand_side_by_side(results: tuple[list[RunConfig], Path]) -> None:
     runs, root = results
     made = table(runs, root)
-    assert [part for part, _ in made.parts] == ["ml"]
-    text = made.parts[0][1].set_index("policy")
+    assert [part.title for part in made.parts] == ["ml"]
+    text = made.parts[0].text().set_index("policy")
     assert list(text.columns[:3]) == ["K", "official 3.1.1", "per goal"]
     assert text.loc["maml", "official 3.1.1"] == "0.70 [0.60 to 0.80]"
     assert text.loc["rl2", ["K", "per goal"]].tolist() == ["9", "not scored"]
     assert text["runs"].tolist() == ["3/3", "3/3"]
 
-    numbers = made.numbers.set_index(["algorithm", "class"])
-    ours = load(runs, root).curve("ml", "maml", "success_any", "mean").set_index("k").loc[10]
-    assert numbers.loc[("maml", "all"), "per_goal"] == ours["mean"]
+    numbers = pd.DataFrame(made.numbers).set_index(["algorithm", "class"])
+    (ours,) = (point for point in load(runs, root).summary.curve("ml", "maml", "success_any", "mean") if point.k == 10)
+    assert numbers.loc[("maml", "all"), "per_goal"] == ours.mean
     assert numbers.loc[("maml", "all"), "per_goal_episodes"] == 3 * 10
     assert numbers.loc[("maml", "all"), "official_episodes"] == 3 * 60
     assert numbers.loc[("maml", "lever-pull-v3"), "official"] == pytest.approx(0.6)
@@ -184,7 +185,7 @@ def test_runs_without_numbers_are_counted_not_dropped(results: tuple[list[RunCon
     write(asked[0], root, None, status="diverged")
     for run in asked[3:]:
         (run.directory(root) / "official.json").unlink()
-    text = table(runs, root).parts[0][1].set_index("policy")
+    text = table(runs, root).parts[0].text().set_index("policy")
     assert text["runs"].tolist() == ["2/3", "0/3"]
     assert text.loc["maml", "official 3.1.1"] == "0.75"
     assert text.loc["rl2", "official 3.1.1"] == ""

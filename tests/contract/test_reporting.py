@@ -10,18 +10,23 @@ import sys
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 
 import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
 
-from kshot import records
+from kshot import records, registry
 from kshot.errors import RecordError
-from kshot.reporting import figures, page, style, tables
-from kshot.reporting.aggregate import SUMMARY_COLUMNS, aggregate
-from kshot.reporting.data import LIKELIHOOD, load
+from kshot.reporting import figures, page, tables
+from kshot.reporting.aggregate import aggregate
+from kshot.reporting.figures import _common
 from kshot.reporting.figures._common import is_flat
+from kshot.reporting.looks import looks
+from kshot.reporting.names import LIKELIHOOD
+from kshot.reporting.results import load
+from kshot.reporting.schemas import SUMMARY_COLUMNS
 from kshot.suites.run import RunConfig
 from tests import synthetic
 
@@ -213,9 +218,9 @@ def test_names_and_hashes_that_look_like_numbers_stay_text(tmp_path: Path, diges
     synthetic.write_run(family, runs[0], tmp_path, digest=digest)
     aggregate(runs, tmp_path)
     data = load(runs, tmp_path)
-    assert list(data.families) == ["10"]
-    assert data.cells["source_digest"].tolist() == [digest]
-    assert data.point("10", "rl2", "return", 0) is not None
+    assert list(data.summary.families) == ["10"]
+    assert data.grid.cells["source_digest"].tolist() == [digest]
+    assert data.summary.point("10", "rl2", "return", 0) is not None
 
 
 # What is written
@@ -277,38 +282,139 @@ def test_figures_state_the_number_of_seeds(report: Path) -> None:
     assert ("bandit,", "from demonstrations (3 seeds)") in pairwise(re.findall("<!-- (.*?) -->", data))
 
 
-def test_a_new_figure_is_one_file(
+FIGURE = """
+from matplotlib.figure import Figure
+NAME, CAPTION, PLACES = "bars", "Number of learners.", {places}
+def draw(results, sections):
+    figure = Figure()
+    figure.subplots().bar([section.title for section in sections], [len(s.finished) for s in sections])
+    return figure
+"""
+TABLE = """
+from kshot.reporting.values import Cell, Part, Row, Table
+def build(results):
+    rows = [Row("all", {{"learners": Cell(len(s.finished), 0)}}) for s in results.sections]
+    parts = [Part(s.title, s.evidence, [row]) for s, row in zip(results.sections, rows)]
+    return Table("counts", "Counts", "How many learners.", [{{"n": 1}}], parts, ["summary.csv"], {places})
+"""
+
+
+def add(package: ModuleType, name: str, text: str, folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """A file of this text in the package of figures or tables."""
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.py").write_text(text)
+    patch.setattr(package, "__path__", [*package.__path__, str(folder)])
+    patch.delitem(sys.modules, f"{package.__name__}.{name}", raising=False)
+
+
+def part_of(page_text: str, anchor: str) -> str:
+    """The part of the page that begins at an anchor."""
+    return page_text.split(f'<section id="{anchor}">')[1].split("<section")[0]
+
+
+@pytest.mark.parametrize(
+    ("places", "rewarded", "demonstrated"),
+    [
+        ("{'curves': 15, 'demonstrations': 5}", "curves", "demonstrations"),
+        ("{'families': 5}", "headline", "demonstrations"),
+        ("{'headline': 5}", "headline", ""),
+        ("{'success': 99}", "success", ""),
+        ("{'tasks': 5}", "tasks", ""),
+        ("{'together': 5}", "together", ""),
+        ("{'training': 5}", "training", ""),
+        ("{'demonstrations': 55}", "", "demonstrations"),
+    ],
+)
+def test_a_new_figure_and_a_new_table_are_a_file_each_that_says_where_it_stands(
+    suite: tuple[list[RunConfig], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    places: str,
+    rewarded: str,
+    demonstrated: str,
+) -> None:
+    runs, root = suite
+    only_new(monkeypatch)
+    add(figures, "bars", FIGURE.format(places=places), tmp_path / "figures", monkeypatch)
+    add(tables, "counts", TABLE.format(places=places), tmp_path / "tables", monkeypatch)
+    text = page.write_page(SUITE, runs, root, tmp_path / "report", partial=True).read_text()
+    for anchor in ("headline", "curves", "success", "tasks", "together", "training", "demonstrations"):
+        here, count = part_of(text, anchor), 2 * (anchor in (rewarded, demonstrated))
+        assert here.count('alt="bars: ') == count, anchor  # one for each family
+        assert len(re.findall(r"<th>learners</th></tr></thead>", here)) == count, anchor
+        evidence = ", from demonstrations" * (anchor == "demonstrations")
+        assert here.count(f'alt="bars: classes{evidence}"') == count / 2, anchor
+        assert ("How many learners." in here) == bool(count), anchor
+
+
+def only_new(patch: pytest.MonkeyPatch) -> None:
+    """No figures and tables but those that are added: drawing them all takes a while."""
+    for package in (figures, tables):
+        patch.setattr(package, "__path__", [])
+
+
+def test_figures_and_tables_that_name_no_place_have_a_part_of_the_page_each(
     suite: tuple[list[RunConfig], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs, root = suite
-    text = (
-        "from matplotlib.figure import Figure\n"
-        "NAME, CAPTION = 'bars', 'Number of rows.'\n"
-        "def draw(data):\n"
-        "    figure = Figure()\n"
-        "    figure.subplots().bar(['rows'], [len(data.summary)])\n"
-        "    return figure\n"
-    )
-    (tmp_path / "bars.py").write_text(text)
-    monkeypatch.setattr(figures, "__path__", [*figures.__path__, str(tmp_path)])
-    monkeypatch.delitem(sys.modules, f"{figures.__name__}.bars", raising=False)
-    assert "bars" in [module.NAME for module in figures.modules()]
-    out = page.write_page(SUITE, runs, root, tmp_path / "report", partial=True)
-    assert "Number of rows." in out.read_text()
+    add(figures, "bars", FIGURE.format(places={}), tmp_path / "figures", monkeypatch)
+    add(tables, "counts", TABLE.format(places={}), tmp_path / "tables", monkeypatch)
+    out = tmp_path / "report"
+    assert out / "figures" / "bars.svg" in figures.render_all(runs, root, out / "figures")
+    assert out / "tables" / "counts.md" in tables.write_tables(runs, root, out / "tables")
+    assert "| all | 2 |" in (out / "tables" / "counts.md").read_text()
+    text = page.write_page(SUITE, runs, root, out, partial=True).read_text()
+    assert text.count("<section><h2>Bars</h2>") == text.count("<section><h2>Counts</h2>") == 2, "once for each evidence"
+    assert text.count("Number of learners.") == text.count("How many learners.") == 2
+    assert 'href="figures/bars.pdf"' in text and 'href="tables/counts.csv"' in text
+    assert "<td>all</td><td><b>2</b></td>" in text.replace('<span class="dot none"></span>\n', "")
+
+
+def test_an_unknown_place_is_named(
+    suite: tuple[list[RunConfig], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs, root = suite
+    only_new(monkeypatch)
+    add(figures, "bars", FIGURE.format(places={"curve": 1}), tmp_path / "figures", monkeypatch)
+    with pytest.raises(ValueError, match="bars: 'curve' is no place on the page; there are families, headline, curves"):
+        page.write_page(SUITE, runs, root, tmp_path / "report", partial=True)
+
+
+def test_the_page_names_no_figure_and_no_table() -> None:
+    folder = Path(page.__file__).parent
+    names = {module.__name__.split(".")[-1] for module in (*figures.modules(), *tables.modules())}
+    assert len(names) > 12
+    for path in (folder / "page.py", *sorted((folder / "templates").iterdir())):
+        text = path.read_text()
+        for name in names - {"headline", "success"}:  # which are places as well
+            assert not re.search(rf"\b{name}\b", text), f"{path.name} names {name}"
+    assert "modules()" in (folder / "page.py").read_text()
+
+
+def test_reporting_names_no_algorithm() -> None:
+    """What it has to know of them stands in the runs of a resolved suite, and in config/looks.yaml."""
+    names = {form for name in registry.names("algorithms") for form in (name, name.replace("_", "-"))}
+    assert {"maml", "maxent-irl"} <= names
+    for path in sorted(Path(page.__file__).parent.rglob("*.*")):
+        if path.suffix in (".py", ".j2", ".css"):
+            for name in names:
+                assert not re.search(rf"(?<![\w-]){name}(?![\w-])", path.read_text(), re.I), f"{path} names {name}"
 
 
 def test_every_learner_has_its_colour_for_good() -> None:
     names = ["maml", "fomaml", "reptile", "rl2", "pearl", "mandril", "maml-fast", "mine", "yours"]
-    together = style.looks(names)
-    assert all(style.looks([name])[name] == together[name] for name in names[:6])
+    together = looks(names)
+    assert all(looks([name])[name] == together[name] for name in names[:6])
     assert len({look.color for look in together.values()}) == len(names)
-    assert style.looks(names[::-1]) == together
+    assert looks(names[::-1]) == together
 
 
 def test_a_learner_keeps_its_colour_on_the_page_of_one_family(suite: tuple[list[RunConfig], Path]) -> None:
     data = load(*suite)
-    assert data.only(("bandit", "demonstrations")).algorithms() == ["pearl"]
-    assert data.only(("bandit", "demonstrations")).names == data.names == ("maml", "rl2", "pearl")
+    (alone,) = (s for s in data.sections if (s.family, s.evidence) == ("bandit", "demonstrations"))
+    assert (alone.finished, data.grid.learners) == (("pearl",), ("maml", "rl2", "pearl"))
+    (line,) = _common.learner_handles(data.grid, [alone])
+    assert (line.get_label(), line.get_color()) == ("pearl", looks(data.grid.learners)["pearl"].color)
 
 
 def test_tables_are_numbers_and_text(suite: tuple[list[RunConfig], Path], report: Path) -> None:
@@ -349,16 +455,17 @@ def test_tables_are_numbers_and_text(suite: tuple[list[RunConfig], Path], report
 def test_demonstrations_are_never_ranked_with_rewards(suite: tuple[list[RunConfig], Path], report: Path) -> None:
     runs, root = suite
     data = load(runs, root)
-    assert [(family, evidence) for family, evidence, _ in data.sections] == [
+    assert [(section.family, section.evidence) for section in data.sections] == [
         ("bandit", "rollouts"),
         ("bandit", "demonstrations"),
         ("classes", "rollouts"),
         ("classes", "demonstrations"),
     ]
     for table in tables.build(data):
-        for title, text in table.parts:
-            shown = set(text.iloc[:, 0]) | set(text.columns)
-            assert ("pearl" in shown) == ("demonstrations" in title), (table.name, title)
+        for part in table.parts:
+            shown = {row.name for row in part.rows} | set(part.columns)
+            assert ("pearl" in shown) == (part.evidence == "demonstrations"), (table.name, part.title)
+            assert (part.evidence == "demonstrations") == ("demonstrations" in part.title)
 
 
 # The page

@@ -14,7 +14,7 @@ import yaml
 from kshot.errors import RecordError
 from kshot.reporting import page
 from kshot.reporting.aggregate import aggregate
-from kshot.reporting.data import load
+from kshot.reporting.results import load
 from kshot.reporting.select import Choice, choose, distance, write_selection
 from kshot.suites import resolving
 from kshot.suites.model import FamilyFacts, Suite
@@ -179,7 +179,10 @@ def test_a_candidate_with_a_diverged_run_is_never_chosen(tmp_path: Path) -> None
     results(tmp_path, made, {"maml": -20.0, "high": -10.0}, diverged=("high", 1))
     found = choice(tmp_path, made)
     assert found.chosen is not None and found.chosen.row == "maml"
-    assert [(candidate.row, candidate.runs) for candidate in found.candidates] == [("maml", "2/2"), ("high", "1/2")]
+    assert [(candidate.row, str(candidate.runs)) for candidate in found.candidates] == [
+        ("maml", "2/2"),
+        ("high", "1/2"),
+    ]
     write_selection(made.runs(), tmp_path, published(made), tmp_path)
     assert "| 1/2 | diverged |" in (tmp_path / "selection.md").read_text()
 

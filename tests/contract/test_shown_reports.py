@@ -14,10 +14,14 @@ from matplotlib.axes import Axes
 from kshot import records
 from kshot.errors import RecordError
 from kshot.places import ROOT
-from kshot.reporting import demonstrated, figures, links, page, select, tables
+from kshot.reporting import figures, links, page, select, tables
 from kshot.reporting.aggregate import aggregate
-from kshot.reporting.data import Data, load
 from kshot.reporting.figures import furthest_stage, inner_steps, learning_curves, value_difference
+from kshot.reporting.page_facts import given_away
+from kshot.reporting.results import Results, load
+from kshot.reporting.schemas import Point
+from kshot.reporting.sections import Section
+from kshot.reporting.values import Table
 from kshot.suites.run import RunConfig
 from tests import synthetic
 
@@ -27,7 +31,7 @@ BANDIT = replace(synthetic.BANDIT, n_tasks=8, best=1.0)
 STAGES = ("never attached", "attached in vain", "success")
 REACH = replace(synthetic.POINT, name="reach", n_tasks=6, k=(0, 1, 5), headline="success_last", stages=STAGES)
 LEARNERS = ("rl2", "mandril", "maxent_irl")
-SHOWN = ("bandit", "demonstrations")
+SHOWN, REACHED = ("bandit", "demonstrations"), ("reach", "demonstrations")
 
 
 def grid(seeds: int = 3) -> list[RunConfig]:
@@ -60,7 +64,7 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[RunConfig], Pa
 
 
 @pytest.fixture(scope="module")
-def data(suite: tuple[list[RunConfig], Path]) -> Data:
+def data(suite: tuple[list[RunConfig], Path]) -> Results:
     return load(*suite)
 
 
@@ -73,13 +77,31 @@ def raw(suite: tuple[list[RunConfig], Path], family: str, algorithm: str) -> pd.
     return frame[frame["mode"] == "mean"]
 
 
+def section(data: Results, family: str, evidence: str) -> Section:
+    return next(section for section in data.sections if (section.family, section.evidence) == (family, evidence))
+
+
+def named(data: Results, name: str) -> Table:
+    return next(table for table in tables.build(data) if table.name == name)
+
+
+def texts(data: Results, name: str) -> dict[str, pd.DataFrame]:
+    """The parts of a table as text, by title."""
+    return {part.title: part.text() for part in named(data, name).parts}
+
+
+def means(data: Results, family: str, name: str, metric: str) -> dict[int, float]:
+    """A learner's curve, by K."""
+    return {point.k: point.mean for point in data.summary.curve(family, name, metric)}
+
+
 # The numbers
 
 
 def test_value_differences_are_the_best_return_less_the_episodes_own(
-    suite: tuple[list[RunConfig], Path], data: Data
+    suite: tuple[list[RunConfig], Path], data: Results
 ) -> None:
-    numbers = tables.build(data)[[table.name for table in tables.build(data)].index("value_difference")].numbers
+    numbers = pd.DataFrame(named(data, "value_difference").numbers)
     both = {}
     for name in LEARNERS[1:]:
         rows = raw(suite, "bandit", name)
@@ -105,62 +127,59 @@ def test_differences_are_only_taken_between_the_same_seeds(tmp_path: Path) -> No
     lost = next(run for run in runs if (run.algorithm, run.seed) == ("mandril", 1))
     synthetic.write_run(BANDIT, lost, tmp_path, status="diverged")
     aggregate(runs, tmp_path)
-    text = dict(named(load(runs, tmp_path), "value_difference").parts)["bandit, from demonstrations"]
+    text = texts(load(runs, tmp_path), "value_difference")["bandit, from demonstrations"]
     row = text[text["policy"] == "mandril minus maxent-irl"].iloc[0]
     assert row["runs"] == "other seeds" and (row[[f"K = {k}" for k in BANDIT.k]] == "").all()
 
 
-def test_likelihoods_and_stages_are_means_of_the_rows(suite: tuple[list[RunConfig], Path], data: Data) -> None:
+def test_likelihoods_and_stages_are_means_of_the_rows(suite: tuple[list[RunConfig], Path], data: Results) -> None:
     rows = raw(suite, "reach", "mandril")
-    curve = data.curve("reach", "mandril", "held_out_log_likelihood").set_index("k")["mean"]
-    assert curve.to_dict() == pytest.approx(rows.groupby("k")["held_out_log_likelihood"].mean().to_dict())
-    assert data.curve("reach", "mandril", "held_out_log_likelihood", "sampled").empty
+    curve = means(data, "reach", "mandril", "held_out_log_likelihood")
+    assert curve == pytest.approx(rows.groupby("k")["held_out_log_likelihood"].mean().to_dict())
+    assert not data.summary.curve("reach", "mandril", "held_out_log_likelihood", "sampled")
     for i in range(len(STAGES)):
-        share = data.curve("reach", "mandril", f"stage_{i}").set_index("k")["mean"]
-        assert share.to_dict() == pytest.approx((rows["stage"] == i).groupby(rows["k"]).mean().to_dict())
-    assert data.families["reach"].stages == STAGES
-    assert data.curve("bandit", "mandril", "stage_0").empty
-    assert data.curve("reach", "mandril", "value_difference").empty, "nobody knows the best return there"
+        share = means(data, "reach", "mandril", f"stage_{i}")
+        assert share == pytest.approx((rows["stage"] == i).groupby(rows["k"]).mean().to_dict())
+    assert data.summary.families["reach"].stages == STAGES
+    assert not means(data, "bandit", "mandril", "stage_0")
+    assert not means(data, "reach", "mandril", "value_difference"), "nobody knows the best return there"
 
 
 # What a trial means nothing to
 
 
-def named(data: Data, name: str) -> tables.Table:
-    return next(table for table in tables.build(data) if table.name == name)
-
-
-def test_learners_from_demonstrations_are_scored_by_single_episodes(data: Data) -> None:
-    assert (data.headline(("bandit", "rollouts")), data.headline(SHOWN)) == ("trial_return", "return")
-    assert data.curve("bandit", "mandril", "trial_return", "sampled").empty
-    numbers = named(data, "headline").numbers
+def test_learners_from_demonstrations_are_scored_by_single_episodes(data: Results) -> None:
+    assert (section(data, "bandit", "rollouts").metric, section(data, *SHOWN).metric) == ("trial_return", "return")
+    assert not data.summary.curve("bandit", "mandril", "trial_return", "sampled")
+    numbers = pd.DataFrame(named(data, "headline").numbers)
     shown = numbers[(numbers["family"] == "bandit") & (numbers["evidence"] == "demonstrations")]
     assert set(shown["metric"]) == {"return"}
     row = shown.set_index("algorithm").loc["mandril"]
-    assert row["score"] == row["at_k"] == data.curve("bandit", "mandril", "return")["mean"].iloc[-1]
-    random, oracle = data.scale("bandit", "return")
+    assert row["score"] == row["at_k"] == data.summary.curve("bandit", "mandril", "return")[-1].mean
+    random, oracle = data.summary.scale("bandit", "return")
     assert row["normalised"] == pytest.approx((row["at_k"] - random) / (oracle - random))
     assert 0 < oracle <= 1, "the scale of an episode, not of a trial of ten"
-    text = dict(named(data, "headline").parts)
+    text = texts(data, "headline")
     assert "trial" in text["bandit"].columns and "trial" not in text["bandit, from demonstrations"].columns
     assert "Bayes-optimal" not in set(text["bandit, from demonstrations"]["policy"])
-    everything = named(data, "normalised").numbers.set_index("algorithm")
+    everything = pd.DataFrame(named(data, "normalised").numbers).set_index("algorithm")
     assert everything.loc["mandril", "n_families"] == 2 and everything.loc["rl2", "n_families"] == 1
 
 
-def test_scripted_policies_that_learn_from_rewards_stand_beside_learners_from_rewards_alone(data: Data) -> None:
-    assert "thompson" in data.references(("bandit", "rollouts"))
-    assert data.references(SHOWN) == ["random", "task_blind", "oracle"]
+def test_scripted_policies_that_learn_from_rewards_stand_beside_learners_from_rewards_alone(data: Results) -> None:
+    assert "thompson" in section(data, "bandit", "rollouts").references
+    assert section(data, *SHOWN).references == ("random", "task_blind", "oracle")
     for table in tables.build(data):
-        for part, text in table.parts:
+        for part, text in texts(data, table.name).items():
             shown = set(text.iloc[:, 0]) | set(text.columns)
             assert not ("demonstrations" in part and {"thompson", "rl2"} & shown), (table.name, part)
             assert not ("demonstrations" not in part and {"mandril", "maxent-irl"} & shown), (table.name, part)
 
 
-def test_settings_of_learners_from_demonstrations_are_chosen_by_single_episodes(data: Data) -> None:
-    assert select._metric(data, "bandit", ["mandril"]) == "return"
-    assert select._metric(data, "bandit", ["rl2"]) == "trial_return"
+def test_settings_of_learners_from_demonstrations_are_chosen_by_single_episodes(data: Results) -> None:
+    for name, metric in (("mandril", "return"), ("rl2", "trial_return")):
+        run = data.grid.pairs["bandit", name]
+        assert select._judged_by(data, run, [data.summary.tests["bandit", name]])[0] == metric
 
 
 # The figures and the page
@@ -172,21 +191,22 @@ def marked(panel: Axes) -> set[tuple[float, float]]:
     return {(float(x), round(float(y), 4)) for line in lines for x, y in line.get_xydata()}
 
 
-def test_figures_are_drawn_where_there_is_something_to_see(data: Data) -> None:
-    assert inner_steps.sections(data) == [SHOWN, ("reach", "demonstrations")]
-    assert furthest_stage.sections(data) == [("reach", "demonstrations")]
-    assert learning_curves.sections(data) == [("bandit", "rollouts"), SHOWN, ("reach", "demonstrations")]
-    measured = data.validation
+def test_figures_are_drawn_where_there_is_something_to_see(data: Results) -> None:
+    bandit, shown, reach = section(data, "bandit", "rollouts"), section(data, *SHOWN), section(data, *REACHED)
+    assert figures.concerned(inner_steps, data) == [shown, reach]
+    assert figures.concerned(furthest_stage, data) == [reach]
+    assert figures.concerned(learning_curves, data) == [bandit, shown, reach]
+    measured = data.training.validation
     assert set(measured["measure"]) == {"loss"}
     assert set(zip(measured["shots"], measured["steps"], strict=True)) == {(k, n) for k in (1, 5) for n in (1, 3, 20)}
-    panels = figures.draw(inner_steps, data).axes
+    panels = figures.draw(inner_steps, data, [shown, reach]).axes
     assert len(panels) == 2
     for line in panels[0].lines:
         assert len(set(line.get_xdata())) == 1, "a line joins numbers of steps between which others were not tried"
     assert {float(x) for line in panels[0].lines for x in line.get_xdata()} == {1, 3, 20}
     marked = {float(line.get_xdata()[0]): line.get_ydata()[0] for line in panels[0].lines if len(line.get_xdata()) == 1}
     assert marked == pytest.approx({1: 2, 3: 1 + 1 / 3, 20: 1.05})  # mean over seeds 0, 1 and 2
-    bars = figures.draw(furthest_stage, data).axes[0].patches
+    bars = figures.draw(furthest_stage, data, [reach]).axes[0].patches
     assert len(bars) == len(STAGES) * (2 * len(REACH.k) + 3)
     by_row: dict[float, float] = {}
     for bar in bars:
@@ -194,13 +214,14 @@ def test_figures_are_drawn_where_there_is_something_to_see(data: Data) -> None:
     assert list(by_row.values()) == pytest.approx([1.0] * len(by_row))
 
 
-def test_the_figure_of_value_differences_shows_every_learner_from_demonstrations(data: Data) -> None:
-    assert value_difference.sections(data) == [SHOWN]  # nobody knows the best return on reach
-    panel = figures.draw(value_difference, data).axes[0]
+def test_the_figure_of_value_differences_shows_every_learner_from_demonstrations(data: Results) -> None:
+    shown = section(data, *SHOWN)
+    assert figures.concerned(value_difference, data) == [shown]  # nobody knows the best return on reach
+    panel = figures.draw(value_difference, data, [shown]).axes[0]
     drawn = marked(panel)
-    for name in data.algorithms(*SHOWN):
-        curve = data.curve("bandit", name, "value_difference")
-        assert {(k, round(value, 4)) for k, value in zip(curve["k"], curve["mean"], strict=True)} <= drawn
+    for name in shown.finished:
+        curve = means(data, "bandit", name, "value_difference")
+        assert {(k, round(value, 4)) for k, value in curve.items()} <= drawn
     low, high = panel.get_ylim()
     values = [value for line in panel.lines for value in line.get_ydata()]
     assert low < min(values) and high > max(values)
@@ -233,17 +254,32 @@ def test_the_page_keeps_demonstrations_apart(suite: tuple[list[RunConfig], Path]
     aggregate(runs, root)
 
 
-def test_a_family_that_one_demonstration_gives_away_is_called_so(data: Data) -> None:
-    section = ("reach", "demonstrations")
-    assert demonstrated.given_away(data, section) == ""  # nobody knows its ceiling
-    summary = data.summary.copy()
-    here = (summary["family"] == "reach") & (summary["metric"] == "success_last")
-    summary.loc[here & (summary["algorithm"] == "oracle"), ["algorithm", "mean"]] = ["ceiling", 0.9]
-    cells = data.cells.replace({"algorithm": {"oracle": "ceiling"}})
-    for reached, said in ((0.75, True), (0.7, False)):
-        summary.loc[here & (summary["algorithm"] == "maxent_irl") & (summary["k"] == 1), "mean"] = reached
-        summary.loc[here & (summary["algorithm"] == "mandril"), "mean"] = 0.9  # it was trained on other tasks
-        text = demonstrated.given_away(replace(data, summary=summary, cells=cells), section)
+def test_a_family_that_one_demonstration_gives_away_is_called_so(data: Results) -> None:
+    reach = section(data, *REACHED)
+    assert given_away(data, reach) == ""  # nobody knows its ceiling
+    untrained = data.grid.cells.assign(
+        train_updates=np.where(data.grid.cells["algorithm"] == "maxent_irl", 0, data.grid.cells["train_updates"])
+    )
+
+    def with_means(of_maxent: float) -> tuple[Point, ...]:
+        """The oracle as a ceiling of 0.9, and what two learners reach."""
+        points = []
+        for point in data.summary.points:
+            if point.family == "reach" and point.metric == "success_last":
+                if point.algorithm == "oracle":
+                    point = replace(point, algorithm="ceiling", mean=0.9)
+                elif point.algorithm == "maxent_irl" and point.k == 1:
+                    point = replace(point, mean=of_maxent)
+                elif point.algorithm == "mandril":
+                    point = replace(point, mean=0.9)  # it was trained on other tasks
+            points.append(point)
+        return tuple(points)
+
+    tests = {**data.summary.tests, ("reach", "ceiling"): data.summary.tests["reach", "oracle"]}
+    for reached, updates, said in ((0.75, 0, True), (0.7, 0, False), (0.75, 100, False)):
+        grid = replace(data.grid, cells=untrained if updates == 0 else data.grid.cells)
+        changed = replace(data, grid=grid, summary=replace(data.summary, points=with_means(reached), tests=tests))
+        text = given_away(changed, reach)
         assert ("0.75 with K = 1, and the script 'ceiling' 0.90" in text) == said == bool(text)
 
 
@@ -313,10 +349,10 @@ def test_what_is_left_out_is_said_in_words(suite: tuple[list[RunConfig], Path], 
     assert "<dt>pearl on reach</dt>" in text
 
 
-def test_captions_describe_what_is_there(data: Data) -> None:
+def test_captions_describe_what_is_there(data: Results) -> None:
     for table in tables.build(data):
-        shown = " ".join([*(" ".join(text.columns) for _, text in table.parts)])
-        cells = " ".join(str(cell) for _, text in table.parts for cell in text.to_numpy().ravel())
+        shown = " ".join([*(" ".join(part.columns) for part in table.parts)])
+        cells = " ".join(str(cell) for part in table.parts for cell in part.text().to_numpy().ravel())
         assert "@" not in table.caption + cells, table.name
         assert ("Over seeds and tasks:" in table.caption) == ("over seeds and tasks" in shown), table.name
         assert "ceiling" not in table.caption, table.name

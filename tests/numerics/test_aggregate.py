@@ -11,7 +11,7 @@ import pytest
 
 from kshot import records
 from kshot.reporting.aggregate import aggregate
-from kshot.reporting.cells import trial_return
+from kshot.reporting.run_files import trial_return
 from tests import synthetic
 
 pytestmark = pytest.mark.numerics

@@ -52,14 +52,14 @@ def make_batches(learner: maml.MAML, discrete: bool, n: int) -> list[Batch]:
         weight = weight / weight.sum(dim=1, keepdim=True)
         batch = Batch(obs, action.detach(), log_prob(distribution, action).detach(), advantage, weight)
         batches.append(batch)
-        params = learner._inner_step(params, batch)
+        params = learner._stepped(params, batch)
     return batches
 
 
 def objective(learner: maml.MAML, theta: networks.Params, batches: list[Batch]) -> torch.Tensor:
     """The outer surrogate as a function of theta; the last batch is the one collected after adaptation."""
     outputs = learner.adapted_distribution(theta, [maml.InnerStep(batch) for batch in batches[:-1]], batches[-1].obs)
-    return learner._surrogate(outputs, batches[-1]) / T
+    return maml.outer_surrogate(outputs, batches[-1]) / T
 
 
 def meta_gradient(learner: maml.MAML, batches: list[Batch]) -> torch.Tensor:
@@ -99,10 +99,10 @@ def test_first_order_is_maml_with_the_inner_gradient_detached(discrete: bool) ->
     theta = {name: value.clone().requires_grad_() for name, value in second.policy().params.items()}
     # By hand: the step is computed, frozen, and added to a theta that still carries gradients.
     stacked = networks.stack(theta, T)
-    stepped = second._inner_step(stacked, batches[0])
+    stepped = second._stepped(stacked, batches[0])
     step = {name: stepped[name] - stacked[name].detach() for name in stacked}
     outputs = second.policy().distribution(batches[1].obs, {name: stacked[name] + step[name] for name in stacked})
-    expected = torch.autograd.grad(second._surrogate(outputs, batches[1]) / T, list(theta.values()))
+    expected = torch.autograd.grad(maml.outer_surrogate(outputs, batches[1]) / T, list(theta.values()))
 
     torch.testing.assert_close(meta_gradient(first, batches), flatten(expected), rtol=1e-12, atol=1e-14)
     assert relative_error(meta_gradient(first, batches), meta_gradient(second, batches)) > 1e-2
@@ -122,7 +122,7 @@ def test_anil_moves_only_the_last_layer() -> None:
     learner = make_learner(False, adapt="head")
     (batch,) = make_batches(learner, False, 1)
     before = networks.stack(learner.policy().params, T)
-    after = learner._inner_step(before, batch)
+    after = learner._stepped(before, batch)
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved == {"weight_1", "bias_1"}
 
@@ -131,10 +131,10 @@ def test_inner_step_of_a_task_depends_on_its_own_samples_only() -> None:
     learner = make_learner(False)
     (batch,) = make_batches(learner, False, 1)
     stacked = networks.stack(learner.policy().params, T)
-    together = learner._inner_step(stacked, batch)
+    together = learner._stepped(stacked, batch)
     other = batch.advantage.clone()
     other[0] *= -3
-    changed = learner._inner_step(stacked, replace(batch, advantage=other))
+    changed = learner._stepped(stacked, replace(batch, advantage=other))
     for name in together:
         assert torch.equal(together[name][1:], changed[name][1:])
         assert not torch.equal(together[name][0], changed[name][0])
@@ -255,7 +255,7 @@ def test_thinned_samples_change_the_derivative_and_not_the_value() -> None:
     learner = make_learner(False)
     batches = make_batches(learner, False, 2)
     theta = {name: value.clone().requires_grad_() for name, value in learner.policy().params.items()}
-    adapted = learner._inner_step(networks.stack(learner.policy().params, T), batches[0])
+    adapted = learner._stepped(networks.stack(learner.policy().params, T), batches[0])
     results = []
     for step in (maml.InnerStep(batches[0]), maml.InnerStep(batches[0].thin(4), adapted)):
         (mean, _) = learner.adapted_distribution(theta, [step], batches[1].obs)
@@ -298,7 +298,7 @@ def test_first_ppo_step_follows_the_meta_gradient() -> None:
     for _ in range(2):
         episodes = collect(policy, [], 4)
         batches.append(policy_gradient.make_batch(policy, episodes, episodes.reward, learner.settings))
-        params = learner._inner_step(params, batches[-1])
+        params = learner._stepped(params, batches[-1])
         policy = replace(policy, params=params)
     gradient = meta_gradient(learner, batches)
     learner.meta_step([None] * T, FixedCollect(make_spec(False)), 0.0)  # type: ignore[list-item]

@@ -10,6 +10,8 @@ from gymnasium import spaces
 
 from kshot.algorithms import rl2, rl2_transformer
 from kshot.learning import distributions, sequences
+from kshot.learning.recurrent_policy import RecurrentPolicy
+from kshot.learning.trials import Trials, read, to_trials
 from kshot.types import Array, Episodes, FamilySpec
 
 T, TRIALS, EPISODES, H, D, A = 2, 3, 4, 5, 3, 2
@@ -33,7 +35,7 @@ def make_learner(discrete: bool, **settings: Any) -> rl2.RL2:
 
 
 def play(
-    learner: rl2.RL2, policy: rl2.RecurrentPolicy, episodes: int, seed: int
+    learner: rl2.RL2, policy: RecurrentPolicy, episodes: int, seed: int
 ) -> tuple[Episodes, list[dict[str, Array]]]:
     """Play against random observations and rewards, episodes ending at random; also the memory after each episode."""
     rng = np.random.default_rng(seed)
@@ -73,7 +75,7 @@ def play(
 
 
 def pieces(
-    trials: rl2.Trials, states: torch.Tensor, log_prob: torch.Tensor, value: torch.Tensor, chunk: int, burn_in: int
+    trials: Trials, states: torch.Tensor, log_prob: torch.Tensor, value: torch.Tensor, chunk: int, burn_in: int
 ) -> sequences.Sequences:
     """The trials cut into chunks, with ``value`` for both advantage and target."""
     steps = (trials.action, log_prob, value, value, trials.left, torch.as_tensor(trials.mask))
@@ -90,8 +92,8 @@ def test_sequence_log_probs_equal_those_of_the_steps_played(
     learner = make_learner(discrete, **options, border=border)
     policy = learner.policy()
     episodes, _ = play(learner, policy, EPISODES, seed=0)
-    trials = rl2.to_trials(policy, episodes, EPISODES, policy.start(T, TRIALS))
-    log_prob = rl2.read(learner._network, trials, trials.mask.shape[1], 0).log_prob.numpy()
+    trials = to_trials(policy, episodes, EPISODES, policy.start(T, TRIALS))
+    log_prob = read(learner._network, trials, trials.mask.shape[1], 0).log_prob.numpy()
     sequence_mask = episodes.mask.reshape(T * TRIALS, -1)
     played = episodes.log_prob.reshape(T * TRIALS, -1)
     for row in range(T * TRIALS):
@@ -106,9 +108,9 @@ def test_chunks_with_burn_in_give_what_whole_trials_give(options: dict[str, Any]
     learner._network.double()
     policy = learner.policy()
     episodes, _ = play(learner, policy, EPISODES, seed=1)
-    trials = rl2.to_trials(policy, episodes, EPISODES, policy.start(T, TRIALS))
-    whole, whole_value, whole_after, _ = rl2.read(learner._network, trials, trials.mask.shape[1], 0)
-    log_prob, value, after, states = rl2.read(learner._network, trials, chunk, burn_in)
+    trials = to_trials(policy, episodes, EPISODES, policy.start(T, TRIALS))
+    whole, whole_value, whole_after, _ = read(learner._network, trials, trials.mask.shape[1], 0)
+    log_prob, value, after, states = read(learner._network, trials, chunk, burn_in)
     torch.testing.assert_close(log_prob, whole, rtol=0, atol=1e-12)
     torch.testing.assert_close(value, whole_value, rtol=0, atol=1e-12)
     torch.testing.assert_close(after, whole_after, rtol=0, atol=1e-12)
@@ -117,7 +119,7 @@ def test_chunks_with_burn_in_give_what_whole_trials_give(options: dict[str, Any]
         trials.inputs[:, :-1], states, (trials.action, whole, value, value, trials.left, mask), chunk, burn_in
     )
     assert int(batch.mask.sum()) == mask.sum(), "a step was lost or counted twice"
-    distribution, again = learner._chunk_outputs(batch)
+    distribution, _, again = sequences.read_chunks(learner._network, batch, burn_in)
     torch.testing.assert_close(
         distributions.log_prob(distribution, batch.action)[batch.mask], batch.old_log_prob[batch.mask]
     )
@@ -141,18 +143,19 @@ def test_burn_in_brings_stale_states_up_to_date() -> None:
         learner._network.double()
         policy = learner.policy()
         episodes, _ = play(learner, policy, EPISODES, seed=6)
-        trials = rl2.to_trials(policy, episodes, EPISODES, policy.start(T, TRIALS))
-        _, value, _, states = rl2.read(learner._network, trials, 8, burn_in)
+        trials = to_trials(policy, episodes, EPISODES, policy.start(T, TRIALS))
+        _, value, _, states = read(learner._network, trials, 8, burn_in)
         with torch.no_grad():
             for parameter in learner._network.memory.parameters():
                 parameter.mul_(1.3)
-        fresh = rl2.read(learner._network, trials, 8, 0).value
+        fresh = read(learner._network, trials, 8, 0).value
         mask = torch.as_tensor(trials.mask)
         batch = sequences.cut(
             trials.inputs[:, :-1], states, (trials.action, value, fresh, fresh, trials.left, mask), 8, burn_in
         )
         with torch.no_grad():
-            errors.append(float((learner._chunk_outputs(batch)[1] - batch.target)[batch.mask].abs().mean()))
+            again = sequences.read_chunks(learner._network, batch, burn_in).value
+        errors.append(float((again - batch.target)[batch.mask].abs().mean()))
     assert errors[2] < 0.5 * errors[1] < 0.5 * errors[0]
 
 
@@ -160,14 +163,14 @@ def test_gradients_reach_back_through_the_chunk_and_not_into_the_burn_in() -> No
     learner = make_learner(discrete=True, chunk=6, burn_in=3)
     policy = learner.policy()
     episodes, _ = play(learner, policy, EPISODES, seed=7)
-    trials = rl2.to_trials(policy, episodes, EPISODES, policy.start(T, TRIALS))
-    log_prob, value, _, states = rl2.read(learner._network, trials, 6, 3)
+    trials = to_trials(policy, episodes, EPISODES, policy.start(T, TRIALS))
+    log_prob, value, _, states = read(learner._network, trials, 6, 3)
     mask = torch.as_tensor(trials.mask)
     batch = sequences.cut(
         trials.inputs[:, :-1], states, (trials.action, log_prob, value, value, trials.left, mask), 6, 3
     )
     inputs = batch.inputs.clone().requires_grad_()
-    _, values = learner._chunk_outputs(batch._replace(inputs=inputs))
+    values = sequences.read_chunks(learner._network, batch._replace(inputs=inputs), 3).value
     (gradient,) = torch.autograd.grad(values[:, 4].sum(), inputs)
     reached = gradient.abs().sum(dim=(0, 2)) > 0
     assert reached.tolist() == [False] * 3 + [True] * 5 + [False]  # causal, and from the chunk's first step on
@@ -213,14 +216,14 @@ def test_last_reward_and_end_of_episode_reach_the_next_episode() -> None:
     learner = make_learner(discrete=True)
     policy = learner.policy()
     episodes, _ = play(learner, policy, EPISODES, seed=3)
-    trials = rl2.to_trials(policy, episodes, EPISODES, policy.start(T, TRIALS))
+    trials = to_trials(policy, episodes, EPISODES, policy.start(T, TRIALS))
     length = int(episodes.lengths[0, 0])  # the step after it is the first of the second episode
     first_of_second = trials.inputs[0, length].numpy()
     np.testing.assert_allclose(first_of_second[:D], episodes.obs[0, 1, 0], atol=1e-6)
     np.testing.assert_allclose(first_of_second[-2:], [episodes.reward[0, 0, length - 1], 1.0], atol=1e-6)
     assert trials.inputs[0, 0, -1] == 0 and trials.inputs[0, 0, -2] == 0
     zeroed = make_learner(discrete=True, border="zeroed").policy()
-    trials = rl2.to_trials(zeroed, episodes, EPISODES, policy.start(T, TRIALS))
+    trials = to_trials(zeroed, episodes, EPISODES, policy.start(T, TRIALS))
     assert not trials.inputs[0, length, D:].any()
     assert trials.inputs[0, 1, D:].any()
 
@@ -257,11 +260,11 @@ def test_what_follows_a_trial_is_the_first_step_of_another_episode_on_the_task(o
     episodes = replace(episodes, obs=start)
     first = np.arange(EPISODES)  # one trial of every task
     memory = policy.start(T, 1)
-    four = rl2.to_trials(policy, episodes.select(slice(None), first), EPISODES, memory)
-    three = rl2.to_trials(policy, episodes.select(slice(None), first[:-1]), EPISODES - 1, memory)
+    four = to_trials(policy, episodes.select(slice(None), first), EPISODES, memory)
+    three = to_trials(policy, episodes.select(slice(None), first[:-1]), EPISODES - 1, memory)
     at = episodes.lengths[:, : EPISODES - 1].sum(axis=1)
-    played_on = rl2.read(learner._network, four, four.mask.shape[1], 0).value[np.arange(T), at]
-    after = rl2.read(learner._network, three, 4, 2).value_after
+    played_on = read(learner._network, four, four.mask.shape[1], 0).value[np.arange(T), at]
+    after = read(learner._network, three, 4, 2).value_after
     torch.testing.assert_close(after, played_on, rtol=0, atol=1e-6)
 
 
@@ -282,8 +285,8 @@ def advantages(trial_end: str, lambda_: float) -> Array:
     learner._network.value_head = _Worth(1 / (1 - 0.9))
     episodes, _ = play(learner, learner.policy(), EPISODES, seed=9)
     episodes = replace(episodes, reward=episodes.mask.astype(np.float32), training_reward=np.zeros(0))
-    trials = rl2.to_trials(learner.policy(), episodes, EPISODES, learner.policy().start(T, TRIALS))
-    reading = rl2.read(learner._network, trials, trials.mask.shape[1], 0)
+    trials = to_trials(learner.policy(), episodes, EPISODES, learner.policy().start(T, TRIALS))
+    reading = read(learner._network, trials, trials.mask.shape[1], 0)
     return learner.advantage(trials, reading)[0][trials.mask[0]]
 
 
@@ -302,9 +305,9 @@ def test_only_a_timed_critic_sees_what_is_left_and_never_the_policy() -> None:
     for trial_end in ("timed", "bootstrapped"):
         learner = make_learner(discrete=False, trial_end=trial_end)
         episodes, _ = play(learner, learner.policy(), EPISODES, seed=10)
-        trials = rl2.to_trials(learner.policy(), episodes, EPISODES, learner.policy().start(T, TRIALS))
-        reading = rl2.read(learner._network, trials, 7, 2)
-        other = rl2.read(learner._network, replace(trials, left=torch.zeros_like(trials.left)), 7, 2)
+        trials = to_trials(learner.policy(), episodes, EPISODES, learner.policy().start(T, TRIALS))
+        reading = read(learner._network, trials, 7, 2)
+        other = read(learner._network, replace(trials, left=torch.zeros_like(trials.left)), 7, 2)
         assert torch.equal(reading.log_prob, other.log_prob)
         assert torch.equal(reading.value, other.value) == (trial_end == "bootstrapped")
 
@@ -312,7 +315,7 @@ def test_only_a_timed_critic_sees_what_is_left_and_never_the_policy() -> None:
 def test_the_share_that_is_left_counts_every_episode_alike_however_long_it_lasted() -> None:
     learner = make_learner(discrete=True)
     episodes, _ = play(learner, learner.policy(), EPISODES, seed=11)
-    trials = rl2.to_trials(learner.policy(), episodes, EPISODES, learner.policy().start(T, TRIALS))
+    trials = to_trials(learner.policy(), episodes, EPISODES, learner.policy().start(T, TRIALS))
     at = 0
     for episode, length in enumerate(episodes.lengths[0, :EPISODES]):
         expected = 1 - (episode + np.arange(length) / H) / EPISODES

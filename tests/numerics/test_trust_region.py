@@ -8,7 +8,7 @@ import torch
 
 from kshot.learning import distributions
 from kshot.learning.networks import flatten
-from kshot.learning.trust_region import conjugate_gradient, gauss_newton_product, line_search
+from kshot.learning.trust_region import conjugate_gradient, full_step, gauss_newton_product, line_search
 
 
 def dense_kl_hessian(discrete: bool) -> tuple[torch.Tensor, torch.Tensor]:
@@ -83,3 +83,14 @@ def test_line_search_refuses_a_step_that_is_not_a_number() -> None:
         return (float("nan"), float("nan")) if vector.any() else (0.0, 0.0)
 
     assert not line_search(torch.zeros(1), torch.ones(1), evaluate, 0.0, 0.1, 0.8, 3).accepted
+
+
+def test_the_full_step_ends_on_the_bound_of_the_quadratic_kl() -> None:
+    rng = torch.Generator().manual_seed(1)
+    root = torch.randn(5, 5, generator=rng, dtype=torch.float64)
+    matrix, gradient = root @ root.T, torch.randn(5, generator=rng, dtype=torch.float64)
+    step = full_step(lambda vector: matrix @ vector, gradient, 20, 0.01)
+    assert float(step @ matrix @ step) / 2 == pytest.approx(0.01)
+    torch.testing.assert_close(step / step.norm(), (x := torch.linalg.solve(matrix, gradient)) / x.norm())
+    with pytest.raises(FloatingPointError, match="the curvature of the trust region is not finite"):
+        full_step(lambda vector: vector * torch.nan, gradient, 20, 0.01)

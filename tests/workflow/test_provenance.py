@@ -5,10 +5,13 @@ from __future__ import annotations
 import importlib
 import json
 import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from kshot import registry
 from kshot.places import ROOT
 from kshot.running import machine, provenance
 from kshot.suites.reading import load_suite
@@ -16,23 +19,84 @@ from kshot.suites.run import RunConfig
 from tests.workflow.pipeline import PLUGINS, SUITE
 
 
-def test_the_digest_covers_the_algorithm_what_it_builds_on_the_family_and_the_shared_code() -> None:
+def test_the_digest_covers_what_the_algorithm_the_family_and_the_runner_import() -> None:
     files = set(provenance.source_files("fomaml", "bandit"))
-    assert {"algorithms/fomaml.py", "algorithms/maml.py", "envs/bandit/__init__.py", "envs/_scripted.py"} <= files
-    assert {"kshot/types/", "kshot/seeding.py", "kshot/running/train.py"} <= files
-    assert not {"algorithms/rl2.py", "envs/nav2d.py", "kshot/running/status.py", "kshot/cli.py"} & files
+    own = {"algorithms.fomaml", "algorithms.maml", "envs.bandit", "envs.bandit.counting", "envs._scripted"}
+    shared = {"types.data", "seeding", "running.train", "running.rollout", "learning.returns", "learning.trust_region"}
+    assert {f"kshot.{name}" for name in own | shared} <= files
+    others = {"algorithms.rl2", "envs.nav2d", "learning.sac", "learning.planner", "running.status", "running.official"}
+    assert not {f"kshot.{name}" for name in others | {"cli", "errors", "suites.reading"}} & files
+    assert not [name for name in files if name.startswith("kshot.reporting")]
+    assert "kshot.running.official" in provenance.source_files("fomaml", "bandit", provenance.OFFICIAL_RUNNER)
 
 
-def test_a_package_counts_with_all_its_files_and_a_reference_with_no_algorithm() -> None:
-    files = provenance.source_files(None, "metaworld")
-    package = {
-        path.relative_to(ROOT).as_posix()
-        for path in (ROOT / "envs/metaworld").rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
-    }
-    assert package and package <= set(files)
-    assert not any(name.startswith("algorithms/") for name in files)
-    assert all(path.is_file() for path in files.values())
+def test_tables_of_numbers_count_and_modules_that_nothing_imports_do_not() -> None:
+    for name in ("metaworld", "metaworld_hand"):  # the second builds on the first
+        files = provenance.source_files(None, name)
+        assert files["kshot.envs.metaworld/observations.json"].is_file()
+        assert {"kshot.envs.metaworld.engine", "kshot.envs.metaworld.engine.kernel"} <= set(files)
+        assert "kshot.envs.metaworld._benchmarks" not in files  # entry points of Gymnasium
+        assert not any(name.startswith("kshot.algorithms") for name in files)
+        assert all(path.is_file() for path in files.values())
+
+
+CELLS = [
+    ("maml", "bandit"),
+    ("rl2", "nav2d"),
+    ("pearl", "nav2d_sparse"),
+    ("mandril", "spritegrid"),
+    (None, "metaworld"),
+]
+
+
+@pytest.mark.parametrize(
+    ("changed", "outdated"),
+    [
+        ("algorithms/untrained.py", []),
+        ("reporting/figures/headline.py", []),
+        ("running/status.py", []),
+        ("suites/reading.py", []),
+        ("envs/tabular_mdp/__init__.py", []),
+        ("learning/returns.py", ["maml-bandit", "rl2-nav2d"]),
+        ("learning/sac.py", ["pearl-nav2d_sparse"]),
+        ("learning/planner.py", ["mandril-spritegrid"]),
+        ("envs/_experts.py", ["maml-bandit", "mandril-spritegrid"]),
+        ("envs/_point.py", ["rl2-nav2d", "pearl-nav2d_sparse"]),
+        ("envs/nav2d_sparse/arc.py", ["pearl-nav2d_sparse"]),
+        ("envs/metaworld/observations.json", ["None-metaworld"]),
+        ("envs/metaworld/engine/kernel.py", ["None-metaworld"]),
+        ("types/data.py", [f"{algorithm}-{family}" for algorithm, family in CELLS]),
+        ("running/rollout.py", [f"{algorithm}-{family}" for algorithm, family in CELLS]),
+    ],
+)
+def test_a_change_outdates_what_uses_it_and_nothing_else(
+    changed: str, outdated: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files are read with one of them changed: a comment in it is a change like any other."""
+    path = (ROOT / "kshot" / changed).resolve()
+    assert path.is_file()
+    before = {f"{algorithm}-{family}": digest_of(algorithm, family) for algorithm, family in CELLS}
+    read = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda self: read(self) + b"# a comment\n" * (self.resolve() == path))
+    after = {f"{algorithm}-{family}": digest_of(algorithm, family) for algorithm, family in CELLS}
+    assert [cell for cell in before if before[cell] != after[cell]] == outdated
+
+
+def test_a_new_learner_outdates_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that the others do not import is not among their files, wherever it is put."""
+    graph = provenance._import_graph("kshot")
+    before = provenance.source_files("rl2", "nav2d")
+    graph.add_module("kshot.algorithms.brand_new")
+    graph.add_import(importer="kshot.algorithms.brand_new", imported="kshot.algorithms.rl2")
+    try:
+        assert provenance.source_files("rl2", "nav2d") == before
+    finally:
+        graph.remove_module("kshot.algorithms.brand_new")
+
+
+def digest_of(algorithm: str | None, family: str) -> str:
+    provenance._digest.cache_clear()
+    return provenance._digest(algorithm, family, provenance.RUNNER)
 
 
 def run_with_plugins(folder: Path, monkeypatch: pytest.MonkeyPatch) -> RunConfig:
@@ -58,6 +122,45 @@ def test_the_digest_changes_with_the_code_and_not_with_where_it_lies(
         assert digest(run_with_plugins(two, monkeypatch)) != first
         (two / name).write_text(text)
     assert digest(run_with_plugins(two, monkeypatch)) == first
+
+
+@pytest.fixture
+def distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An installed package whose entry point names an algorithm in it."""
+    package = tmp_path / "theirs"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "rates.py").write_text("RATE = 0.1\n")
+    (package / "aside.py").write_text("")
+    contract = "ACTIONS, EVIDENCE, TEST_ACTIONS, Settings, build"
+    (package / "learner.py").write_text(
+        f"from kshot.algorithms.maml import {contract}\nfrom theirs.rates import RATE\n"
+    )
+    info = tmp_path / "theirs-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[kshot.algorithms]\ntheir_maml = theirs.learner\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield package
+    for name in [name for name in sys.modules if name.split(".")[0] == "theirs"]:
+        del sys.modules[name]
+    provenance._import_graph.cache_clear()
+
+
+def test_an_installed_package_provides_an_algorithm(distribution: Path) -> None:
+    assert "their_maml" in registry.names("algorithms")
+    evaluation = {"tasks": 2, "k": [0, 20]}
+    suite = {"name": "one", "seeds": [0], "families": {"nav2d": {"steps": 100, "evaluation": evaluation}}}
+    run = load_suite(suite | {"algorithms": {"mine": {"algorithm": "their_maml"}}}).find("nav2d", "mine", 0)
+    assert (run.algorithm_module, run.test_actions) == ("their_maml", "sampled")
+    files = provenance.source_files("their_maml", "nav2d")
+    assert {"theirs", "theirs.learner", "theirs.rates", "kshot.algorithms.maml"} <= set(files)
+    assert "theirs.aside" not in files
+    before = digest(run)
+    (distribution / "aside.py").write_text("# nobody imports this\n")
+    assert digest(run) == before
+    (distribution / "rates.py").write_text("RATE = 0.2\n")
+    assert digest(run) != before
 
 
 def test_a_job_keeps_the_digest_of_the_code_it_started_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,30 +1,34 @@
-"""One figure per file: ``NAME``, ``CAPTION`` and ``draw(data) -> Figure``; a new file here is a new figure.
+"""One figure per file: ``NAME``, ``CAPTION`` and ``draw(results, sections) -> Figure``; a new file is a new figure.
 
-A module may set ``BY_SECTION = True``: its figure is then also drawn for each family and kind of evidence alone, which
-the page prefers, since one panel stays readable on a phone. One that does not concern every section says which in
-``sections(data)``; where that is empty, the page leaves the figure out.
+``draw`` is given the sections to show: all that the figure concerns for the figure's files, one alone for each picture
+on the page, since one panel stays readable on a phone. A module may also say
+
+- ``PLACES``, where the page shows it: its order among what stands there, by the names in
+  ``kshot.reporting.page.PLACES``; without it, the figure has a part of the page of its own;
+- ``concerns(results)``, the sections that it has something to show of, where that is not every one with results;
+- ``EMPTY``, what its files say where there are none.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
 
 from matplotlib.figure import Figure
 
 from kshot.reporting import style
-from kshot.reporting.data import Data, load
+from kshot.reporting.results import Results, load
+from kshot.reporting.sections import Section
 from kshot.suites.run import RunConfig
 
 
 def modules() -> list[ModuleType]:
-    """The figures' modules, in the order in which they are shown (``ORDER``, then name)."""
+    """The figures' modules, by name."""
     names = sorted(info.name for info in pkgutil.iter_modules(__path__) if not info.name.startswith("_"))
-    found = [importlib.import_module(f"{__name__}.{name}") for name in names]
-    return sorted(found, key=lambda module: (getattr(module, "ORDER", 100), module.NAME))
+    return [importlib.import_module(f"{__name__}.{name}") for name in names]
 
 
 def render_all(runs: Sequence[RunConfig], root: Path, out: Path) -> list[Path]:
@@ -38,17 +42,26 @@ def render_all(runs: Sequence[RunConfig], root: Path, out: Path) -> list[Path]:
     Raises:
         RecordError: the suite has not been aggregated since its runs last changed.
     """
-    data = load(runs, root)
+    results = load(runs, root)
     paths = []
     for module in modules():
         with style.context(module.NAME):
-            paths += style.save(draw(module, data), out / module.NAME)
+            paths += style.save(draw(module, results, concerned(module, results)), out / module.NAME)
     return paths
 
 
-def draw(module: ModuleType, data: Data) -> Figure:
-    """The module's figure of ``data``, laid out; call it inside ``style.context``, which names the figure."""
-    figure = module.draw(data)
+def concerned(module: ModuleType, results: Results) -> list[Section]:
+    """The sections that a figure has something to show of."""
+    found: Iterable[Section] = module.concerns(results) if hasattr(module, "concerns") else results.sections
+    return [section for section in found if section.finished]
+
+
+def draw(module: ModuleType, results: Results, sections: Sequence[Section]) -> Figure:
+    """The module's figure of some sections, laid out; call it inside ``style.context``, which names the figure."""
+    if sections:
+        figure = module.draw(results, sections)
+    else:
+        figure = style.empty(getattr(module, "EMPTY", "no learner has results"))
     if not isinstance(figure, Figure):
         raise TypeError(f"{module.__name__}.draw returned {type(figure).__name__}, expected a matplotlib Figure")
     style.settle(figure)

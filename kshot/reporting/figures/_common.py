@@ -1,4 +1,4 @@
-"""What several figures share: panels by family and evidence, names, the lines of scripted policies."""
+"""What several figures share: panels by section, names, the lines of scripted policies."""
 
 from __future__ import annotations
 
@@ -8,13 +8,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from kshot.reporting import style
-from kshot.reporting.data import BAYES, DEMONSTRATIONS, METRIC_NAMES, Data, Section
 from kshot.reporting.figures import _curves
+from kshot.reporting.figures._curves import Line
+from kshot.reporting.grid import Grid
 from kshot.reporting.labels import EndLabel
-from kshot.reporting.layout import part_title, title
+from kshot.reporting.looks import Look, looks, reference_line
+from kshot.reporting.names import DEMONSTRATIONS, METRIC_NAMES, policy_name
+from kshot.reporting.results import Results
+from kshot.reporting.sections import Section
+from kshot.reporting.summary import Summary
+from kshot.types import Evidence
 
 OTHER = {"sampled": "mean", "mean": "sampled"}
 """The kind of actions that a curve is not compared by."""
@@ -25,64 +32,64 @@ WIDE = 25
 """From this ratio of the largest to the smallest evidence on, the axis is logarithmic beyond 1."""
 
 
-def sections(data: Data) -> list[Section]:
-    """The sections in which a learner has results."""
-    return [(family, evidence) for family, evidence, _ in data.sections if data.algorithms(family, evidence)]
+Panels = list[tuple[Section, Axes]]
 
 
-def sections_with_success(data: Data) -> list[Section]:
-    """Sections of the families in which something, be it the oracle, ever succeeds: others define no success."""
-    rows = data.summary[data.summary["metric"] == "success_any"]
-    defined = set(rows.loc[rows["mean"] > 0, "family"])
-    return [section for section in sections(data) if section[0] in defined]
+def panels(sections: Sequence[Section], height: float = style.PANEL_HEIGHT) -> tuple[Figure, Panels]:
+    """A figure with a panel for each section, in two columns where there are several."""
+    columns = min(2, len(sections))
+    figure, axes = style.panels(-(-len(sections) // columns), columns, height=height)
+    flat = [panel for row in axes for panel in row]
+    for unused in flat[len(sections) :]:
+        unused.remove()
+    return figure, list(zip(sections, flat, strict=False))
 
 
-def heading(data: Data, section: Section) -> str:
+def heading(grid: Grid, section: Section) -> str:
     """``ml10 (5 seeds)``, with the evidence, on a second line, where it is not the usual one."""
-    family, evidence = section
-    lines = part_title(family, evidence).replace(", ", ",\n")
-    return f"{lines} ({seeds(data, section)})"
+    lines = section.title.replace(", ", ",\n")
+    return f"{lines} ({seeds(grid, section)})"
 
 
-def seeds(data: Data, section: Section) -> str:
+def seeds(grid: Grid, section: Section) -> str:
     """``5 seeds``; ``3 to 5 of 5 seeds`` where some runs did not make it."""
-    family, evidence = section
-    rows = data.summary
-    rows = rows[(rows["family"] == family) & (rows["kind"] == "algorithm") & (rows["evidence"] == evidence)]
-    rows = rows[rows["metric"] == "return"]
-    low, high, expected = rows["n_seeds"].min(), rows["n_seeds"].max(), rows["n_seeds_expected"].max()
+    counts = [grid.run_counts[section.family, name] for name in section.finished]
+    low, high = (found(count.counted for count in counts) for found in (min, max))
+    expected = max(count.expected for count in counts)
     plural = "" if expected == 1 else "s"
     if low == high == expected:
         return f"{expected} seed{plural}"
     return f"{low if low == high else f'{low} to {high}'} of {expected} seed{plural}"
 
 
-def evidence_label(evidence: str) -> str:
+def evidence_label(evidence: Evidence) -> str:
     return "demonstrations seen, K" if evidence == DEMONSTRATIONS else "episodes of experience, K"
 
 
-def learner_handles(data: Data, shown: Sequence[Section]) -> list[Line2D]:
-    """Legend entries of the learners in the sections that a figure shows."""
-    looks, present = style.looks(data.names), {name for section in shown for name in data.algorithms(*section)}
-    return [
-        Line2D([], [], color=look.color, marker=look.marker, linestyle=look.dashes, label=title(name))
-        for name, look in ((name, looks[name]) for name in data.algorithms() if name in present)
-    ]
+def learner_handles(grid: Grid, sections: Sequence[Section]) -> list[Line2D]:
+    """Legend entries of the learners of some sections."""
+    shown = {(section.family, name) for section in sections for name in section.finished}
+    found, names = looks(grid.learners), dict.fromkeys(name for family, name in grid.pairs if (family, name) in shown)
+    return [legend_line(found[name], policy_name(name)) for name in names]
 
 
-def draw_curve(axes: Axes, data: Data, section: Section, metric: str) -> None:
+def legend_line(look: Look, label: str) -> Line2D:
+    return Line2D([], [], color=look.color, marker=look.marker, linestyle=look.dashes, label=label)
+
+
+def draw_curve(axes: Axes, results: Results, section: Section, metric: str) -> None:
     """The learners' curves over K by the actions that each is meant to be tested with; the other kind as thin lines."""
-    family, evidence = section
-    looks, ks = style.looks(data.names), data.families[family].k
-    for name in data.algorithms(family, evidence):
-        tested = data.tested(family, name)
-        end = ks[-1] if tested.limit is None else min(ks[-1], tested.limit)
-        other = data.curve(family, name, metric, OTHER[data.mode(family, name, metric)])
-        _curves.draw_thin(axes, other, looks[name], block=tested.block, end=end)
-        rows, ends = data.curve(family, name, metric), ("mean_lo", "mean_hi")
-        _curves.draw(axes, rows, looks[name], block=tested.block, end=end, ends=ends)
+    family, ks, summary = section.family, section.info.k, results.summary
+    found = looks(results.grid.learners)
+    for name in section.finished:
+        test = summary.tests[family, name]
+        end = ks[-1] if test.limit is None else min(ks[-1], test.limit)
+        other = summary.curve(family, name, metric, OTHER[summary.mode(family, name, metric)])
+        _curves.draw_thin(axes, Line.of(other), found[name], block=test.block, end=end)
+        curve = summary.curve(family, name, metric)
+        _curves.draw(axes, Line.of(curve), found[name], block=test.block, end=end)
     evidence_axis(axes, ks)
-    axes.set_xlabel(evidence_label(evidence))
+    axes.set_xlabel(evidence_label(section.evidence))
 
 
 def evidence_axis(axes: Axes, ks: Sequence[int]) -> None:
@@ -95,38 +102,36 @@ def evidence_axis(axes: Axes, ks: Sequence[int]) -> None:
         axes.minorticks_off()
     else:
         axes.set_xlim(-0.02 * last, 1.02 * last)
-    shown = _ticks(ks, axes.xaxis.get_transform().transform(ks))
-    axes.set_xticks(shown, [str(k) for k in shown])
+    labelled = _ticks(ks, axes.xaxis.get_transform().transform(ks))
+    axes.set_xticks(labelled, [str(k) for k in labelled])
 
 
-def draw_references(axes: Axes, data: Data, section: Section, metric: str) -> None:
+def draw_references(axes: Axes, summary: Summary, section: Section, metric: str) -> None:
     """Scripted policies, named: a level each, or a curve where they get better within the trial that they play."""
-    family = section[0]
-    for name in data.references(section):
-        color, dashes = style.reference_line(name)
-        rows = data.curve(family, name, metric, data.mode(family, name, metric))
-        if rows.empty:
+    for name in section.references:
+        color, dashes = reference_line(name)
+        curve = summary.curve(section.family, name, metric)
+        if not curve:
             continue
-        if (level := reference_level(data, section, name, metric)) is not None:
+        if (level := reference_level(summary, section, name, metric)) is not None:
             axes.axhline(level, color=color, linestyle=dashes, linewidth=1.2, zorder=1.5)
-            EndLabel(axes, level, title(name), color)
+            EndLabel(axes, level, policy_name(name), color)
         else:
-            rows = rows[rows["k"] <= data.families[family].k[-1]]  # a trial may be longer than the axis
-            for piece in _curves.pieces([int(k) for k in rows["k"]]):
-                part = rows.iloc[piece]
-                axes.plot(part["k"], part["mean"], color=color, linestyle=dashes, linewidth=1.2, zorder=1.5)
-            last = rows.iloc[-1]
-            EndLabel(axes, last["mean"], title(name), color, x=float(last["k"]))
+            line = Line.of(point for point in curve if point.k <= section.info.k[-1])  # a trial may be longer
+            for piece in line.pieces(block=1):
+                axes.plot(piece.x, piece.values[0], color=color, linestyle=dashes, linewidth=1.2, zorder=1.5)
+            EndLabel(axes, line.values[0, -1], policy_name(name), color, x=float(line.x[-1]))
 
 
-def reference_level(data: Data, section: Section, name: str, metric: str) -> float | None:
+def reference_level(summary: Summary, section: Section, name: str, metric: str) -> float | None:
     """The level at which a scripted policy is drawn; None where it is a curve, or has no results."""
-    rows = data.curve(section[0], name, metric, data.mode(section[0], name, metric))
-    if rows.empty:
+    curve = summary.curve(section.family, name, metric)
+    if not curve:
         return None
+    means, errors = ([getattr(point, column) for point in curve] for column in ("mean", "task_se"))
     # Where K counts demonstrations, a scripted policy's episodes have no place on the axis.
-    flat = section[1] == DEMONSTRATIONS or is_flat(rows["mean"], rows["task_se"], data.scale(section[0], metric))
-    return float(rows["mean"].mean()) if flat else None
+    flat = section.demonstrated or is_flat(means, errors, summary.scale(section.family, metric))
+    return float(np.mean(means)) if flat else None
 
 
 def is_flat(means: Any, errors: Any, scale: tuple[float, float] = (np.nan, np.nan)) -> bool:
@@ -139,12 +144,6 @@ def is_flat(means: Any, errors: Any, scale: tuple[float, float] = (np.nan, np.na
     within_noise = np.ptp(values) <= 4 * np.nanmax(np.append(np.asarray(errors, dtype=np.float64), 0.0))
     gained = values[-1] - values[0] > 0.2 * abs(scale[1] - scale[0])  # False where the scale is not known
     return bool(within_noise and not gained)
-
-
-def known_value(data: Data, family: str) -> tuple[str, float] | None:
-    """The closed-form value of the best possible trial, where the family knows it."""
-    value = data.families[family].known.get(BAYES)
-    return None if value is None else (BAYES, value)
 
 
 def metric_label(metric: str) -> str:

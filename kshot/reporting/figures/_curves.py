@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from numpy.typing import NDArray
 
-from kshot.reporting.style import Look
+from kshot.reporting.looks import Look
+from kshot.reporting.schemas import Point
+
+Array = NDArray[np.float64]
 
 READING = (
     "A learner that adapts on blocks of episodes acts, within a block, by what it learnt from the complete ones: its "
@@ -19,6 +24,41 @@ READING = (
 """How to read a curve, for captions."""
 BAND, WHISKER = 0.15, 0.6
 """How opaque intervals are drawn, as an area and as a line."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """What a curve is drawn from.
+
+    Attributes:
+        x: [n] evaluated points, increasing.
+        values: [3, n] means, and the lower and upper ends of their intervals.
+    """
+
+    x: Array
+    values: Array
+
+    @classmethod
+    def of(cls, points: Iterable[Point]) -> Line:
+        """A policy's points over K, with their intervals over runs."""
+        rows = np.array([(p.k, p.mean, p.mean_lo, p.mean_hi) for p in points], dtype=np.float64).reshape(-1, 4)
+        return cls(rows[:, 0], rows[:, 1:].T)
+
+    @classmethod
+    def of_frame(cls, frame: pd.DataFrame, x: str, mean: str, low: str, high: str) -> Line:
+        """The same from columns of a table."""
+        return cls(frame[x].to_numpy(dtype=np.float64), frame[[mean, low, high]].to_numpy(dtype=np.float64).T)
+
+    def pieces(self, block: int) -> list[Line]:
+        """The stretches between which nothing that could be evaluated was left out."""
+        return [Line(self.x[piece], self.values[:, piece]) for piece in pieces([int(k) for k in self.x], block)]
+
+    def held(self, block: int, end: int) -> Line:
+        """The last point repeated where a step is held until the next block or the end."""
+        last = min(self.x[-1] + block, end)
+        if block <= 1 or last <= self.x[-1]:
+            return self
+        return Line(np.append(self.x, last), np.concatenate([self.values, self.values[:, -1:]], axis=1))
 
 
 def pieces(ks: Sequence[int], block: int = 1) -> list[slice]:
@@ -32,48 +72,35 @@ def pieces(ks: Sequence[int], block: int = 1) -> list[slice]:
     return [slice(first, last) for first, last in zip([0, *breaks], [*breaks, len(ks)], strict=True) if last > first]
 
 
-def draw(
-    axes: Axes, rows: pd.DataFrame, look: Look, *, block: int = 1, end: int = 0, x: str = "k", ends: tuple[str, str]
-) -> None:
-    """Points of ``rows``, joined as far as they were evaluated, with their intervals.
+def draw(axes: Axes, line: Line, look: Look, *, block: int = 1, end: int = 0) -> None:
+    """A curve's points, joined as far as they were evaluated, with their intervals.
 
     Args:
         axes: where.
-        rows: columns ``x``, mean and ``ends``; by increasing ``x``.
+        line: the points.
         look: how they are drawn.
         block: as in ``pieces``; steps are held for so many.
         end: no step is held beyond this.
-        x: the column of the evaluated points.
-        ends: the columns of the ends of their intervals.
     """
-    for piece in pieces([int(k) for k in rows[x]], block):
-        part = rows.iloc[piece]
-        at, values = _held(part, x, ["mean", *ends], block, end)
-        if len(at) == 1:
-            axes.plot([at[0], at[0]], values[1:, 0], color=look.color, alpha=WHISKER, linewidth=1.2)
+    for piece in line.pieces(block):
+        held = piece.held(block, end)
+        mean, low, high = held.values
+        if len(held.x) == 1:
+            axes.plot([held.x[0], held.x[0]], [low[0], high[0]], color=look.color, alpha=WHISKER, linewidth=1.2)
         else:
             step: Literal["post"] | None = "post" if block > 1 else None
-            axes.fill_between(at, values[1], values[2], step=step, color=look.color, alpha=BAND, linewidth=0)
+            axes.fill_between(held.x, low, high, step=step, color=look.color, alpha=BAND, linewidth=0)
         options: dict[str, Any] = {"drawstyle": "steps-post" if block > 1 else "default"}
-        points = list(range(len(part)))  # what a step is held to was not evaluated by itself
+        points = list(range(len(piece.x)))  # what a step is held to was not evaluated by itself
         axes.plot(
-            at, values[0], color=look.color, marker=look.marker, linestyle=look.dashes, markevery=points, **options
+            held.x, mean, color=look.color, marker=look.marker, linestyle=look.dashes, markevery=points, **options
         )
 
 
-def draw_thin(axes: Axes, rows: pd.DataFrame, look: Look, *, block: int, end: int) -> None:
+def draw_thin(axes: Axes, line: Line, look: Look, *, block: int, end: int) -> None:
     """The same without intervals, as a thin line; a point that nothing joins is a small one."""
-    for piece in pieces([int(k) for k in rows["k"]], block):
-        at, values = _held(rows.iloc[piece], "k", ["mean"], block, end)
+    for piece in line.pieces(block):
+        held = piece.held(block, end)
         options: dict[str, Any] = {"drawstyle": "steps-post" if block > 1 else "default"}
-        options |= {"marker": look.marker, "markersize": 2.5} if len(at) == 1 else {}
-        axes.plot(at, values[0], color=look.color, linewidth=0.9, alpha=0.45, linestyle=look.dashes, **options)
-
-
-def _held(part: pd.DataFrame, x: str, columns: list[str], block: int, end: int) -> tuple[Any, Any]:
-    """Places and [columns, places] values, the last repeated where a step is held until the next block or the end."""
-    at, values = part[x].to_numpy(dtype=np.float64), part[columns].to_numpy(dtype=np.float64).T
-    last = min(at[-1] + block, end)
-    if block > 1 and last > at[-1]:
-        at, values = np.append(at, last), np.concatenate([values, values[:, -1:]], axis=1)
-    return at, values
+        options |= {"marker": look.marker, "markersize": 2.5} if len(held.x) == 1 else {}
+        axes.plot(held.x, held.values[0], color=look.color, linewidth=0.9, alpha=0.45, linestyle=look.dashes, **options)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -10,14 +10,17 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from kshot.reporting import style
-from kshot.reporting.data import Data, Section
 from kshot.reporting.figures import _common
 from kshot.reporting.labels import TopLabel
-from kshot.reporting.layout import title
+from kshot.reporting.looks import looks, reference_line
+from kshot.reporting.names import BAYES, policy_name
+from kshot.reporting.results import Results
+from kshot.reporting.schemas import Point
+from kshot.reporting.sections import Section
+from kshot.reporting.summary import Summary
 
 NAME = "headline"
-ORDER = 0
-BY_SECTION = True
+PLACES = {"families": 0}
 PALE = 0.35
 OVER: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "fontsize": 6.5}
 OVER["bbox"] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5}
@@ -29,69 +32,58 @@ CAPTION = (
 )
 
 
-def draw(data: Data) -> Figure:
-    sections = _common.sections(data)
-    if not sections:
-        return style.empty("no learner has results")
-    columns = min(2, len(sections))
-    rows = -(-len(sections) // columns)
-    most = max(len(data.algorithms(*section)) for section in sections)
-    figure, axes = style.panels(rows, columns, height=1.15 + 0.27 * most)
-    flat = [panel for row in axes for panel in row]
-    for panel, section in zip(flat, sections, strict=False):
-        _panel(panel, data, section)
-    for panel in flat[len(sections) :]:
-        panel.remove()
+def draw(results: Results, sections: Sequence[Section]) -> Figure:
+    summary = results.summary
+    figure, panels = _common.panels(sections, height=1.15 + 0.27 * max(len(section.finished) for section in sections))
+    for section, axes in panels:
+        _draw_learners(axes, results, section)
+        _draw_references(axes, summary, section)
     hollow = Line2D([], [], color=style.GREY, marker="o", markerfacecolor="white", linestyle="", label="K = 0")
     filled = Line2D([], [], color=style.GREY, marker="o", linestyle="", label="the K of the panel, or a trial")
     pale = Line2D([], [], color=style.GREY, marker="o", linestyle="", alpha=PALE, label="all it can use")
-    more = any(_more(data, section, name) is not None for section in sections for name in data.algorithms(*section))
+    more = any(_more(summary, section, name) is not None for section in sections for name in section.finished)
     style.legend(figure, [hollow, filled, *([pale] if more else [])])
     return figure
 
 
-def _more(data: Data, section: Section, name: str) -> Mapping[str, Any] | None:
+def _more(summary: Summary, section: Section, name: str) -> Point | None:
     """The point of a learner that can use more evidence than all learners of its section reach."""
-    metric = data.headline(section)
-    most = None if metric == "trial_return" else data.point(section[0], name, metric, "all")
-    return most if most is not None and most["k"] > data.comparison(section) else None
+    most = None if section.by_trial else summary.point(section.family, name, section.metric, "all")
+    return most if most is not None and most.k > section.k else None
 
 
-def _panel(axes: Axes, data: Data, section: Section) -> None:
-    family, evidence = section
-    metric, k = data.headline(section), data.comparison(section)
-    ranked = data.ranked(section) if metric == "trial_return" else data.algorithms(family, evidence)
-    looks = style.looks(data.names)
-    points = {name: data.point(family, name, metric, k) for name in ranked}
-    found = {name: point for name, point in points.items() if point is not None}
-    names = sorted(found, key=lambda name: float(found[name]["mean"]))
+def _draw_learners(axes: Axes, results: Results, section: Section) -> None:
+    summary, family, metric, k = results.summary, section.family, section.metric, section.k
+    points = {name: summary.point(family, name, metric, k) for name in section.judged}
+    reached = {name: point for name, point in points.items() if point is not None}
+    names = sorted(reached, key=lambda name: reached[name].mean)
+    found = looks(results.grid.learners)
     for y, name in enumerate(names):
-        look, there = looks[name], found[name]
-        ends = [there["mean_lo"], there["mean_hi"]]
+        look, there = found[name], reached[name]
+        ends = [there.mean_lo, there.mean_hi]
         axes.plot(ends, [y, y], color=look.color, alpha=0.4, linewidth=5, solid_capstyle="butt")
-        if metric != "trial_return":
-            first, most = data.point(family, name, metric, 0), _more(data, section, name)
+        if not section.by_trial:
+            first, most = summary.point(family, name, metric, 0), _more(summary, section, name)
             assert first is not None  # every curve begins there
-            axes.plot([first["mean"], there["mean"]], [y, y], color=look.color, linewidth=1.2)
+            axes.plot([first.mean, there.mean], [y, y], color=look.color, linewidth=1.2)
             if most is not None:
-                axes.plot(most["mean"], y, look.marker, color=look.color, markersize=5.5, alpha=PALE)
-                axes.annotate(f"K = {most['k']:.0f}", (most["mean"], y), (0, 5), **OVER)
-            axes.plot(first["mean"], y, look.marker, color=look.color, markerfacecolor="white", markersize=5.5)
-        axes.plot(there["mean"], y, look.marker, color=look.color, markersize=6)
-    axes.set_yticks(range(len(names)), [title(name) for name in names])
+                axes.plot(most.mean, y, look.marker, color=look.color, markersize=5.5, alpha=PALE)
+                axes.annotate(f"K = {most.k}", (most.mean, y), (0, 5), **OVER)
+            axes.plot(first.mean, y, look.marker, color=look.color, markerfacecolor="white", markersize=5.5)
+        axes.plot(there.mean, y, look.marker, color=look.color, markersize=6)
+    axes.set_yticks(range(len(names)), [policy_name(name) for name in names])
     axes.set_ylim(-0.6, len(names) - 0.4)
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel(_common.metric_label(metric) + ("" if metric == "trial_return" else f", K = {k}"))
-    axes.set_title(_common.heading(data, section))
+    axes.set_xlabel(_common.metric_label(metric) + ("" if section.by_trial else f", K = {k}"))
+    axes.set_title(_common.heading(results.grid, section))
 
-    lines = []
-    for name in data.references(section):
-        point = data.point(family, name, metric, k)
-        if point is not None:
-            lines.append((name, float(point["mean"])))
-    known = _common.known_value(data, family) if metric == "trial_return" else None
-    lines += [known] if known else []
-    for name, value in lines:
-        color, dashes = style.reference_line(name)
+
+def _draw_references(axes: Axes, summary: Summary, section: Section) -> None:
+    points = {name: summary.point(section.family, name, section.metric, section.k) for name in section.references}
+    levels = {name: point.mean for name, point in points.items() if point is not None}
+    if section.by_trial and BAYES in section.info.known:
+        levels[BAYES] = section.info.known[BAYES]
+    for name, value in levels.items():
+        color, dashes = reference_line(name)
         axes.axvline(value, color=color, linestyle=dashes, linewidth=1.2, zorder=1.5)
-        TopLabel(axes, value, title(name), color)
+        TopLabel(axes, value, policy_name(name), color)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,55 +13,50 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter
 
 from kshot.reporting import style
-from kshot.reporting.data import Data, Section
 from kshot.reporting.figures import _common, _curves
+from kshot.reporting.looks import looks
+from kshot.reporting.results import Results
+from kshot.reporting.sections import Section
 
 NAME = "learning_curves"
-ORDER = 40
-BY_SECTION = True
+PLACES = {"training": 10, "demonstrations": 160}
 CAPTION = (
     "Mean return on training tasks while meta-training: before adaptation (dotted) and after it (solid). Lines are "
     "averages of the runs in 60 equal intervals of the budget, or fewer where a learner reports less often; they stop "
     "at intervals in which nobody reports. Bands span the lowest to the highest run."
 )
+EMPTY = "no training record holds a return"
 BINS = 60
 
 
-def sections(data: Data) -> list[Section]:
+def concerns(results: Results) -> list[Section]:
     """The sections in which a learner earned rewards in training."""
-    trained = set(zip(data.training["family"], data.training["algorithm"], strict=True))
-    found = _common.sections(data)
-    return [section for section in found if any((section[0], name) in trained for name in data.algorithms(*section))]
+    returns = results.training.returns
+    trained = set(zip(returns["family"], returns["algorithm"], strict=True))
+    return [s for s in results.sections if any((s.family, name) in trained for name in s.finished)]
 
 
-def draw(data: Data) -> Figure:
-    wanted = sections(data)
-    if not wanted:
-        return style.empty("no training record holds a return")
-    columns = min(2, len(wanted))
-    figure, axes = style.panels(-(-len(wanted) // columns), columns)
-    flat = [panel for row in axes for panel in row]
-    for panel, section in zip(flat, wanted, strict=False):
-        _panel(panel, data, section)
-    for panel in flat[len(wanted) :]:
-        panel.remove()
+def draw(results: Results, sections: Sequence[Section]) -> Figure:
+    figure, panels = _common.panels(sections)
+    for section, axes in panels:
+        _panel(axes, results, section)
     before = Line2D([], [], color=style.GREY, linestyle=":", label="before adaptation")
-    style.legend(figure, [*_common.learner_handles(data, wanted), before])
+    style.legend(figure, [*_common.learner_handles(results.grid, sections), before])
     return figure
 
 
-def _panel(axes: Axes, data: Data, section: Section) -> None:
-    family, evidence = section
-    looks = style.looks(data.names)
-    records = data.training[data.training["family"] == family]
-    for name in data.algorithms(family, evidence):
-        rows = records[records["algorithm"] == name]
+def _panel(axes: Axes, results: Results, section: Section) -> None:
+    found = looks(results.grid.learners)
+    returns = results.training.returns
+    returns = returns[returns["family"] == section.family]
+    for name in section.finished:
+        rows = returns[returns["algorithm"] == name]
         budget = float(rows["env_steps"].max()) if len(rows) else 0.0
         for metric, dashes, alpha in (("return", ":", 0.0), ("return_adapted", "-", 0.12)):
             binned = _binned(rows[rows["metric"] == metric], budget)
             if binned.empty:
                 continue
-            line, color = binned.groupby("bin")["value"].agg(["mean", "min", "max"]), looks[name].color
+            line, color = binned.groupby("bin")["value"].agg(["mean", "min", "max"]), found[name].color
             for piece in _curves.pieces([int(i) for i in line.index]):
                 part = line.iloc[piece]
                 at = binned.groupby("bin")["steps"].first()[part.index]
@@ -72,7 +68,7 @@ def _panel(axes: Axes, data: Data, section: Section) -> None:
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.set_xlabel("environment steps")
     axes.set_ylabel("return on training tasks")
-    axes.set_title(_common.heading(data, section))
+    axes.set_title(_common.heading(results.grid, section))
 
 
 def _binned(rows: pd.DataFrame, budget: float) -> pd.DataFrame:

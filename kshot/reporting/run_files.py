@@ -16,45 +16,13 @@ from numpy.typing import NDArray
 from kshot import records
 from kshot.errors import RecordError
 from kshot.reporting.evidence import noted
+from kshot.reporting.schemas import CELL_COLUMNS, EPISODE_METRICS, JUDGED_METRICS, stage_metric
 from kshot.suites.run import RunConfig
 
 Array = NDArray[Any]
 State = Literal["ok", "diverged", "missing"]
 Point = tuple[str, int]
 """(mode, k)."""
-
-EPISODE_METRICS = ("return", "success_any", "success_last")
-"""What every episode has."""
-JUDGED_METRICS = ("value_difference", "held_out_log_likelihood")
-"""What an evaluation only knows of some families and learners."""
-
-CELL_COLUMNS = (
-    "suite",
-    "family",
-    "algorithm",
-    "kind",
-    "evidence",
-    "test_actions",
-    "adaptation_episodes",
-    "max_evidence",
-    "seed",
-    "state",
-    "reason",
-    "config_hash",
-    "source_digest",
-    "train_source_digest",
-    "source_flag",
-    "git_commit",
-    "git_dirty",
-    "train_env_steps",
-    "train_updates",
-    "train_seconds",
-    "threads",
-    "evaluate_env_steps",
-    "evaluate_seconds",
-    "wall_seconds",
-    "curve_sha256",
-)
 
 
 @dataclass(frozen=True)
@@ -93,11 +61,6 @@ class Outcomes:
     def classes(self) -> list[tuple[str, Array]]:
         """(name, indices of its tasks) of each class."""
         return [(str(name), np.flatnonzero(self.groups == name)) for name in sorted(set(self.groups))]
-
-
-def stage_metric(index: int) -> str:
-    """The metric that is the share of episodes whose furthest stage is number ``index``."""
-    return f"stage_{index}"
 
 
 def curve_path(run: RunConfig, root: Path) -> Path:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from kshot import records
+from kshot import records, registry
 from kshot.reporting import style
 from kshot.reporting.fidelity import (
     LABELS,
@@ -24,9 +24,11 @@ from kshot.reporting.fidelity import (
     yardsticks,
 )
 from kshot.reporting.figures import _curves
-from kshot.reporting.figures._common import evidence_axis, evidence_label
+from kshot.reporting.figures._common import evidence_axis, evidence_label, legend_line
+from kshot.reporting.figures._curves import Line
 from kshot.reporting.labels import EndLabel
-from kshot.reporting.layout import title
+from kshot.reporting.looks import Look, looks, reference_line
+from kshot.reporting.names import policy_name
 
 _COLUMNS = 2
 YARDSTICK: dict[str, Any] = {"marker": r"$\wedge$", "markersize": 5}
@@ -61,11 +63,7 @@ def draw(filed: Path) -> Figure:
     for panel in flat[len(found) :]:
         panel.remove()
     names = sorted({row.algorithm for _, rows in found for row, known in rows if _learns(row, known)})
-    looks = style.looks(names)
-    handles = [
-        Line2D([], [], color=look.color, marker=look.marker, linestyle=look.dashes, label=title(name))
-        for name, look in looks.items()
-    ]
+    handles = [legend_line(look, policy_name(name)) for name, look in looks(names).items()]
     handles.append(Line2D([], [], color=style.INK, linestyle="", label="yardstick: at least", **YARDSTICK))
     handles.append(Line2D([], [], color=style.INK, linestyle="", label="published", **PUBLISHED))
     handles.append(Line2D([], [], label="best known return", **BEST))
@@ -91,8 +89,8 @@ def measured(item: Yardstick, numbers: pd.DataFrame) -> Measured:
 
 
 def _learns(row: Row, known: pd.DataFrame) -> bool:
-    """Whether the row is a learner's: only training takes steps, but for the untrained floor."""
-    return bool((known["steps"] > 0).any()) or row.algorithm == "untrained"
+    """Whether the row is a learner's: only training takes steps, and what takes none has a learner's name."""
+    return bool((known["steps"] > 0).any()) or row.algorithm.replace("-", "_") in registry.names("algorithms")
 
 
 def _published(row: Row) -> list[tuple[int, float]]:
@@ -108,19 +106,19 @@ def _ranked(axes: Axes, rows: Measured, best: dict[str, Any] | None) -> None:
     """A problem with one number per policy, from the lowest to the highest; a line at the best known return."""
     if best is not None:
         axes.axvline(best["mean"], zorder=1.4, **BEST)
-    looks = style.looks(row.algorithm for row, _ in rows)
+    of = looks(row.algorithm for row, _ in rows)
     ordered = sorted(rows, key=lambda entry: float(entry[1]["mean"].iloc[0]))
     for y, (row, known) in enumerate(ordered):
         point = known.iloc[0]
         learns = _learns(row, known)
-        color = looks[row.algorithm].color if learns else style.GREY
+        color = of[row.algorithm].color if learns else style.GREY
         axes.plot([point["mean_lo"], point["mean_hi"]], [y, y], color=color, alpha=0.4, linewidth=5)
-        axes.plot(point["mean"], y, looks[row.algorithm].marker if learns else ".", color=color, markersize=6)
+        axes.plot(point["mean"], y, of[row.algorithm].marker if learns else ".", color=color, markersize=6)
         for _, value in _published(row):
             _marks(axes, [(value, y)], **PUBLISHED)
         for _, value in _wanted(row):
             _marks(axes, [(value, y - 0.35)], **YARDSTICK)
-    axes.set_yticks(range(len(ordered)), [title(row.algorithm) for row, _ in ordered])
+    axes.set_yticks(range(len(ordered)), [policy_name(row.algorithm) for row, _ in ordered])
     axes.set_ylim(-0.7, len(ordered) - 0.4)
     axes.grid(axis="y", visible=False)
     axes.set_xlabel(LABELS[rows[0][0].metric])
@@ -128,24 +126,24 @@ def _ranked(axes: Axes, rows: Measured, best: dict[str, Any] | None) -> None:
 
 def _by_k(axes: Axes, rows: Measured, best: dict[str, Any] | None) -> None:
     """Learners over K, scripted policies as levels or, where they learn too, as curves; the best known return."""
-    looks = style.looks(row.algorithm for row, _ in rows)
+    of = looks(row.algorithm for row, _ in rows)
     if best is not None:
         axes.axhline(best["mean"], zorder=1.4, **BEST)
-        EndLabel(axes, float(best["mean"]), f"best known ({title(best['algorithm'])})", style.INK)
+        EndLabel(axes, float(best["mean"]), f"best known ({policy_name(best['algorithm'])})", style.INK)
     for row, known in rows:
-        ends = ("mean_lo", "mean_hi")
+        line = Line.of_frame(known, "k", "mean", "mean_lo", "mean_hi")
         if _learns(row, known):
-            _curves.draw(axes, known, looks[row.algorithm], ends=ends)
+            _curves.draw(axes, line, of[row.algorithm])
             _marks(axes, _wanted(row), **YARDSTICK)
             _marks(axes, _published(row), **PUBLISHED)
             continue
-        color, dashes = style.reference_line(row.algorithm)
+        color, dashes = reference_line(row.algorithm)
         last = known.iloc[-1]
         if len(known) == 1:
             axes.axhline(last["mean"], color=color, linestyle=dashes, linewidth=1.2, zorder=1.5)
         else:
-            _curves.draw(axes, known, style.Look(color, ".", dashes), ends=ends)
-        EndLabel(axes, last["mean"], title(row.algorithm), color, x=None if len(known) == 1 else float(last["k"]))
+            _curves.draw(axes, line, Look(color, ".", dashes))
+        EndLabel(axes, last["mean"], policy_name(row.algorithm), color, x=None if len(known) == 1 else float(last["k"]))
     evidence_axis(axes, sorted({k for row, _ in rows for k in row.k}))
     axes.set_xlabel(evidence_label("rollouts"))
     axes.set_ylabel(LABELS[rows[0][0].metric])

@@ -1,0 +1,57 @@
+"""What learners recorded while they trained: ``train.parquet`` of every run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from kshot import records
+from kshot.suites.run import RunConfig
+
+RETURNS = ("return", "return_adapted")
+"""Returns on training tasks, before and after adaptation."""
+VALIDATION = r"validation_(loss|return|success)_(\d+)_(\d+)"
+"""Names of what is measured on validation tasks: measure, shots, inner steps."""
+
+
+@dataclass(frozen=True)
+class TrainingRecords:
+    """The records of a suite's runs, read when they are first asked for."""
+
+    runs: tuple[RunConfig, ...]
+    root: Path
+
+    @cached_property
+    def returns(self) -> pd.DataFrame:
+        """Returns on training tasks, with columns family, algorithm and seed before those of the records."""
+        return self._drawn[self._drawn["metric"].isin(RETURNS)]
+
+    @cached_property
+    def validation(self) -> pd.DataFrame:
+        """What learners measured on validation tasks after their training, for some numbers of shots and inner steps.
+
+        Columns family, algorithm, seed, measure (loss, return or success), shots, steps and value: the metrics named
+        ``validation_<measure>_<shots>_<steps>``.
+        """
+        named = self._drawn["metric"].str.extract(VALIDATION).dropna()
+        rows = self._drawn.loc[named.index, ["family", "algorithm", "seed", "value"]]
+        return rows.assign(measure=named[0], shots=named[1].astype(int), steps=named[2].astype(int))
+
+    @cached_property
+    def _drawn(self) -> pd.DataFrame:
+        frames = []
+        for run in self.runs:
+            path = run.directory(self.root) / "train.parquet"
+            if run.kind == "algorithm" and path.is_file():
+                frame = records.read_table(path, records.TRAIN_SCHEMA)
+                frame = frame.astype({"metric": str})
+                # Losses and norms of every iteration would fill the memory, and nothing draws them.
+                drawn = frame["metric"].isin(RETURNS) | frame["metric"].str.fullmatch(VALIDATION)
+                frame = frame[drawn]
+                frames.append(frame.assign(family=run.family, algorithm=run.algorithm, seed=run.seed))
+        columns = ["family", "algorithm", "seed", *records.TRAIN_SCHEMA.names]
+        empty = pd.DataFrame(columns=columns).astype({"metric": str})
+        return pd.concat(frames, ignore_index=True)[columns] if frames else empty

@@ -296,14 +296,14 @@ def _audit(options: argparse.Namespace) -> int:
 
 def _list(options: argparse.Namespace) -> None:
     from kshot import registry
-    from kshot.listing import described
+    from kshot.listing import describe
     from kshot.places import suite_files
 
     titles: dict[registry.Kind, str] = {"algorithms": "Algorithms", "envs": "Task families"}
     for kind, title in titles.items():
         print(f"{title}:")
         for name in registry.names(kind):
-            print(_line(name, *described(kind, name)))
+            print(_line(name, *describe(kind, name)))
     print("Suites:")
     for path in suite_files():
         print(_line(path.stem, str(path), ""))

@@ -1,6 +1,6 @@
-"""What can be named in a suite, and what it needs, read from the source files without running them.
+"""Describes algorithms and families for ``kshot list`` by reading their source files, without importing them.
 
-Importing every algorithm and family would load PyTorch and the simulators, seconds for a list of names.
+Importing them would load PyTorch and the simulators, which takes seconds.
 """
 
 from __future__ import annotations
@@ -17,36 +17,36 @@ from kshot import registry
 _WIDTH = 110
 
 
-def described(kind: registry.Kind, name: str) -> tuple[str, str]:
-    """What a module can do, and the beginning of its docstring; or why it cannot be used.
+def describe(kind: registry.Kind, name: str) -> tuple[str, str]:
+    """Evidence and actions of a module in words, and the beginning of its docstring; or why it cannot be used.
 
-    What its source does not tell without being run is asked of the imported module.
+    The module is imported only if its source cannot be read without running it.
     """
     try:
         path = registry.source(kind, name)
-        told = _told(kind, path) if path is not None else None
-        if told is None:
+        facts = _read_source(kind, path) if path is not None else None
+        if facts is None:
             module = registry.load(kind, name)
-            told = _joined(module.EVIDENCE), _joined(module.ACTIONS), module.__doc__ or ""
+            facts = _joined(module.EVIDENCE), _joined(module.ACTIONS), module.__doc__ or ""
     except Exception as error:  # one broken file must not hide the others
         return "cannot be used", f"{type(error).__name__}: {error}"
-    evidence, actions, text = told
+    evidence, actions, text = facts
     return f"{evidence}; {actions} actions", textwrap.shorten(text.split("\n\n")[0], _WIDTH, placeholder=" ...")
 
 
-def _told(kind: registry.Kind, path: Path) -> tuple[str, str, str] | None:
-    """Evidence, actions and docstring of a module; None where that has to be run to be known.
+def _read_source(kind: registry.Kind, path: Path) -> tuple[str, str, str] | None:
+    """Evidence, actions and docstring of a module, from its source; None if the module has to be run to know them.
 
     Raises:
         ModuleNotFoundError: it imports a package that is not there.
-        SyntaxError: it is no Python.
+        SyntaxError: it is not Python.
     """
-    tree = _parsed(path)
+    tree = _parse(path)
     for package in sorted(_packages(tree)):
         if importlib.util.find_spec(package) is None:
             raise ModuleNotFoundError(f"No module named {package!r}")
     if not set(registry.REQUIRED[kind]) <= _defined(tree):
-        return None  # the import says in the words of the contract what is missing
+        return None  # importing it raises an error that says what is missing
     evidence, actions = _constant(tree, "EVIDENCE"), _constant(tree, "ACTIONS")
     if evidence is None or actions is None:
         return None
@@ -54,16 +54,17 @@ def _told(kind: registry.Kind, path: Path) -> tuple[str, str, str] | None:
 
 
 def _joined(value: str | frozenset[str]) -> str:
+    """One or several values as text: "rollouts/demonstrations"."""
     return value if isinstance(value, str) else "/".join(sorted(value))
 
 
 @cache
-def _parsed(path: Path) -> ast.Module:
+def _parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def _packages(tree: ast.Module) -> Iterator[str]:
-    """The packages that a module imports when it is loaded."""
+    """The packages that a module imports at its top level."""
     for node in tree.body:
         if isinstance(node, ast.Import):
             yield from (alias.name.split(".")[0] for alias in node.names)
@@ -72,7 +73,7 @@ def _packages(tree: ast.Module) -> Iterator[str]:
 
 
 def _defined(tree: ast.Module) -> set[str]:
-    """The names that a module has once it is loaded."""
+    """The names that the top level of a module defines or imports."""
     names = set()
     for node in tree.body:
         if isinstance(node, ast.Import | ast.ImportFrom):
@@ -85,12 +86,13 @@ def _defined(tree: ast.Module) -> set[str]:
 
 
 def _targets(node: ast.stmt) -> list[ast.Name]:
+    """The names that an assignment assigns to; empty for other statements."""
     targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
     return [target for target in targets if isinstance(target, ast.Name)]
 
 
 def _constant(tree: ast.Module, name: str) -> str | frozenset[str] | None:
-    """The value of a constant that is written out or taken from a module of this repository; None for anything else."""
+    """The value of a module's constant, if it is a literal or from another algorithm or family; None for all else."""
     for node in tree.body:
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
             if name in [target.id for target in _targets(node)]:
@@ -103,6 +105,7 @@ def _constant(tree: ast.Module, name: str) -> str | frozenset[str] | None:
 
 
 def _value(tree: ast.Module, node: ast.expr) -> str | frozenset[str] | None:
+    """The value of an expression in the module ``tree``; None if it has to be run."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "frozenset" and node.args:
@@ -116,9 +119,9 @@ def _value(tree: ast.Module, node: ast.expr) -> str | frozenset[str] | None:
 
 
 def _module(name: str) -> ast.Module | None:
-    """The source of ``kshot.algorithms.<name>`` or ``kshot.envs.<name>``."""
+    """The parsed source of ``kshot.algorithms.<name>`` or ``kshot.envs.<name>``; None for other modules."""
     for kind in registry.KINDS:
         if name.startswith(f"kshot.{kind}."):
             path = registry.source(kind, name.removeprefix(f"kshot.{kind}."))
-            return _parsed(path) if path is not None else None
+            return _parse(path) if path is not None else None
     return None

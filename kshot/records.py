@@ -1,6 +1,6 @@
 """The files that runs write and reports read: schemas, atomic writing, checked reading.
 
-The wings of the house share nothing but these tables: parquet where runs write, CSV where people look numbers up. docs:
+These tables are all that running and reporting share: parquet where runs write, CSV for people to look numbers up.
 ``results/README.md`` explains every column.
 """
 
@@ -31,7 +31,7 @@ _NAME = pa.dictionary(pa.int32(), pa.string())
 CURVE_SCHEMA = pa.schema(
     [
         ("suite", _NAME),
-        ("family", _NAME),  # the cell's name in the suite
+        ("family", _NAME),  # the family's name in the suite
         ("algorithm", _NAME),  # the algorithm's (or reference policy's) name in the suite
         ("kind", _NAME),  # algorithm | reference
         ("seed", pa.int32()),
@@ -49,8 +49,8 @@ CURVE_SCHEMA = pa.schema(
         ("success_any", pa.bool_()),
         ("success_last", pa.bool_()),
         ("first_success", pa.int32()),  # steps to the first success, -1 for never
-        ("optimal_return", pa.float64()),  # largest expected return of this very episode, NaN where nobody knows it
-        ("held_out_log_likelihood", pa.float64()),  # of an expert's decisions, in nats; NaN where not asked for
+        ("optimal_return", pa.float64()),  # largest expected return of this very episode, NaN where it is not known
+        ("held_out_log_likelihood", pa.float64()),  # of an expert's decisions, in nats; NaN where not computed
         ("stage", pa.int32()),  # furthest of the family's stages, -1 where it has none
         ("status", _NAME),  # ok | diverged
         ("config_hash", _NAME),
@@ -69,7 +69,7 @@ CSV_NUMBERS = (
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a whole file or nothing: a reader never sees half of it, a failure leaves the old one."""
+    """Write a file atomically: a reader never sees a part of it, and a failure leaves the old file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -108,10 +108,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_table(path: Path, frame: pd.DataFrame, schema: pa.Schema) -> None:
-    """Write ``frame`` as parquet with exactly ``schema``; same rows, same bytes.
+    """Write ``frame`` as parquet with exactly ``schema``; equal frames give equal bytes.
 
     Raises:
-        RecordError: columns are missing, extra, or do not convert.
+        RecordError: columns are missing, extra, or of other types.
     """
     if list(frame.columns) != schema.names:
         raise RecordError(f"{path}: columns {list(frame.columns)} differ from the schema's {schema.names}")

@@ -1,9 +1,9 @@
-"""Random numbers keyed by what is sampled, never by who samples them.
+"""Random numbers that depend on what they are for, and not on which process draws them, or when.
 
-A key is a 64-bit number made from (seed, purpose, iteration, task, ...). Streams are counter-based: number ``i`` of
-key ``k`` is a hash of the two, so any block can be drawn at any time, in any order, by any worker, with equal result.
-The hash is splitmix64 (Steele, Lea & Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014): its
-state is key + counter * gamma and its output the mixed state, which is what lets a stream be indexed at random.
+A key is a 64-bit number made from (seed, purpose, iteration, task, ...). Each key has a stream of random numbers, and
+number i of a stream is a hash of key and i. So any part of it can be drawn at any time, in any order, with equal
+result. The hash is splitmix64 (Steele, Lea & Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014): the
+state is key + counter * gamma, the output a bijective mix of its bits.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def key(*parts: int | str) -> int:
 
 
 def split(base: int | Keys, index: NDArray[np.integer] | int) -> Keys:
-    """Child keys, one per index (broadcast against ``base``): the way to one key per task, copy or episode."""
+    """One new key per index, for example per task, copy or episode; ``index`` is broadcast against ``base``."""
     base_key = np.asarray(base, dtype=np.uint64)
     with np.errstate(over="ignore"):
         child = np.asarray(index).astype(np.uint64) + np.uint64(1)
@@ -44,17 +44,17 @@ def split(base: int | Keys, index: NDArray[np.integer] | int) -> Keys:
 
 
 def uniform(keys: Keys, counter: NDArray[np.integer] | int) -> NDArray[np.float64]:
-    """Uniform numbers in (0, 1), one per broadcast (key, counter) pair."""
+    """Number ``counter`` of the stream of each key, uniform in (0, 1); both are broadcast against each other."""
     with np.errstate(over="ignore"):
         state = np.asarray(keys, dtype=np.uint64) + (np.asarray(counter).astype(np.uint64) + np.uint64(1)) * _GAMMA
-    # 53 random bits, centred in their cell so that neither 0 nor 1 can occur: ndtri and log stay finite.
+    # 53 random bits and a half, so that neither 0 nor 1 can occur: ndtri and log stay finite.
     return ((_mix(state) >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
 
 
 def noise(keys: Keys, step: NDArray[np.integer] | int, dim: int, kind: ActionKind) -> NDArray[np.float64]:
-    """[*keys.shape, dim] noise for one step: standard normal (continuous) or standard Gumbel (discrete actions).
+    """[*keys.shape, dim] noise for a step: standard normal for continuous, standard Gumbel for discrete actions.
 
-    ``step`` numbers the block of noise, for all keys or [*keys.shape] for each.
+    ``step`` is the number of the step, one for all keys or [*keys.shape].
     """
     counter = np.asarray(step)[..., None] * dim + np.arange(dim)
     u = uniform(np.asarray(keys, dtype=np.uint64)[..., None], counter)
@@ -62,5 +62,5 @@ def noise(keys: Keys, step: NDArray[np.integer] | int, dim: int, kind: ActionKin
 
 
 def generator(*parts: int | str) -> np.random.Generator:
-    """An ordinary generator for work done in one place (shuffles, initial parameters), keyed like everything else."""
+    """A numpy generator keyed by ``parts``, for what one call draws as a whole (shuffles, initial parameters)."""
     return np.random.Generator(np.random.Philox(key(*parts)))

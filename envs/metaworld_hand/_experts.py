@@ -21,7 +21,7 @@ NOISE = 0.2
 SPREAD = 0.08
 """Metres by which the hand's initial position varies, along each axis and in both directions."""
 _START_STEPS = 20
-"""Environment steps to get there."""
+"""Environment steps in which the hand gets to its initial position."""
 _MAX_STEPS = 260
 _STEPS_AFTER_SUCCESS = 40
 """Environment steps after the first success, at the end of which the hand has come to rest."""

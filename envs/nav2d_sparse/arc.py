@@ -37,7 +37,7 @@ def action_towards(target: Array, position: Array) -> Array:
 
 @dataclass(frozen=True)
 class PosteriorSampling:
-    """Thompson sampling: a goal sampled from the posterior in each episode, which is what PEARL can hope to learn.
+    """Thompson sampling: in each episode a goal sampled from the posterior, the best that learners like PEARL can do.
 
     The prior is uniform on the arc. The point walks straight to the sampled goal, in as few equal steps as it can, and
     waits there. The reward at the end of the episode updates the posterior:

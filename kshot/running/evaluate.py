@@ -136,7 +136,7 @@ def _evaluate_learner(
     points = evidence_points(learner, run.evaluation.k)
     block = learner.adaptation_episodes
     demonstrator = _demonstrator(run, family)
-    # Evidence of its own has to be played block by block; demonstrations come all at once for the next point.
+    # A learner's own episodes have to be played block by block; demonstrations up to the next point come at once.
     stops = points if demonstrator is not None else list(range(0, points[-1] + 1, block))
     # Learners that are compared by sampled actions play no fewer episodes with these than with mean ones.
     minimum = run.evaluation.mean_episodes if run.test_actions == "sampled" else 1

@@ -87,12 +87,12 @@ def _train(run: RunConfig, directory: Path, stop: checkpoint.StopRequest) -> Non
     learner = build.learner(run, family.spec)
     evidence_points(learner, run.evaluation.k)  # refuses a run that could not be evaluated, before it is trained
     fingerprint = f"{run.train_hash}-{provenance.source_digest(run)}"
-    iteration, steps, earlier_seconds, rows = 0, 0, 0.0, list[tuple[int, int, str, float]]()
+    iteration, steps, earlier_seconds, logged = 0, 0, 0.0, list[tuple[int, int, str, float]]()
     saved = _load_checkpoint(directory / checkpoint.CHECKPOINT, fingerprint)
     if saved is not None:
         learner.load_state_dict(saved["learner"])
         iteration, steps, earlier_seconds = saved["iteration"], saved["env_steps"], saved["wall_seconds"]
-        rows = [tuple(row) for row in saved["rows"]]
+        logged = [tuple(entry) for entry in saved["rows"]]
 
     budget = run.steps if learner.trains else 0
     heartbeat = Heartbeat(directory, "train", budget, "steps", done=steps)
@@ -111,7 +111,7 @@ def _train(run: RunConfig, directory: Path, stop: checkpoint.StopRequest) -> Non
                 "iteration": iteration,
                 "env_steps": steps,
                 "wall_seconds": earlier_seconds + time.monotonic() - start_time,
-                "rows": rows,
+                "rows": logged,
                 "learner": learner.state_dict(),
             },
         )
@@ -132,7 +132,7 @@ def _train(run: RunConfig, directory: Path, stop: checkpoint.StopRequest) -> Non
             raise RuntimeError(f"{run.algorithm}: a meta-step took no environment step, so training would never end")
         steps += collect.steps
         metrics.setdefault("updates", 1.0)
-        rows += [(iteration, steps, name, float(value)) for name, value in metrics.items()]
+        logged += [(iteration, steps, name, float(value)) for name, value in metrics.items()]
         iteration += 1
         heartbeat.beat("training", steps)
         if stop.signal is not None:
@@ -151,9 +151,9 @@ def _train(run: RunConfig, directory: Path, stop: checkpoint.StopRequest) -> Non
         except FloatingPointError as error:
             status, reason = "diverged", f"calibration: {error}"
         steps += collect.steps
-        rows += [(iteration, steps, name, float(value)) for name, value in chosen.items()]
+        logged += [(iteration, steps, name, float(value)) for name, value in chosen.items()]
 
-    frame = pd.DataFrame(rows, columns=records.TRAIN_SCHEMA.names)
+    frame = pd.DataFrame(logged, columns=records.TRAIN_SCHEMA.names)
     records.write_table(directory / "train.parquet", frame, records.TRAIN_SCHEMA)
     records.write_json(
         directory / "run.json",
@@ -164,7 +164,7 @@ def _train(run: RunConfig, directory: Path, stop: checkpoint.StopRequest) -> Non
             env_steps=steps,
             wall_seconds=earlier_seconds + time.monotonic() - start_time,
             iterations=iteration,
-            updates=int(sum(value for _, _, name, value in rows if name == "updates")),
+            updates=int(sum(value for _, _, name, value in logged if name == "updates")),
         ),
     )
     checkpoint.save(

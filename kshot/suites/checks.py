@@ -1,4 +1,4 @@
-"""What can be checked of a suite without looking at the code of its algorithms and families."""
+"""Checks of a suite that need no code of its algorithms and families."""
 
 from __future__ import annotations
 
@@ -19,15 +19,24 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class Draft:
-    """A suite while it is being checked: what can be read of it, and what is wrong with it so far."""
+    """A suite that is being checked: its valid parts, and the problems so far.
+
+    Attributes:
+        document: what was read.
+        problems: that were found.
+        raw: the document's mapping, with all keys as text; empty if it is none.
+        cells: the valid parts of ``families``, by name.
+        rows: the valid parts of ``algorithms``, by name.
+        exclusions: (position in ``exclude``, (algorithm, family)) for every pair of names in it.
+    """
 
     def __init__(self, document: Document) -> None:
         self.document, self.problems = document, Problems()
-        plain = json.loads(json.dumps(document.value, default=str))  # keys are text from here on, as in ``places``
+        plain = json.loads(json.dumps(document.value, default=str))  # keys become text, as in ``Document.lines``
         self.raw: dict[str, Any] = plain if isinstance(plain, dict) else {}
-        required = {"steps": 1, "evaluation": {"tasks": 1, "k": [0]}}
-        self.cells = _salvage(self.raw.get("families"), FamilyCell, required)
-        self.rows = _salvage(self.raw.get("algorithms"), AlgorithmRow, {})
+        placeholders = {"steps": 1, "evaluation": {"tasks": 1, "k": [0]}}
+        self.cells = _valid_parts(self.raw.get("families"), FamilyCell, placeholders)
+        self.rows = _valid_parts(self.raw.get("algorithms"), AlgorithmRow, {})
         items = self.raw.get("exclude")
         entries = enumerate(items) if isinstance(items, list) else ()
         self.exclusions = [
@@ -39,12 +48,12 @@ class Draft:
         ]
 
     def keys(self, section: str) -> list[str]:
-        """The names in a section, well-formed or not."""
+        """The names in a section, whether what they name is valid or not."""
         value = self.raw.get(section)
         return list(value) if isinstance(value, dict) else []
 
     def narrow(self, family: str, algorithm: str) -> None:
-        """Go on with one family and one algorithm."""
+        """Check settings of one family and one algorithm only."""
         self.cells = {name: cell for name, cell in self.cells.items() if name == family}
         self.rows = {name: row for name, row in self.rows.items() if name == algorithm}
 
@@ -52,7 +61,7 @@ class Draft:
         self.problems.add(self.document, path, text)
 
     def structure(self) -> Suite | None:
-        """The suite without its settings checked, or None after adding what is malformed."""
+        """The suite, its settings unchecked; None after adding a problem for everything that is not valid."""
         value = self.document.value
         if not isinstance(value, dict):
             text = "is empty" if value is None else f"holds a {type(value).__name__}"
@@ -64,14 +73,15 @@ class Draft:
             details = error.errors()
         for detail in details:
             path = tuple(part for part in detail["loc"] if part != "[key]")
-            below = any(other["loc"][: len(path)] == path != other["loc"] for other in details)
-            if not (detail["type"] == "too_short" and below):  # a list whose items are all wrong counts as empty, too
-                self.add(path, _explain(path, detail))
+            has_details = any(other["loc"][: len(path)] == path != other["loc"] for other in details)
+            # Pydantic calls a list too short, too, if all its items are wrong: these have problems of their own.
+            if not (detail["type"] == "too_short" and has_details):
+                self.add(path, _problem_text(path, detail))
         return None
 
 
-def _explain(path: KeyPath, detail: Any) -> str:
-    """One of pydantic's errors in the words of this file."""
+def _problem_text(path: KeyPath, detail: Any) -> str:
+    """One of pydantic's errors in words for users of suites."""
     kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
     shown = shortened(value)
     match kind:
@@ -103,6 +113,7 @@ def _explain(path: KeyPath, detail: Any) -> str:
 
 
 def shortened(value: Any) -> str:
+    """A value as text of at most 80 characters."""
     text = "nothing" if value is None else repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
@@ -124,37 +135,37 @@ def _keys_at(path: KeyPath) -> list[str]:
 
 
 def _names(value: Any) -> list[str]:
-    """The names in an entry of ``exclude``, well-formed or not."""
-    found = one_or_more(value)
-    return [name for name in found if isinstance(name, str)] if isinstance(found, tuple) else []
+    """The names in an entry of ``exclude``, whether they are valid or not."""
+    names = one_or_more(value)
+    return [name for name in names if isinstance(name, str)] if isinstance(names, tuple) else []
 
 
-def _salvage(section: Any, model: type[M], required: Mapping[str, Any]) -> dict[str, M]:
-    """The entries of a section, without whatever is malformed in them; ``required`` stands in for what is missing."""
-    found: dict[str, M] = {}
+def _valid_parts(section: Any, model: type[M], placeholders: Mapping[str, Any]) -> dict[str, M]:
+    """The entries of a section without the keys that are not valid, and with placeholders for required ones."""
+    valid: dict[str, M] = {}
     for name, value in section.items() if isinstance(section, dict) else ():
         entry = copy.deepcopy(value)
-        while isinstance(entry, dict) and name not in found:
+        while isinstance(entry, dict) and name not in valid:
             try:
-                found[name] = model.model_validate_json(json.dumps({**required, **entry}), strict=True)
+                valid[name] = model.model_validate_json(json.dumps({**placeholders, **entry}), strict=True)
             except ValidationError as error:
                 for detail in error.errors():
                     _remove(entry, detail["loc"][:1] if detail["type"] == "missing" else detail["loc"])
-    return found
+    return valid
 
 
 def _remove(entry: dict[str, Any], path: tuple[str | int, ...]) -> None:
-    """Delete the key at ``path``, or the list that it leads into."""
-    for here, below in itertools.pairwise(path):
-        if isinstance(below, int) or here not in entry:
-            entry.pop(str(here), None)
+    """Delete the key at ``path``; if the path leads into a list, the whole list."""
+    for key, next_key in itertools.pairwise(path):
+        if isinstance(next_key, int) or key not in entry:
+            entry.pop(str(key), None)
             return
-        entry = entry[str(here)]
+        entry = entry[str(key)]
     entry.pop(str(path[-1]), None)
 
 
 def check_names(draft: Draft) -> None:
-    """What can be checked without looking at code: names that point to each other, repeated and unordered values."""
+    """Add problems for names that do not exist in the suite, and for repeated or unordered values."""
     cells, rows = draft.keys("families"), draft.keys("algorithms")
     seeds = draft.raw.get("seeds")
     if isinstance(seeds, list):
@@ -181,15 +192,15 @@ def check_names(draft: Draft) -> None:
 
 
 def _check_exclusions(draft: Draft, rows: list[str], cells: list[str]) -> None:
-    earlier = set()
+    pairs = set()
     for i, pair in draft.exclusions:
         for kind, name, known in (("algorithm", pair[0], rows), ("family", pair[1], cells)):
             if isinstance(name, str) and name not in known:
                 text = f"excludes nothing: this suite has no {kind} {name!r}{suggest(name, known)}"
                 draft.add(("exclude", i, kind), text)
-        if pair in earlier:
+        if pair in pairs:
             draft.add(("exclude", i), f"{pair[0]!r} on {pair[1]!r} is excluded twice")
-        earlier.add(pair)
-    everything = {(row, cell) for row in rows for cell in cells}
-    if everything and everything <= earlier:
+        pairs.add(pair)
+    all_pairs = {(row, cell) for row in rows for cell in cells}
+    if all_pairs and all_pairs <= pairs:
         draft.add(("exclude",), "excludes every pair: there is nothing left to train")

@@ -1,4 +1,4 @@
-"""Reading configuration files so that every mistake can be shown where it stands, and all of them at once."""
+"""Reads YAML files with the line of every key, and collects mistakes, to show all at once with their lines."""
 
 from __future__ import annotations
 
@@ -17,52 +17,54 @@ KeyPath = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Document:
-    """A parsed YAML file (or a plain mapping) that knows where each of its keys stands.
+    """A parsed YAML file, with the line of each of its keys, or a plain mapping.
 
     Attributes:
         value: what was parsed; any plain type, since a file may hold anything.
         name: shown in messages, normally the path as the user wrote it.
-        places: ``file:line`` of every key and list item, by its path from the top; empty for a mapping that is no file.
+        lines: ``file:line`` of every key and list item, by its path from the top; empty for a plain mapping.
     """
 
     value: Any
     name: str
-    places: Mapping[KeyPath, str] = field(default_factory=dict)
+    lines: Mapping[KeyPath, str] = field(default_factory=dict)
 
     def where(self, path: KeyPath) -> str:
         """``file:12: algorithms.maml.settings``, with the line of the nearest enclosing key that has one."""
-        known = [path[:length] for length in range(len(path), 0, -1) if path[:length] in self.places]
-        place = self.places[known[0]] if known else self.name
-        return f"{place}: {_dotted(path)}" if path else place
+        known = [path[:length] for length in range(len(path), 0, -1) if path[:length] in self.lines]
+        line = self.lines[known[0]] if known else self.name
+        return f"{line}: {_dotted(path)}" if path else line
 
     def merged(self, other: Document) -> Document:
-        """This document with the values of ``other`` on top: mappings key by key, anything else as a whole."""
+        """This document overridden by ``other``: mappings key by key, anything else as a whole."""
         if not isinstance(self.value, dict) or not isinstance(other.value, dict):
             return other
-        places = dict(self.places)
-        value = _merge(self.value, other.value, (), places)
-        return Document(value, f"{self.name} with {other.name}", places | dict(other.places))
+        lines = dict(self.lines)
+        value = _merge(self.value, other.value, (), lines)
+        return Document(value, f"{self.name} with {other.name}", lines | dict(other.lines))
 
 
 def _dotted(path: KeyPath) -> str:
+    """A path as text: ``seeds[0]``, ``algorithms.maml.settings``."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
 
 
-def _merge(old: dict[str, Any], new: dict[str, Any], path: KeyPath, places: dict[KeyPath, str]) -> dict[str, Any]:
+def _merge(old: dict[str, Any], new: dict[str, Any], path: KeyPath, lines: dict[KeyPath, str]) -> dict[str, Any]:
+    """``old`` overridden by ``new``, both at ``path``; removes from ``lines`` those of replaced values."""
     result = dict(old)
     for key, value in new.items():
-        here = (*path, key)
+        key_path = (*path, key)
         if isinstance(value, dict) and isinstance(old.get(key), dict):
-            result[key] = _merge(old[key], value, here, places)
+            result[key] = _merge(old[key], value, key_path, lines)
         else:
             result[key] = value
-            for place in [place for place in places if place[: len(here)] == here]:
-                del places[place]
+            for replaced in [other for other in lines if other[: len(key_path)] == key_path]:
+                del lines[replaced]
     return result
 
 
 class Problems:
-    """Collects mistakes, so that one look at the output is enough to mend them all."""
+    """Collects mistakes, for all of them to be shown at once."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -79,12 +81,12 @@ class Problems:
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML, except that ``1e-3`` is a number (YAML 1.2; PyYAML's 1.1 rules read a string) and dates are text."""
+    """Safe YAML, except that ``1e-3`` is a number (as in YAML 1.2; for PyYAML's 1.1 it is text) and dates are text."""
 
 
-_REPLACED = ("tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp")
+_REPLACED_TAGS = ("tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp")
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _REPLACED]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _REPLACED_TAGS]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver(
@@ -97,15 +99,16 @@ _Loader.add_implicit_resolver(
 
 
 def command_line(values: Mapping[str, Any], name: str) -> Document:
-    """A document from ``key=value`` options, whose texts are YAML by the same rules as in files.
+    """A document from ``key=value`` options whose values are YAML by the same rules as in files.
 
-    Snakemake turns only single numbers and truth values into what they are: ``seeds=[0,1]`` arrives as two texts.
+    Snakemake parses only single numbers and truth values: ``seeds=[0,1]`` arrives as two texts.
     """
     value = {key: _parse(item) for key, item in values.items()}
     return Document(value, name, {(key,): name for key in value})
 
 
 def _parse(item: Any) -> Any:
+    """A value of an option with every text in it parsed as YAML."""
     if isinstance(item, dict):
         return {key: _parse(value) for key, value in item.items()}
     if isinstance(item, list):
@@ -122,7 +125,8 @@ def read(path: Path) -> Document:
     """Parse a YAML file.
 
     Raises:
-        ConfigError: no such file, no text, not YAML, a key stands twice in one mapping, or an alias is endless.
+        ConfigError: there is no such file, it is not text or not YAML, a key is repeated in one mapping, or an alias
+            contains itself.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -130,34 +134,43 @@ def read(path: Path) -> Document:
         raise ConfigError([f"{path}: no such file"]) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path}: not readable as text ({error})"]) from None
-    places: dict[KeyPath, str] = {}
+    lines: dict[KeyPath, str] = {}
     mistakes: list[str] = []
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
         if node is not None:
-            _index(node, (), places, mistakes, str(path), frozenset())
+            _index(node, (), lines, mistakes, str(path), frozenset())
         value = None if node is None or mistakes else loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
-        place = f"{path}:{mark.line + 1}" if mark is not None else str(path)
-        raise ConfigError([f"{place}: not valid YAML: {error.problem}"]) from None
+        line = f"{path}:{mark.line + 1}" if mark is not None else str(path)
+        raise ConfigError([f"{line}: not valid YAML: {error.problem}"]) from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a tag such as !!int on something else
         raise ConfigError([f"{path}: not valid YAML: {' '.join(str(error).split())}"]) from None
     if mistakes:
         raise ConfigError(mistakes)
-    return Document(value, str(path), places)
+    return Document(value, str(path), lines)
 
 
 def _index(
     node: yaml.Node,
     path: KeyPath,
-    places: dict[KeyPath, str],
+    lines: dict[KeyPath, str],
     mistakes: list[str],
     name: str,
     enclosing: frozenset[int],
 ) -> None:
-    """Note the place of every key and item below ``node``, every key that stands twice, and every endless alias."""
+    """Collect the lines of all keys and items below ``node``; repeated keys and endless aliases become mistakes.
+
+    Args:
+        node: what is indexed.
+        path: of the node, from the top.
+        lines: see ``Document``.
+        mistakes: lines of text.
+        name: of the file.
+        enclosing: ids of the nodes that the node is in.
+    """
     if id(node) in enclosing:
         line = node.start_mark.line + 1
         mistakes.append(f"{name}:{line}: {_dotted(path)}: an alias leads back to what it stands in")
@@ -165,19 +178,19 @@ def _index(
     enclosing = enclosing | {id(node)}
     if isinstance(node, yaml.SequenceNode):
         for i, item in enumerate(node.value):
-            places[(*path, i)] = f"{name}:{item.start_mark.line + 1}"
-            _index(item, (*path, i), places, mistakes, name, enclosing)
+            lines[(*path, i)] = f"{name}:{item.start_mark.line + 1}"
+            _index(item, (*path, i), lines, mistakes, name, enclosing)
     elif isinstance(node, yaml.MappingNode):
-        seen: dict[str, int] = {}
+        first_lines: dict[str, int] = {}
         for key, item in node.value:
             if not isinstance(key.value, str) or key.value == "<<":
                 continue
-            line, here = key.start_mark.line + 1, (*path, key.value)
-            if key.value in seen:
+            line, key_path = key.start_mark.line + 1, (*path, key.value)
+            if key.value in first_lines:
                 mistakes.append(
-                    f"{name}:{line}: {_dotted(here)}: this key already stands on line {seen[key.value]}; "
+                    f"{name}:{line}: {_dotted(key_path)}: this key already stands on line {first_lines[key.value]}; "
                     "YAML would silently keep only one of them"
                 )
-            seen.setdefault(key.value, line)
-            places[here] = f"{name}:{line}"
-            _index(item, here, places, mistakes, name, enclosing)
+            first_lines.setdefault(key.value, line)
+            lines[key_path] = f"{name}:{line}"
+            _index(item, key_path, lines, mistakes, name, enclosing)

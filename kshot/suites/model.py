@@ -55,7 +55,7 @@ class AlgorithmRow(Model):
 
 
 def one_or_more(names: Any) -> Any:
-    """A name, or a list of them, as a tuple; anything else as it is."""
+    """A name or a list of names as a tuple; any other value unchanged, for the validation to refuse."""
     if isinstance(names, list):
         return tuple(names)
     return (names,) if isinstance(names, str) else names
@@ -132,11 +132,11 @@ class Suite(Model):
     """Written by kshot into resolved suites: what the code says of the names. To be left out of others."""
 
     def excluded(self, algorithm: str, family: str) -> bool:
-        """Whether the suite leaves this pair of row and cell out."""
+        """Whether the suite leaves out this pair, given by the names of its row and its cell."""
         return any(algorithm in item.algorithm and family in item.family for item in self.exclude)
 
     def runs(self) -> list[RunConfig]:
-        """Every run: algorithms x families x seeds without the excluded, then the reference policies (seed 0)."""
+        """All runs: algorithms x families x seeds without excluded pairs, then the reference policies with seed 0."""
         runs = [
             self._run(cell_name, row_name, seed)
             for cell_name in self.families
@@ -147,7 +147,7 @@ class Suite(Model):
         return runs + [self._run(cell, name, 0) for cell in self.families for name in self.families[cell].references]
 
     def find(self, family: str, algorithm: str, seed: int) -> RunConfig:
-        """One run by its names. Raises ConfigError with the nearest name when the suite does not have it."""
+        """One run by its names. Raises ConfigError, with the nearest name, if the suite does not have it."""
         document, problems = Document(None, f"suite {self.name!r}"), Problems()
         if family not in self.families:
             problems.add(document, (), f"no family {family!r}{suggest(family, self.families)}")
@@ -165,7 +165,7 @@ class Suite(Model):
         return self._run(family, algorithm, seed)
 
     def resolved(self, facts: bool = True) -> dict[str, Any]:
-        """Plain data that ``load_suite`` reads back to an equal suite; without the facts, what a user would write."""
+        """Plain data from which ``load_suite`` makes an equal suite; without ``facts``, only what users write."""
         return self.model_dump(mode="json", exclude=None if facts else {"facts"})
 
     def _run(self, cell_name: str, row_name: str, seed: int) -> RunConfig:

@@ -1,7 +1,7 @@
-"""Reading suites: YAML, checked as a whole before a suite is run, with every mistake shown where it stands.
+"""Reads suites from YAML files and checks them completely; every mistake is shown with its file and line.
 
-Every setting of a loaded suite has its value, whether it came from the suite, from ``config/algorithms/<module>.yaml``
-or from the defaults in the code; so what is recorded and hashed is complete.
+In a loaded suite every setting has its value, from the suite, from ``config/algorithms/<module>.yaml`` or from the
+defaults in the code, so that what is recorded and hashed is complete.
 """
 
 from __future__ import annotations
@@ -20,21 +20,22 @@ from kshot.suites.resolving import facts, resolve_algorithms, resolve_families
 
 
 def find_suite(name: str, root: Path = Path("results"), prefer_results: bool = False) -> Path:
-    """The file of a suite: a path as it is, a name as config/suites/<name>.yaml or else <root>/<name>/suite.yaml.
+    """The file of a suite, given by its path or by its name.
 
-    ``prefer_results`` turns the two around: what was really started may differ by options from the file.
+    A name stands for config/suites/<name>.yaml or else <root>/<name>/suite.yaml, or with ``prefer_results`` the other
+    way round: options may have changed the suite that was started.
 
     Raises:
-        ConfigError: there is none; the message has the nearest name.
+        ConfigError: there is no such file; the message has the nearest name.
     """
     if name.endswith((".yaml", ".yml")) or "/" in name:
         path = Path(name)
         if path.is_file():
             return path
-        near = [str(path.with_name(other.name)) for other in path.parent.glob("*.y*ml")]
-        raise ConfigError([f"{name}: no such suite file{suggest(name, near) if near else ''}"])
-    places = [relative(SUITES / f"{name}.yaml"), root / name / "suite.yaml"]
-    for path in reversed(places) if prefer_results else places:
+        beside = [str(path.with_name(other.name)) for other in path.parent.glob("*.y*ml")]
+        raise ConfigError([f"{name}: no such suite file{suggest(name, beside) if beside else ''}"])
+    candidates = [relative(SUITES / f"{name}.yaml"), root / name / "suite.yaml"]
+    for path in reversed(candidates) if prefer_results else candidates:
         if path.is_file():
             return path
     known = {path.stem for path in suite_files()} | {path.parent.name for path in root.glob("*/suite.yaml")}
@@ -42,7 +43,7 @@ def find_suite(name: str, root: Path = Path("results"), prefer_results: bool = F
 
 
 def read_suite(files: Sequence[Path], overrides: Mapping[str, Any]) -> Suite:
-    """A suite from the files and the key=value options of Snakemake's command line, later ones on top.
+    """A suite from the files and key=value options of Snakemake's command line; later ones override earlier ones.
 
     Raises:
         ConfigError: with one line for every mistake.
@@ -65,10 +66,10 @@ def load_suite(
     Args:
         source: a YAML file, or its content.
         name: what messages call a mapping.
-        modules: False skips what needs the code of algorithms and families: settings are then neither checked nor
-            completed. Enough to know which runs there are, and fast.
-        only: a family and an algorithm by their names in the suite. The settings of others are then neither checked
-            nor completed, and their code is not imported: what one run needs, and no more.
+        modules: False imports no algorithm or family, and neither checks nor completes their settings. That is fast,
+            and enough to know which runs there are.
+        only: a family and an algorithm by their names in the suite. Only their code is imported, and only their
+            settings are checked and completed: enough for one run.
         recorded: take a resolved suite, which has ``facts``, as it was recorded, without importing any code.
 
     Raises:
@@ -78,7 +79,7 @@ def load_suite(
         document = Document(dict(source), name)
     else:
         document = source if isinstance(source, Document) else read(Path(source))
-    # What is well-formed is checked further even if something else is not: one look shows every mistake.
+    # Valid parts are checked further even if others are not valid, so that all mistakes are shown at once.
     draft = Draft(document)
     suite = draft.structure()
     check_names(draft)

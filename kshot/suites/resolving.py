@@ -1,4 +1,4 @@
-"""From the names in a suite to complete settings, and to what the code behind the names says of them."""
+"""Resolves the names in a suite by importing their code: complete settings, and facts about each name."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from kshot.types import Headline
 
 
 def resolve_families(draft: Draft) -> dict[str, FamilyCell]:
+    """The cells of ``draft`` with complete settings; those with problems are left out, and their problems added."""
     resolved: dict[str, FamilyCell] = {}
     for name, cell in draft.cells.items():
         path: KeyPath = ("families", name)
@@ -41,9 +42,9 @@ def resolve_families(draft: Draft) -> dict[str, FamilyCell]:
 
 
 def _headline(module: ModuleType, settings: Mapping[str, Any]) -> Headline:
-    chosen = getattr(module, "headline", None)
-    found: Headline = "return" if chosen is None else chosen(registry.settings(module, settings))
-    return found
+    headline = getattr(module, "headline", None)
+    name: Headline = "return" if headline is None else headline(registry.settings(module, settings))
+    return name
 
 
 def _official_obstacle(module: ModuleType, family: str, cell: FamilyCell, settings: dict[str, Any]) -> str:
@@ -59,6 +60,7 @@ def _official_obstacle(module: ModuleType, family: str, cell: FamilyCell, settin
 
 
 def resolve_algorithms(draft: Draft) -> dict[str, AlgorithmRow]:
+    """The rows of ``draft`` with complete settings on every family; problems are left out and added likewise."""
     resolved: dict[str, AlgorithmRow] = {}
     excluded = {pair for _, pair in draft.exclusions}
     for name, row in draft.rows.items():
@@ -72,7 +74,7 @@ def resolve_algorithms(draft: Draft) -> dict[str, AlgorithmRow]:
             if (name, cell_name) in excluded:
                 continue
             family_name = cell.family or cell_name
-            reason = _impossible(module_name, module, family_name)
+            reason = _why_incompatible(module_name, module, family_name)
             if reason is not None:
                 text = f"cannot run on family {cell_name!r}: {reason}; leave the pair out under 'exclude'"
                 draft.add(path, text)
@@ -90,25 +92,26 @@ def resolve_algorithms(draft: Draft) -> dict[str, AlgorithmRow]:
     return resolved
 
 
-def _impossible(algorithm: str, module: ModuleType, family: str) -> str | None:
-    """Why an algorithm cannot run on a family, or None."""
+def _why_incompatible(algorithm: str, module: ModuleType, family: str) -> str | None:
+    """Why an algorithm (its module being ``module``) cannot run on a family, or None if it can."""
     try:
-        other = registry.load("envs", family)
+        envs = registry.load("envs", family)
     except Exception:
-        return None  # told where the family stands
-    if other.ACTIONS not in module.ACTIONS:
-        return f"{algorithm!r} needs {' or '.join(sorted(module.ACTIONS))} actions, {family!r} has {other.ACTIONS} ones"
-    if module.EVIDENCE not in other.EVIDENCE:
-        return f"{algorithm!r} learns from {module.EVIDENCE}, {family!r} offers {' and '.join(sorted(other.EVIDENCE))}"
+        return None  # it is a problem of the family's cell
+    if envs.ACTIONS not in module.ACTIONS:
+        return f"{algorithm!r} needs {' or '.join(sorted(module.ACTIONS))} actions, {family!r} has {envs.ACTIONS} ones"
+    if module.EVIDENCE not in envs.EVIDENCE:
+        return f"{algorithm!r} learns from {module.EVIDENCE}, {family!r} offers {' and '.join(sorted(envs.EVIDENCE))}"
     return None
 
 
 def _load(kind: registry.Kind, name: str, draft: Draft, path: KeyPath) -> ModuleType | None:
+    """The module behind ``name``; None after adding a problem at ``path``."""
     try:
         return registry.load(kind, name)
     except RegistryError as error:
         draft.add(path, str(error))
-    except Exception as error:  # a module may fail to import in any way; its author needs to see which
+    except Exception as error:  # a module may fail to import in any way
         draft.add(path, f"{kind}/{name} does not import: {type(error).__name__}: {error}")
     return None
 
@@ -146,12 +149,14 @@ def _file_layers(algorithm: str, family: str, problems: Problems) -> list[Layer]
 
 
 def facts(families: Mapping[str, FamilyCell], algorithms: Mapping[str, AlgorithmRow]) -> Facts:
-    """What the code says of the names in a resolved suite."""
-    headlines, rows = {}, {}
+    """The facts of a resolved suite."""
+    cells, rows = {}, {}
     for name, cell in families.items():
-        headlines[name] = FamilyFacts(headline=_headline(registry.load("envs", str(cell.family)), cell.settings))
+        cells[name] = FamilyFacts(headline=_headline(registry.load("envs", str(cell.family)), cell.settings))
     for name, row in algorithms.items():
         module = registry.load("algorithms", str(row.algorithm))
-        scratch = getattr(module, "FROM_SCRATCH", False)
-        rows[name] = AlgorithmFacts(evidence=module.EVIDENCE, test_actions=module.TEST_ACTIONS, from_scratch=scratch)
-    return Facts(families=headlines, algorithms=rows)
+        from_scratch = getattr(module, "FROM_SCRATCH", False)
+        rows[name] = AlgorithmFacts(
+            evidence=module.EVIDENCE, test_actions=module.TEST_ACTIONS, from_scratch=from_scratch
+        )
+    return Facts(families=cells, algorithms=rows)

@@ -1,4 +1,4 @@
-"""One cell of a suite, fully resolved: everything that decides what a training or evaluation job computes."""
+"""One run of a suite, fully resolved: everything that decides what its training and its evaluation compute."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Count = Annotated[int, Field(gt=0)]
 Index = Annotated[int, Field(ge=0)]
 
 NAMES = ("suite", "family", "algorithm")
-"""Where results are filed, which decides no model."""
+"""Fields that decide only where results are filed: fingerprints of trained models leave them out."""
 FACTS = ("evidence", "test_actions", "headline", "from_scratch")
-"""What follows from the modules and settings, so that fingerprints have no need of it."""
+"""Fields that follow from the modules and settings: all fingerprints leave them out."""
 
 
 class Model(BaseModel):
@@ -49,15 +49,15 @@ class Evaluation(Model):
 
 @dataclass(frozen=True)
 class RunConfig:
-    """One (family, algorithm, seed) of a suite.
+    """One run: a family, an algorithm and a seed of a suite.
 
     Attributes:
         suite: its name.
         family: the family's name in the suite, which paths and tables show.
-        family_module: the file that implements it.
-        algorithm: the name of the row in the suite, which paths and tables show.
-        algorithm_module: the file that implements it; None for a reference policy, which the family provides and
-            nobody trains.
+        family_module: the module in envs/ that implements it.
+        algorithm: the name of the row in the suite, which paths and tables show; or of a reference policy.
+        algorithm_module: the module in algorithms/ that implements it; None for a reference policy, which the family
+            provides and which is not trained.
         seed: of the training.
         steps: training budget in environment steps.
         evaluation: how it is evaluated.
@@ -66,10 +66,10 @@ class RunConfig:
         task_seed: chooses the test tasks.
         device: where networks are trained.
         evidence: what the algorithm adapts on.
-        test_actions: how it is meant to act when it is tested; a reference policy acts as it is, which is sampled.
+        test_actions: how it is meant to choose actions when it is tested; "sampled" for reference policies.
         headline: the measure that comes first in the family's reports.
-        from_scratch: whether the algorithm learns each task from its evidence alone, so that others are compared with
-            it by what the other tasks are worth.
+        from_scratch: whether the algorithm learns each task from its evidence alone; others are compared with it, to
+            tell what the other tasks are worth.
     """
 
     suite: str
@@ -95,20 +95,20 @@ class RunConfig:
 
     @property
     def official(self) -> bool:
-        """Whether Metaworld's own evaluation is asked for; reference policies cannot be put through it."""
+        """Whether the suite asks for Metaworld's own evaluation of this run; never of reference policies."""
         return self.evaluation.official and self.kind == "algorithm"
 
     @property
     def train_hash(self) -> str:
-        """Fingerprint of what decides the trained model, seed included: a model is outdated when this changes."""
+        """Fingerprint of all that decides the trained model, seed included; if it changes, the model is outdated."""
         return _digest(self._without(*NAMES, *FACTS, "evaluation"))
 
     @property
     def config_hash(self) -> str:
-        """Fingerprint of everything but the seed: equal for the seeds of one cell, written into every row.
+        """Fingerprint of all but the seed, which all results hold: equal for the seeds of an algorithm on a family.
 
-        An evaluation is outdated when this changes, or the seed. Whether the official evaluation is asked for, too,
-        does not count: it changes no other result.
+        If it changes, the evaluation is outdated. Whether the suite also asks for the official evaluation is left out:
+        that changes no other result.
         """
         values = self._without(*FACTS, "seed")
         values["evaluation"].pop("official")
@@ -135,11 +135,14 @@ class RunConfig:
 
 
 def why_no_selection(runs: Iterable[RunConfig]) -> str:
-    """Why no settings may be chosen from these runs, or empty: a task that chose a setting is no test any more."""
-    tested = dict.fromkeys(run.family for run in runs if run.evaluation.split != "validation")
-    if not tested:
+    """Why no settings may be chosen by these runs; empty if they may.
+
+    Settings are never chosen on test tasks: these would no longer be a test.
+    """
+    on_test_tasks = dict.fromkeys(run.family for run in runs if run.evaluation.split != "validation")
+    if not on_test_tasks:
         return ""
-    return f"no selection on test tasks: evaluate {', '.join(tested)} with split: validation"
+    return f"no selection on test tasks: evaluate {', '.join(on_test_tasks)} with split: validation"
 
 
 def _digest(value: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Settings of algorithms and families: from layers of YAML values to one complete, type-checked set."""
+"""Completes the settings of an algorithm or family from layers of YAML values, and checks their types."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kshot.suites.document import Document, KeyPath, Problems
 
 
 class Layer(NamedTuple):
-    """Settings found at one place; later layers win over earlier ones."""
+    """Settings from one mapping of one document; later layers override earlier ones."""
 
     document: Document
     path: KeyPath
@@ -24,14 +24,14 @@ class Layer(NamedTuple):
 
 
 def resolve(settings: type, owner: str, layers: Sequence[Layer], problems: Problems) -> dict[str, Any] | None:
-    """All fields of a ``Settings`` dataclass: its defaults, overlaid with ``layers``.
+    """All fields of a ``Settings`` dataclass: its defaults, overridden by ``layers``.
 
     Args:
-        settings: the dataclass; annotations decide what a value may be (a list serves as a tuple, an integer as a
-            float; true and false are no numbers).
+        settings: the dataclass. Its annotations decide what a value may be, where a list may stand for a tuple and an
+            integer for a float, but no truth value for a number.
         owner: the algorithm or family, for messages.
         layers: in increasing priority.
-        problems: takes every unknown name, every value of a wrong type, and what the dataclass itself refuses.
+        problems: gets every unknown name, every value of a wrong type, and what the dataclass itself refuses.
 
     Returns:
         Plain values (numbers, text, lists, mappings) by field name, or None if there was a problem.
@@ -39,33 +39,34 @@ def resolve(settings: type, owner: str, layers: Sequence[Layer], problems: Probl
     hints = get_type_hints(settings)
     names = [item.name for item in fields(settings)]
     chosen: dict[str, Any] = {}
-    good = True
+    valid = True
     for layer in layers:
         for name, value in layer.values.items():
             path = (*layer.path, name)
             if name not in names:
                 problems.add(layer.document, path, f"{owner!r} has no setting {name!r}{suggest(name, names)}")
-                good = False
+                valid = False
                 continue
             try:
                 chosen[name] = _typed(hints[name], value)
             except (ValidationError, ValueError, TypeError):
                 text = f"expected {expected(hints[name])}, got {value!r}"
-                problems.add(layer.document, path, text + _hint(hints[name], value))
-                good = False
-    if not good:
+                problems.add(layer.document, path, text + _nearest(hints[name], value))
+                valid = False
+    if not valid:
         return None
     try:
         complete = asdict(settings(**chosen))
     except (ValueError, TypeError) as error:
-        place = next((layer for layer in reversed(layers) if layer.values), layers[-1])
-        problems.add(place.document, place.path, f"{owner!r} refuses these settings: {' '.join(str(error).split())}")
+        last = next((layer for layer in reversed(layers) if layer.values), layers[-1])
+        problems.add(last.document, last.path, f"{owner!r} refuses these settings: {' '.join(str(error).split())}")
         return None
     return json.loads(json.dumps(complete))  # type: ignore[no-any-return]  # plain JSON types, as records hold them
 
 
 def _typed(hint: Any, value: Any) -> Any:
-    # Strict JSON rules are the ones wanted here: lists for tuples and 1 for 1.0, but no True for 1 and no "1" for 1.
+    """``value`` as the type of an annotation. Raises ValidationError or ValueError if it is of another."""
+    # Strict JSON rules accept lists for tuples and 1 for 1.0, but not True for 1 and not "1" for 1.
     if isinstance(value, float) and math.isnan(value):
         raise ValueError("not a number")
     return TypeAdapter(hint).validate_json(json.dumps(value), strict=True)
@@ -88,7 +89,8 @@ def expected(hint: Any) -> str:
     return getattr(hint, "__name__", str(hint))
 
 
-def _hint(hint: Any, value: Any) -> str:
+def _nearest(hint: Any, value: Any) -> str:
+    """A suggestion for a value that is near an allowed one, else empty."""
     if get_origin(hint) is Literal and isinstance(value, str):
         text = suggest(value, map(str, get_args(hint)))
         return text if "did you mean" in text else ""

@@ -1,4 +1,4 @@
-"""The settings that algorithms have where a suite says nothing: where a selection starts from."""
+"""The settings that algorithms have unless a suite changes them, for selections to compare with."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Published(NamedTuple):
     """Complete settings of one algorithm on one family, as plain values.
 
     Attributes:
-        code: the defaults in the algorithm's file.
-        family: those with ``config/algorithms/<name>.yaml`` on top: the published or earlier chosen ones.
+        code: the defaults in the algorithm's module.
+        family: these, overridden by ``config/algorithms/<name>.yaml``, which has published or earlier chosen ones.
     """
 
     code: Mapping[str, Any]
@@ -23,15 +23,15 @@ class Published(NamedTuple):
 
 
 def published(suite: Suite) -> dict[tuple[str, str], Published]:
-    """By (family in the suite, algorithm module), for every pair that the suite runs in some row."""
+    """(family's name in the suite, algorithm's module) -> settings, for every pair that the suite runs."""
     pairs = dict.fromkeys(
         (run.family, str(run.algorithm_module)) for run in suite.runs() if run.algorithm_module is not None
     )
-    found = {}
+    settings = {}
     for family, module in pairs:
         resolved = suite.resolved()
-        plain = {"families": {family: resolved["families"][family]}, "algorithms": {module: {}}, "exclude": []}
-        (run,) = load_suite(resolved | plain | {"seeds": [0]}).runs()[:1]
+        one_pair = {"families": {family: resolved["families"][family]}, "algorithms": {module: {}}, "exclude": []}
+        (run,) = load_suite(resolved | one_pair | {"seeds": [0]}).runs()[:1]
         defaults = registry.load("algorithms", module).Settings()
-        found[family, module] = Published(registry.plain(defaults), run.algorithm_settings)
-    return found
+        settings[family, module] = Published(registry.plain(defaults), run.algorithm_settings)
+    return settings

@@ -73,9 +73,9 @@ class Episodes:
             What a learner is given of training, validation and test tasks: ``for_training``, ``for_validation``,
             ``as_evidence``.
         optimal_return: [T, E] float, the largest expected return of the episode, by a policy that knows the task; NaN
-            where nobody knows it, and by default. For judging alone, as ``stage`` is: learners receive neither.
-        stage: [T, E] int, the furthest of ``FamilySpec.stages`` that the episode got to; -1 where a family has none,
-            and by default.
+            where it is not known, and by default. For reports only, as ``stage`` is: learners get neither.
+        stage: [T, E] int, index of the last of ``FamilySpec.stages`` that the episode got to; -1 where a family has
+            none, and by default.
 
     Episodes of one task that share a memory (a trial) are adjacent and in order.
 
@@ -146,13 +146,13 @@ class Episodes:
 
     @property
     def success_any(self) -> Array:
-        """[T, E] the success flag was up at some step (Meta-World's own rule)."""
+        """[T, E] whether the success flag is True at some step (Meta-World's own rule)."""
         flags: Array = self.success & self.mask
         return np.asarray(flags.any(axis=2))
 
     @property
     def success_last(self) -> Array:
-        """[T, E] the success flag was up at the last step taken."""
+        """[T, E] whether the success flag is True at the last step taken."""
         last = np.maximum(self.lengths - 1, 0)[:, :, None]
         flag: Array = np.take_along_axis(self.success, last, axis=2)[:, :, 0]
         return flag & (self.lengths > 0)
@@ -173,21 +173,21 @@ class Episodes:
         return cls(**{f.name: np.concatenate([getattr(part, f.name) for part in parts], axis=1) for f in fields(cls)})
 
     def for_training(self) -> Episodes:
-        """What a learner may see of episodes of training tasks: all but what is for judging alone."""
+        """What a learner gets of episodes of training tasks: all but ``optimal_return`` and ``stage``."""
         return replace(self, optimal_return=np.zeros(0), stage=np.zeros(0, dtype=np.int64))
 
     def for_validation(self) -> Episodes:
-        """What it may see of validation tasks when it chooses: of the signals the task's own, with success to judge by.
+        """What a learner gets of validation tasks, when it chooses something: rewards and success flags.
 
-        ``training_reward`` is then the reward: what is chosen for test tasks must not rest on what these do not offer.
+        ``training_reward`` is the reward, since a choice for test tasks must not depend on what these do not offer.
         """
         return replace(self.for_training(), training_reward=np.zeros(0))
 
     def as_evidence(self) -> Episodes:
-        """What it may see of a test task: what one who plays it sees, and nothing else.
+        """What a learner gets of test tasks: observations, actions, rewards, and how each episode ended.
 
-        That is observations, actions, rewards, and how each episode ended. ``training_reward`` is the reward, no
-        success flag is up, and what stands behind the last step of an episode is 0.
+        ``training_reward`` is the reward, all success flags are False, and everything after the last step of an episode
+        is 0.
         """
         steps = {"success": np.zeros_like(self.success), "training_reward": np.zeros(0)}
         if not self.mask.all():

@@ -22,15 +22,21 @@ ReferencePolicy = Callable[[Sequence[Task]], Policy]
 class FamilySpec:
     """What a learner may know about a family before it sees a task.
 
-    ``observation_center`` and ``observation_scale`` are fixed constants of the family (estimated on training tasks
-    or known by construction), shape [observation_dim]; learners feed (obs - center) / scale, bounded by
-    ``observation_clip``, to their networks (``normalise``).
-    ``episodes_per_trial`` is the length of a trial, in episodes, for learners that carry memory over episodes.
-    ``max_sub_envs`` bounds how many sub-environments one vector environment should hold (memory).
-    ``shared_tasks`` is True where there are so few tasks that all splits hold all of them: what is unknown to a learner
-    is then which one it plays, and its score says nothing about tasks it was not trained on.
-    ``world`` is what planners may know, None where there is no finite model of the family.
-    ``stages`` names how far an episode can get, from the least to the most; empty where a family does not say.
+    Attributes:
+        name: of the family.
+        observation_dim: D, size of an observation.
+        action_space: of one sub-environment.
+        horizon: largest number of steps in an episode.
+        episodes_per_trial: length of a trial, in episodes, for learners that carry memory over episodes.
+        evidence: what learners can adapt on.
+        max_sub_envs: how many sub-environments one vector environment should hold at most, for the sake of RAM.
+        observation_center: [D], a constant of the family, estimated on training tasks or known by construction.
+        observation_scale: [D], likewise. Networks get (obs - center) / scale, see ``normalise``.
+        observation_clip: bound on what networks get.
+        shared_tasks: True where there are so few tasks that all splits hold all of them. A learner then does not know
+            which one it plays, but its score says nothing about tasks it was not trained on.
+        world: what planners may know; None where there is no finite model of the family.
+        stages: names of how far an episode can get, from the first stage to the last; empty where there are none.
     """
 
     name: str
@@ -58,13 +64,13 @@ class FamilySpec:
             object.__setattr__(self, name, value)
 
     def normalise(self, obs: Array) -> Array:
-        """(obs - center) / scale of observations [..., D], bounded: what every learner's networks see."""
+        """[..., D] what networks get for observations [..., D]: (obs - center) / scale, bounded."""
         scaled = (obs - self.observation_center) / self.observation_scale
         return np.clip(scaled, -self.observation_clip, self.observation_clip)
 
     @property
     def normaliser(self) -> dict[str, list[float] | float]:
-        """The constants behind ``normalise`` as plain numbers: models are of use only with those they learnt with."""
+        """The constants of ``normalise`` as plain data: a model works only with those that it was trained with."""
         center, scale = self.observation_center.tolist(), self.observation_scale.tolist()
         return {"center": center, "scale": scale, "clip": self.observation_clip}
 

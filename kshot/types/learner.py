@@ -13,13 +13,13 @@ Memory = dict[str, Array]
 
 @runtime_checkable
 class Policy(Protocol):
-    """A policy as a value: it never changes; memory goes in and comes out. One policy serves T tasks at once."""
+    """An immutable policy for T tasks at once; its memory is an argument and a result of its methods."""
 
     def start(self, n_tasks: int, n_copies: int, keys: Array | None = None) -> Memory:
         """Memory at the beginning of a trial, every array with leading axes [n_tasks, n_copies].
 
-        ``keys`` [n_tasks, n_copies] decide what else is random in a policy than its action noise, such as a sample
-        from a posterior; None asks for none of it.
+        ``keys`` [n_tasks, n_copies] decide what is random in a policy besides its action noise, such as a sample from a
+        posterior; None asks for a deterministic choice.
         """
         ...
 
@@ -38,16 +38,18 @@ class Policy(Protocol):
         ...
 
     def observe(self, memory: Memory, action: Array, reward: Array, done: Array) -> Memory:
-        """Take in what the step gave: action as returned by ``act``, reward [T, C], done [T, C] (episode ended)."""
+        """The memory after a step: action as returned by ``act``, reward [T, C], done [T, C] (episode ended)."""
         ...
 
 
 @runtime_checkable
 class TrialPolicy(Policy, Protocol):
-    """A scripted policy that says whether its memory outlasts an episode, so that it is played for whole trials."""
+    """A scripted policy that says whether it learns over the episodes of a trial."""
 
     @property
-    def trial_memory(self) -> bool: ...
+    def trial_memory(self) -> bool:
+        """Whether its memory outlasts an episode; it is then played for whole trials."""
+        ...
 
 
 class Collect(Protocol):
@@ -87,15 +89,15 @@ class MetaLearner(Protocol):
 
     @property
     def fixed_tasks(self) -> bool:
-        """True for learners that come back to the same tasks, as those that keep experience do.
+        """True for learners that need the same tasks in every ``meta_step``, as those with a replay buffer do.
 
-        Every ``meta_step`` then receives the same ``tasks_per_step`` training tasks in the same order.
+        They are the same ``tasks_per_step`` training tasks in the same order.
         """
         ...
 
     @property
     def adaptation_episodes(self) -> int:
-        """How many episodes (or demonstrations) per task make a block of evidence for ``adapt``."""
+        """Number of episodes (or demonstrations) per task in a block of evidence for ``adapt``."""
         ...
 
     @property
@@ -115,7 +117,7 @@ class MetaLearner(Protocol):
     def meta_step(self, tasks: Sequence[Task], collect: Collect, progress: float) -> Metrics:
         """Improve the meta-parameters; ``progress`` in [0, 1) is the share of the budget already used.
 
-        The metric "updates" is the number of gradient updates that took, 1 where it is left out.
+        The metric "updates" is the number of gradient updates in this step, 1 if it is left out.
 
         Raises:
             FloatingPointError: a loss, gradient or parameter is not finite; the run counts as diverged.
@@ -125,17 +127,16 @@ class MetaLearner(Protocol):
     def adapt(self, policy: Policy, evidence: Episodes) -> Policy:
         """A new policy that has taken in more evidence; neither argument changes.
 
-        At test the evidence holds what ``Episodes.as_evidence`` leaves of it.
-        Of its own episodes a learner is given one block per task at a time. Demonstrations come one or several blocks
-        at a time, and in which parts they came makes no difference.
+        At test the evidence is what ``Episodes.as_evidence`` leaves of it. Own episodes come one block per task at a
+        time, demonstrations one or several blocks at a time; how they are divided makes no difference.
         ``policy`` is this learner's own ``policy()`` or an earlier result of ``adapt`` for the same tasks.
         """
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything training needs to go on exactly as if never interrupted (tensors, numbers, nested dicts).
+        """Everything that training needs to go on exactly as without an interruption (tensors, numbers, nested dicts).
 
-        What stands under "replay" is needed for that alone: model files leave it out.
+        The entry "replay" is for that only: model files leave it out.
         """
         ...
 
@@ -144,7 +145,7 @@ class MetaLearner(Protocol):
 
 @runtime_checkable
 class Calibrated(Protocol):
-    """What a learner has besides that chooses something on validation tasks, once, after its training."""
+    """What a learner has besides if it chooses something on validation tasks, once, after its training."""
 
     @property
     def calibration_tasks(self) -> int:
@@ -152,25 +153,25 @@ class Calibrated(Protocol):
         ...
 
     def calibrate(self, tasks: Sequence[Task], collect: Collect) -> Metrics:
-        """Choose; what was chosen is part of ``state_dict`` and returned.
+        """Choose. The choice becomes part of ``state_dict``, and is returned as metrics.
 
-        ``collect`` shows demonstrations as at test (``Episodes.as_evidence``), and gives of played episodes what is
-        needed to judge them as well (``Episodes.for_validation``).
+        ``collect`` gives demonstrations as at test (``Episodes.as_evidence``), and played episodes with success flags
+        (``Episodes.for_validation``).
 
         Raises:
-            FloatingPointError: every choice gives numbers that are not finite; the run counts as diverged.
+            FloatingPointError: no choice gives finite numbers; the run counts as diverged.
         """
         ...
 
 
 @runtime_checkable
 class Explains(Protocol):
-    """What a learner fed with demonstrations has besides that can say how likely an expert's decisions are."""
+    """What a learner from demonstrations has besides if it can compute the likelihood of an expert's decisions."""
 
     def explain(self, policy: Policy, demonstrations: Episodes) -> Array:
         """[T] mean log-likelihood per decision, in nats, of demonstrations that ``policy`` has not adapted to.
 
-        ``policy`` is this learner's own ``policy()`` or a result of ``adapt`` for the same T tasks. What has no
-        decision in an episode, such as steps in which an expert has no choice, does not count.
+        ``policy`` is this learner's own ``policy()`` or a result of ``adapt`` for the same T tasks. Steps in which an
+        expert has no choice are no decisions and do not count.
         """
         ...

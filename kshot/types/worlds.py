@@ -1,7 +1,4 @@
-"""What planners may know of a family: a finite decision problem with known dynamics, but no reward.
-
-See docs/adr/0009-known-dynamics.md.
-"""
+"""What planners may know of a family: states, actions and dynamics, but no reward (docs/adr/0009-known-dynamics.md)."""
 
 from __future__ import annotations
 
@@ -13,17 +10,19 @@ from kshot.types.data import Array, Episodes
 
 @dataclass(frozen=True)
 class Dynamics:
-    """Where actions lead in a finite decision problem; one of the two tables is given.
+    """The next state of every state and action, either as ``successor`` or as ``probability``.
+
+    S states, A actions, B layouts; tables that do not depend on the layout have no axis B.
 
     Attributes:
-        successor: [S, A] or, where it depends on the layout, [B, S, A] int: the next state; -1 where an action cannot
-            be taken.
-        probability: [S, A, S] or [B, S, A, S]: of the next state.
-        box: where the states are the cells of a box of this shape, the last axis fastest, and the actions all moves of
-            -1, 0 or 1 along its axes in the order of ``itertools.product``, as ``successor`` says too: planners are
-            then faster.
-        crossing: with ``box``: the states are the cells of two such boxes, one after the other, and a last action leads
-            from cells of the first, [B, S / 2] bool, to one cell of the second, [B] int.
+        successor: [S, A] or [B, S, A] int, the next state; -1 where an action cannot be taken.
+        probability: [S, A, S] or [B, S, A, S], of the next state.
+        box: shape of a box if the states are its cells, the last axis fastest, and the actions all moves of -1, 0 or 1
+            along its axes, in the order of ``itertools.product``. ``successor`` then says the same; planners are faster
+            with ``box``.
+        crossing: for two such boxes, whose cells are the states, one box after the other. Besides the moves there is
+            one more action, the last, which leads from the cells of the first box in [B, S / 2] bool to the cell [B]
+            of the second.
     """
 
     successor: Array | None = None
@@ -37,10 +36,10 @@ class Dynamics:
 
 
 class World(Protocol):
-    """What a planner may know of a family: a finite decision problem with known dynamics, but no reward.
+    """What a planner may know of a family: states, actions and dynamics, but no reward.
 
-    Nothing here depends on the task. What an episode's first observation shows of its surroundings, where things
-    stand for example, is its ``layout``.
+    Nothing here depends on the task. The ``layout`` of an episode is what its first observation shows of its
+    surroundings, for example where objects are.
     """
 
     @property
@@ -50,15 +49,15 @@ class World(Protocol):
 
     @property
     def rewards(self) -> Literal["states", "pairs"]:
-        """What a reward may depend on: the state, in T + 1 of them, or the state and the action, in T decisions."""
+        """Whether rewards are of states, earned in all T + 1 of an episode, or of the T pairs (state, action)."""
         ...
 
     def layout(self, obs: Array) -> Array:
-        """[..., D] observations -> [..., L] what does not change within an episode; L may be 0."""
+        """[..., L] the part of observations [..., D] that does not change within an episode; L may be 0."""
         ...
 
     def state(self, obs: Array) -> Array:
-        """[..., D] observations -> [...] int states."""
+        """[...] int, the states of observations [..., D]."""
         ...
 
     def dynamics(self, layout: Array) -> Dynamics:
@@ -66,13 +65,13 @@ class World(Protocol):
         ...
 
     def features(self, layout: Array) -> Array:
-        """What a reward may depend on, in layouts [B, L]: [B, S, F] of states or [B, S, A, F] of pairs."""
+        """[B, S, F] features of states or [B, S, A, F] of pairs in layouts [B, L], which a reward may depend on."""
         ...
 
     def paths(self, episodes: Episodes) -> tuple[Array, Array]:
         """States [T, E, decisions + 1] and actions [T, E, decisions] of whole episodes.
 
         Raises:
-            ValueError: naming task and episode, when one is too short or takes a step that the dynamics do not know.
+            ValueError: an episode is too short or takes a step that the dynamics do not know; the message names it.
         """
         ...

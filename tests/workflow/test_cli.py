@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from kshot import __version__, cli, registry
-from kshot.listing import described
+from kshot.listing import describe
 from tests.workflow.pipeline import PLUGINS, SUITE, environment, kshot, write_suite
 
 COUNTING = ("--family", "coins", "--algorithm", "counting", "--seed", "0")
@@ -93,7 +93,7 @@ def test_list_says_of_every_module_what_its_import_says(kind: registry.Kind) -> 
         module = registry.load(kind, name)
         actions = module.ACTIONS if isinstance(module.ACTIONS, str) else "/".join(sorted(module.ACTIONS))
         evidence = module.EVIDENCE if isinstance(module.EVIDENCE, str) else "/".join(sorted(module.EVIDENCE))
-        facts, text = described(kind, name)
+        facts, text = describe(kind, name)
         assert facts == f"{evidence}; {actions} actions"
         assert (module.__doc__ or "").startswith(text.removesuffix(" ...").split("\n")[0][:40])
 
@@ -112,8 +112,8 @@ def test_list_says_why_a_module_cannot_be_used(
     (tmp_path / "algorithms").mkdir()
     (tmp_path / "algorithms" / "odd.py").write_text(text)
     monkeypatch.setenv("KSHOT_PATH", str(tmp_path))
-    assert described("algorithms", "odd")[0] == "cannot be used"
-    assert facts in described("algorithms", "odd")[1]
+    assert describe("algorithms", "odd")[0] == "cannot be used"
+    assert facts in describe("algorithms", "odd")[1]
 
 
 def test_what_a_source_does_not_tell_is_asked_of_the_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +123,7 @@ def test_what_a_source_does_not_tell_is_asked_of_the_module(tmp_path: Path, monk
     computed = re.sub(r"^EVIDENCE.*$", 'EVIDENCE = "".join(["roll", "outs"])', text, flags=re.MULTILINE)
     (tmp_path / "algorithms" / "computed.py").write_text(computed)
     monkeypatch.setenv("KSHOT_PATH", str(tmp_path))
-    assert described("algorithms", "computed")[0] == "rollouts; discrete actions"
+    assert describe("algorithms", "computed")[0] == "rollouts; discrete actions"
 
 
 def test_the_version_is_that_of_the_package() -> None:

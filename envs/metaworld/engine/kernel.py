@@ -43,7 +43,7 @@ RAISED, UNSTABLE = 1, 2
 
 _NCON, _NEFC = offset("mjData", "ncon"), offset("mjData", "nefc")
 _CONTACT, _FORCE = offset("mjData", "contact"), offset("mjData", "efc_force")
-_CONTACT_SIZE, _ROW = size("mjContact"), offset("mjContact", "efc_address")
+_CONTACT_SIZE, _CONSTRAINT = size("mjContact"), offset("mjContact", "efc_address")
 _GEOM = offset("mjContact", "geom")
 _WARNINGS = offset("mjData", "warning") + offset("mjWarningStat", "number")
 _WARNING_SIZE = size("mjWarningStat")
@@ -123,10 +123,10 @@ def _contact_force(data: int, pad: int, geom: int) -> float:
         contact = contacts + i * _CONTACT_SIZE
         a, b = _int_at(contact + _GEOM), _int_at(contact + _GEOM + 4)
         if (a == pad or b == pad) and (a == geom or b == geom):
-            row = _int_at(contact + _ROW)
-            if row < 0:  # not in the solver; official code then reads the last force, as Python's index -1
-                row += _int_at(data + _NEFC)
-            total += _float_at(forces + 8 * row)
+            constraint = _int_at(contact + _CONSTRAINT)
+            if constraint < 0:  # not in the solver; official code then reads the last force, as Python's index -1
+                constraint += _int_at(data + _NEFC)
+            total += _float_at(forces + 8 * constraint)
     return total
 
 

@@ -29,7 +29,7 @@ ALLOWED = {
     "kshot.algorithms": ("kshot.algorithms", "kshot.learning", *GROUND),
     # Tables of records: demonstrations of a simulation are kept on disk.
     "kshot.envs": ("kshot.envs", "kshot.records", *GROUND),
-    "kshot.running": ("kshot.running", *SHARED),
+    "kshot.running": ("kshot.running", "kshot.places", *SHARED),
     "kshot.reporting": ("kshot.reporting", "kshot.places", *SHARED),
 }
 FORBIDDEN = {"kshot.reporting": ("torch",), "kshot.envs": ("torch",)}

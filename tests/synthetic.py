@@ -17,6 +17,7 @@ import pandas as pd
 from kshot import records
 from kshot.seeding import generator
 from kshot.suites.run import Evaluation, RunConfig
+from kshot.types import Headline
 
 DIGEST = "5d41402abc4b2a76"
 
@@ -26,7 +27,7 @@ class Family:
     """A made-up family: its evaluation, and how high policies score on it."""
 
     name: str
-    headline: str
+    headline: Headline
     k: tuple[int, ...]
     n_tasks: int
     classes: tuple[str, ...] = ()
@@ -178,8 +179,9 @@ def curve(family: Family, run: RunConfig) -> pd.DataFrame:
     classes = [groups[i % len(groups)] for i in range(family.n_tasks)]
     ease = generator("synthetic-tasks", family.name).uniform(-0.15, 0.15, family.n_tasks)
     ease = ease + np.linspace(-0.25, 0.2, len(groups))[np.arange(family.n_tasks) % len(groups)]
+    points: tuple[int, ...] = (0,)
     if run.kind == "reference":
-        share, lift, points, played = REFERENCES.get(run.algorithm, 0.6), 0.0, (0,), [(0, 10)]
+        share, lift, played = REFERENCES.get(run.algorithm, 0.6), 0.0, [(0, 10)]
         if run.algorithm in family.learning:
             share, lift, played = 0.2, 0.6, [(k, 10) for k in range(family.episodes_per_trial)]
         ease = ease * (run.algorithm == "task_blind")
@@ -235,7 +237,7 @@ def curve(family: Family, run: RunConfig) -> pd.DataFrame:
                 }
             )
             frames.append(frame)
-    named = {
+    named: dict[str, Any] = {
         "suite": run.suite,
         "family": run.family,
         "algorithm": run.algorithm,
@@ -246,7 +248,10 @@ def curve(family: Family, run: RunConfig) -> pd.DataFrame:
         "status": "ok",
         "config_hash": run.config_hash,
     }
-    return pd.concat(frames, ignore_index=True).assign(**named)[records.CURVE_SCHEMA.names]
+    whole = pd.concat(frames, ignore_index=True)
+    for name, value in named.items():
+        whole[name] = value
+    return whole.reindex(columns=records.CURVE_SCHEMA.names)
 
 
 def training(family: Family, run: RunConfig, iterations: int = 50) -> pd.DataFrame:
@@ -260,9 +265,8 @@ def training(family: Family, run: RunConfig, iterations: int = 50) -> pd.DataFra
         rows.append(pd.DataFrame({"metric": metric, "value": value}))
     rows.append(pd.DataFrame({"metric": "loss", "value": rng.normal(size=iterations)}))
     steps = (np.arange(iterations) + 1) * (run.steps // iterations)
-    return pd.concat([part.assign(iteration=np.arange(iterations), env_steps=steps) for part in rows])[
-        records.TRAIN_SCHEMA.names
-    ]
+    whole = pd.concat([part.assign(iteration=np.arange(iterations), env_steps=steps) for part in rows])
+    return whole.reindex(columns=records.TRAIN_SCHEMA.names)
 
 
 def other_seeds(runs: Sequence[RunConfig], seed: int) -> list[RunConfig]:

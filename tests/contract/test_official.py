@@ -25,7 +25,7 @@ SMALL = {"num_envs": N, "goals_per_class": N}
 LEARNERS = [
     parameter.values[0]
     for parameter in tiny.compatible()
-    if parameter.values[1] == "metaworld" and build.evidence(tiny.run(*parameter.values)) == "rollouts"
+    if parameter.values[1] == "metaworld" and tiny.run(*parameter.values).evidence == "rollouts"
 ]
 
 

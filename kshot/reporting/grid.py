@@ -72,7 +72,7 @@ class Grid:
         return {pair: _run_count(found) for pair, found in states.items()}
 
     @cached_property
-    def untrained(self) -> frozenset[Pair]:
+    def without_training(self) -> frozenset[Pair]:
         """Learners whose training changed nothing: what they do, they know from a task's own evidence."""
         columns = self._columns("family", "algorithm", "kind", "state", "train_updates")
         return frozenset(

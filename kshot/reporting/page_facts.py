@@ -122,7 +122,9 @@ def given_away(results: Results, section: Section) -> str:
     """A sentence where the fewest demonstrations are nearly enough without any other task; else nothing."""
     family, metric, summary = section.family, section.metric, results.summary
     ceiling = summary.point(family, CEILING, metric, "all")
-    curves = [summary.curve(family, n, metric) for n in section.finished if (family, n) in results.grid.untrained]
+    curves = [
+        summary.curve(family, n, metric) for n in section.finished if (family, n) in results.grid.without_training
+    ]
     first = [next((point for point in curve if point.k > 0), None) for curve in curves]
     best = max((point for point in first if point is not None), key=lambda point: point.mean, default=None)
     # A share of the ceiling means something where 0 is the floor: of success, not of returns.

@@ -181,7 +181,7 @@ def test_a_candidate_with_a_diverged_run_is_never_chosen(tmp_path: Path) -> None
     assert found.chosen is not None and found.chosen.row == "maml"
     assert [(candidate.row, str(candidate.runs)) for candidate in found.candidates] == [
         ("maml", "2/2"),
-        ("high", "1/2"),
+        ("high", "1/2 (1 diverged)"),
     ]
     write_selection(made.runs(), tmp_path, published(made), tmp_path)
     assert "| 1/2 | diverged |" in (tmp_path / "selection.md").read_text()

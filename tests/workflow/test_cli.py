@@ -59,7 +59,9 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> No
     with pytest.raises(SystemExit):
         cli.main(["--help"])
     commands = re.findall(r"^    ([a-z-]+)(?: |$)", capsys.readouterr().out, flags=re.MULTILINE)
-    expected = "list check-config train evaluate official aggregate report strip-links figures tables select status"
+    expected = (
+        "list path check-config train evaluate official aggregate report strip-links figures tables select status"
+    )
     assert commands == [*expected.split(), "audit", "fidelity"]
     for command in commands:
         with pytest.raises(SystemExit) as ended:

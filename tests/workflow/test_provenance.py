@@ -21,7 +21,7 @@ from tests.workflow.pipeline import PLUGINS, SUITE
 
 def test_the_digest_covers_what_the_algorithm_the_family_and_the_runner_import() -> None:
     files = set(provenance.source_files("fomaml", "bandit"))
-    own = {"algorithms.fomaml", "algorithms.maml", "envs.bandit", "envs.bandit.counting", "envs._scripted"}
+    own = {"algorithms.fomaml", "algorithms.maml", "envs.bandit", "envs.bandit.index_policies", "envs._scripted"}
     shared = {"types.data", "seeding", "running.train", "running.rollout", "learning.returns", "learning.trust_region"}
     assert {f"kshot.{name}" for name in own | shared} <= files
     others = {"algorithms.rl2", "envs.nav2d", "learning.sac", "learning.planner", "running.status", "running.official"}

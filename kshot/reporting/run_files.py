@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from kshot import records
@@ -23,6 +24,11 @@ Array = NDArray[Any]
 State = Literal["ok", "diverged", "missing"]
 Point = tuple[str, int]
 """(mode, k)."""
+_NUMBERS = (
+    *("k", "episode", "adaptation_updates", "adaptation_steps", "first_success", "stage"),
+    *(*EPISODE_METRICS, "optimal_return", "held_out_log_likelihood"),
+)
+"""The columns of a curve that are reduced."""
 
 
 @dataclass(frozen=True)
@@ -97,10 +103,11 @@ def read_cell(run: RunConfig, root: Path) -> tuple[dict[str, Any], Outcomes | No
     if run.kind == "algorithm":
         trained = records.read_json(folder / "run.json")
         same_hash(folder / "run.json", str(trained.get("train_hash")), run.train_hash)
-    frame = records.read_table(path, records.CURVE_SCHEMA)
-    _check_identity(path, frame, run)
+    curve = records.read_arrow(path, records.CURVE_SCHEMA)
+    _check_identity(path, curve, run)
 
-    diverged = (frame["status"] == "diverged").any() or "diverged" in (evaluated.get("status"), trained.get("status"))
+    states = (*curve["status"].unique().to_pylist(), evaluated.get("status"), trained.get("status"))
+    diverged = "diverged" in states
     train_seconds, evaluate_seconds = (float(part.get("wall_seconds", 0.0)) for part in (trained, evaluated))
     row |= {
         "state": "diverged" if diverged else "ok",
@@ -126,7 +133,7 @@ def read_cell(run: RunConfig, root: Path) -> tuple[dict[str, Any], Outcomes | No
     family = evaluated.get("family", {})
     # What is collected over a trial means nothing to a learner whose evidence is not played.
     trial = 1 if row["evidence"] == "demonstrations" else int(family.get("episodes_per_trial", 1))
-    return row, reduce_curve(path, frame, run.evaluation.tasks, trial, len(family.get("stages", ())))
+    return row, reduce_curve(path, curve, run.evaluation.tasks, trial, len(family.get("stages", ())))
 
 
 def same_hash(path: Path, found: str, expected: str) -> None:
@@ -137,7 +144,7 @@ def same_hash(path: Path, found: str, expected: str) -> None:
         )
 
 
-def _check_identity(path: Path, frame: pd.DataFrame, run: RunConfig) -> None:
+def _check_identity(path: Path, curve: pa.Table, run: RunConfig) -> None:
     """Every row belongs to this run: names equal the folder's, settings equal the suite's."""
     expected = {
         "suite": run.suite,
@@ -148,34 +155,35 @@ def _check_identity(path: Path, frame: pd.DataFrame, run: RunConfig) -> None:
         "split": run.evaluation.split,
     }
     for column, value in expected.items():
-        wrong = [found for found in frame[column].unique() if found != value]
+        wrong = [found for found in curve[column].unique().to_pylist() if found != value]
         if wrong:
             raise RecordError(f"{path}: has rows of {column} {wrong[0]}, but this folder is for {column} {value}")
-    for found in frame["config_hash"].unique():
+    for found in curve["config_hash"].unique().to_pylist():
         same_hash(path, str(found), run.config_hash)
-    unknown = sorted(set(frame["status"].unique()) - set(records.STATUSES), key=str)
+    unknown = sorted(set(curve["status"].unique().to_pylist()) - set(records.STATUSES), key=str)
     if unknown:
         raise RecordError(f"{path}: status {unknown[0]!r} is none of {', '.join(records.STATUSES)}")
 
 
-def reduce_curve(path: Path, frame: pd.DataFrame, n_tasks: int, trial_episodes: int, n_stages: int = 0) -> Outcomes:
+def reduce_curve(path: Path, curve: pa.Table, n_tasks: int, trial_episodes: int, n_stages: int = 0) -> Outcomes:
     """Sum a curve's rows up to one value per point and task.
 
     Raises:
         RecordError: there are no rows; the number of tasks is not ``n_tasks``; a return is not finite; a task is in two
             classes; a row occurs twice; or the tasks have other numbers of episodes, which would weight them unequally.
     """
-    if frame.empty:
+    if not len(curve):
         raise RecordError(f"{path}: has no rows, although its run is ok; run its evaluation again")
-    if not np.isfinite(frame["return"].to_numpy()).all():
+    columns = {name: curve[name].to_numpy() for name in _NUMBERS}
+    if not np.isfinite(columns["return"]).all():
         raise RecordError(f"{path}: holds a return that is not finite in a run that is ok; run its evaluation again")
-    task_ids, task = _codes(frame["task"])
+    task_ids, task = _codes(path, curve, "task")
     if len(task_ids) != n_tasks:
         raise RecordError(f"{path}: holds {len(task_ids)} test tasks, the suite asks for {n_tasks}")
-    groups = _task_groups(path, frame, task, len(task_ids))
+    groups = _task_groups(path, curve, task, task_ids)
 
-    modes, mode = _codes(frame["mode"])  # sorted: mean before sampled
-    k, ks = pd.factorize(frame["k"].to_numpy(), sort=True)
+    modes, mode = _codes(path, curve, "mode")  # sorted: mean before sampled
+    k, ks = pd.factorize(columns["k"], sort=True)
     point, flat = pd.factorize(mode * len(ks) + k, sort=True)
     shape = (len(flat), len(task_ids))
     cell = point * shape[1] + task
@@ -192,7 +200,7 @@ def reduce_curve(path: Path, frame: pd.DataFrame, n_tasks: int, trial_episodes: 
             f"{path}: task {task_ids[t]} has {count[p, t]} episodes at k={points[p][1]} ({points[p][0]}), other tasks "
             f"{episodes[p]}; every task must have the same number. Run its evaluation again"
         )
-    episode = frame["episode"].to_numpy()
+    episode = columns["episode"]
     if not pd.Index(cell * (int(episode.max()) + 1) + episode).is_unique:
         raise RecordError(f"{path}: the same episode occurs twice; run its evaluation again")
 
@@ -200,14 +208,14 @@ def reduce_curve(path: Path, frame: pd.DataFrame, n_tasks: int, trial_episodes: 
         return total(np.asarray(values, dtype=np.float64)) / count
 
     def per_task(column: str) -> Array:
-        return mean_of(frame[column])
+        return mean_of(columns[column])
 
     values = {column: per_task(column) for column in EPISODE_METRICS}
-    judged = (frame["optimal_return"] - frame["return"], frame["held_out_log_likelihood"])
+    judged = (columns["optimal_return"] - columns["return"], columns["held_out_log_likelihood"])
     found = {metric: mean_of(column) for metric, column in zip(JUDGED_METRICS, judged, strict=True)}
     values |= {metric: value for metric, value in found.items() if np.isfinite(value).any()}
-    values |= {stage_metric(i): mean_of(frame["stage"] == i) for i in range(n_stages)}
-    first = frame["first_success"].to_numpy(dtype=np.float64)
+    values |= {stage_metric(i): mean_of(columns["stage"] == i) for i in range(n_stages)}
+    first = columns["first_success"].astype(np.float64)
     return Outcomes(
         points=points,
         tasks=tuple(task_ids),
@@ -254,22 +262,29 @@ def trial_return(points: Sequence[Point], returns: Array, episodes: Array, n: in
     return total
 
 
-def _codes(column: pd.Series[Any]) -> tuple[list[str], Array]:
-    """Sorted distinct values that occur, and the index of each row's value among them."""
-    categories = column.astype("category").cat.remove_unused_categories()
-    names = np.asarray(categories.cat.categories, dtype=object)
+def _codes(path: Path, curve: pa.Table, name: str) -> tuple[list[str], Array]:
+    """Sorted distinct values of a column that occur, and the index of each row's value among them.
+
+    Raises:
+        RecordError: a row has no value.
+    """
+    column = curve[name].combine_chunks()
+    if column.null_count:
+        raise RecordError(f"{path}: has rows without a {name}; run its evaluation again")
+    used, code = np.unique(column.indices.to_numpy(), return_inverse=True)
+    names = np.asarray(column.dictionary.to_pylist(), dtype=object)[used]
     order = np.argsort(names)
     rank = np.empty(len(names), dtype=np.int64)
     rank[order] = np.arange(len(names))
-    return [str(name) for name in names[order]], rank[categories.cat.codes.to_numpy()]
+    return [str(name) for name in names[order]], rank[code]
 
 
-def _task_groups(path: Path, frame: pd.DataFrame, task: Array, n_tasks: int) -> Array:
+def _task_groups(path: Path, curve: pa.Table, task: Array, task_ids: Sequence[str]) -> Array:
     """[T] class name of each task."""
-    names, group = _codes(frame["group"])
-    of_task = np.zeros(n_tasks, dtype=np.int64)
+    names, group = _codes(path, curve, "group")
+    of_task = np.zeros(len(task_ids), dtype=np.int64)
     of_task[task] = group
     wrong = np.flatnonzero(of_task[task] != group)
     if len(wrong):
-        raise RecordError(f"{path}: task {frame['task'].iloc[wrong[0]]} is in more than one group")
+        raise RecordError(f"{path}: task {task_ids[task[wrong[0]]]} is in more than one group")
     return np.asarray(names, dtype=object)[of_task]

@@ -115,8 +115,7 @@ def resample(strata: Sequence[Array], generator: np.random.Generator, repetition
     parts = []
     for scores in strata:
         matrix = _matrix(scores)
-        rows = generator.integers(len(matrix), size=(repetitions, len(matrix)))
-        parts.append(matrix[rows].reshape(repetitions, -1))
+        parts.append(matrix[_rows(len(matrix), generator, repetitions)].reshape(repetitions, -1))
     return np.concatenate(parts, axis=1)
 
 
@@ -153,7 +152,41 @@ def estimate(
     if is_range(fewest):
         each = statistic(np.concatenate(matrices, axis=1))
         return Estimate(value, float(each.min()), float(each.max()))
-    return Estimate(value, *_percentile_interval(statistic(resample(matrices, generator, repetitions))))
+    lo, hi = _percentile_interval(statistic(resample(matrices, generator, repetitions)))
+    return Estimate(value, float(lo), float(hi))
+
+
+def estimates(
+    scores: Array, statistics: Sequence[Statistic], generator: np.random.Generator, repetitions: int = REPETITIONS
+) -> tuple[Array, ...]:
+    """``estimate`` of M measures of the same runs by several statistics, all from the same draws of runs.
+
+    Args:
+        scores: [M, runs, columns], finite.
+        statistics: ``mean``, ``trimmed``.
+        generator: from ``kshot.seeding.generator``.
+        repetitions: bootstrap samples.
+
+    Returns:
+        For every statistic, [3, M]: its value, and the lower and upper ends of the interval.
+    """
+    count, runs, _ = scores.shape
+    found = [np.full((3, count), np.nan) for _ in statistics]
+    for rows, statistic in zip(found, statistics, strict=True):
+        rows[0] = statistic(scores.reshape(count, -1))
+        if is_range(runs):
+            each = statistic(scores)
+            rows[1:] = each.min(axis=-1), each.max(axis=-1)
+    if runs < INTERVAL_RUNS:
+        return tuple(found)
+    drawn = _rows(runs, generator, repetitions)
+    replicates = np.empty((len(statistics), count, repetitions))
+    for i, matrix in enumerate(scores):
+        samples = matrix[drawn].reshape(repetitions, -1)
+        replicates[:, i] = [statistic(samples) for statistic in statistics]
+    for rows, of in zip(found, replicates, strict=True):
+        rows[1:] = _percentile_interval(of)
+    return tuple(found)
 
 
 def normalise(scores: Array, random: float, oracle: float) -> Array:
@@ -245,8 +278,7 @@ def crossed_interval(means: Array) -> tuple[Array, Array]:
 
     To twelve figures: the last ones depend on how many threads multiply matrices.
     """
-    tail = (1 - CONFIDENCE) / 2
-    lo, hi = (np.vectorize(lambda x: float(f"{x:.12g}"))(ends) for ends in np.quantile(means, [tail, 1 - tail], -1))
+    lo, hi = (np.vectorize(lambda x: float(f"{x:.12g}"))(ends) for ends in _percentile_interval(means))
     return lo, hi
 
 
@@ -263,28 +295,42 @@ def paired_difference(x: Array, y: Array) -> Difference:
     if a.shape != b.shape or a.ndim != 1 or a.size == 0:
         raise ValueError(f"outcomes of shapes {a.shape} and {b.shape} cannot be paired task by task")
     difference = a - b
-    se = standard_error(difference)
+    se = float(standard_error(difference))
     half = float(stdtrit(a.size - 1, 0.5 + CONFIDENCE / 2)) * se if a.size > 1 else np.nan
     centre = float(difference.mean())
     return Difference(centre, se, centre - half, centre + half, a.size)
 
 
-def standard_error(values: Array) -> float:
-    """Standard error of the mean of independent values; NaN for fewer than two."""
-    flat = np.ravel(np.asarray(values, dtype=np.float64))
-    return float(flat.std(ddof=1) / np.sqrt(flat.size)) if flat.size > 1 else np.nan
+def standard_error(values: Array) -> Array:
+    """Standard error of the mean of independent values, over the last axis; NaN for fewer than two."""
+    n = np.shape(values)[-1]
+    if n < 2:
+        return np.full(np.shape(values)[:-1], np.nan)
+    return np.asarray(np.std(values, axis=-1, dtype=np.float64, ddof=1) / np.sqrt(n))
 
 
-def stratified_standard_error(groups: Sequence[Array]) -> float:
-    """Standard error of the mean of class means, with the classes fixed and the tasks within each a sample."""
-    errors = np.array([standard_error(values) for values in groups])
-    return float(np.sqrt(np.square(errors).sum()) / len(errors))
+def stratified_standard_error(groups: Sequence[Array]) -> Array:
+    """Standard error of the mean of class means, with the classes fixed and the tasks within each a sample.
+
+    Args:
+        groups: for every class, [..., tasks].
+
+    Returns:
+        [...].
+    """
+    errors = np.stack([standard_error(values) for values in groups], axis=-1)
+    return np.asarray(np.sqrt(np.square(errors).sum(axis=-1)) / len(groups))
 
 
 def _counts(generator: np.random.Generator, n: int, repetitions: int) -> Array:
     """[repetitions, n] how often each of n is drawn when n are, with replacement."""
     drawn = generator.integers(n, size=(repetitions, n)) + n * np.arange(repetitions)[:, None]
     return np.bincount(drawn.ravel(), minlength=repetitions * n).reshape(repetitions, n).astype(np.float64)
+
+
+def _rows(runs: int, generator: np.random.Generator, repetitions: int) -> Array:
+    """[repetitions, runs] the runs of every bootstrap sample."""
+    return generator.integers(runs, size=(repetitions, runs))
 
 
 def _matrix(scores: Array) -> Array:
@@ -298,7 +344,7 @@ def _wins(a: Array, b: Array) -> Array:
     return np.asarray(((difference > 0) + 0.5 * (difference == 0)).mean(axis=(1, 2)))
 
 
-def _percentile_interval(replicates: Array) -> tuple[float, float]:
+def _percentile_interval(replicates: Array) -> Array:
+    """[2, ...] ends of the 95 % interval over the last axis."""
     tail = (1 - CONFIDENCE) / 2
-    lo, hi = np.quantile(replicates, [tail, 1 - tail])
-    return float(lo), float(hi)
+    return np.asarray(np.quantile(replicates, [tail, 1 - tail], axis=-1))

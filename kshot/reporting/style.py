@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.scale import SymmetricalLogTransform
 
 from kshot import records
@@ -35,6 +36,10 @@ _RC: dict[str, Any] = {
     "axes.titlesize": 10,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
+    # A title stands on its axes, where nothing else is: matplotlib would measure all ticks to find that out.
+    "axes.titley": 1.0,
+    "axes.formatter.useoffset": False,
+    "axes.formatter.limits": (-7, 10),  # no power of ten above the axes
     "axes.labelsize": 9,
     "axes.edgecolor": GREY,
     "axes.labelcolor": INK,
@@ -55,7 +60,6 @@ _RC: dict[str, Any] = {
     "lines.linewidth": 1.8,
     "lines.markersize": 4.5,
     "text.color": INK,
-    "figure.constrained_layout.use": True,
     "figure.facecolor": "white",
     "pdf.fonttype": 42,  # TrueType: text stays text in papers
     "svg.hashsalt": "kshot",  # element ids that do not change from run to run
@@ -141,7 +145,7 @@ def settle(figure: Figure) -> None:
     Raises:
         kshot.reporting.labels.LostLine: a line that has a label lies outside its axes.
     """
-    _measured(figure)
+    _measured(figure).set_layout_engine("none")  # with one of its own, matplotlib draws a figure twice for every file
     for axes in figure.axes:
         _say_scale(axes.xaxis, ", ")
         _say_scale(axes.yaxis, ",\n")  # beside a panel there is less room than below it
@@ -149,7 +153,6 @@ def settle(figure: Figure) -> None:
     _lay_out(figure)
     if labels.place(figure):  # they take room of their own
         _lay_out(figure)
-    figure.set_layout_engine("none")
     for axes in figure.axes:
         # Ticks hang on the panel's size, and the layout on the ticks: it can end with wider ones than it made room for.
         tight, box = axes.get_tightbbox(), axes.get_position()
@@ -164,10 +167,13 @@ def _lay_out(figure: Figure) -> None:
 
     Where there is no room at all, matplotlib leaves everything where it is, overlapping, and warns.
     """
+    if not figure.axes:
+        return
+    engine = ConstrainedLayoutEngine()
     for _ in range(_GROWTHS):
         with warnings.catch_warnings(record=True) as caught:
             warnings.filterwarnings("always", "constrained_layout not applied")
-            figure.draw_without_rendering()
+            engine.execute(figure)
         boxes = [axes.get_position() for axes in figure.axes]
         width, height = figure.get_size_inches()
         narrow = bool(caught) or any(box.width * width < LEAST_WIDTH for box in boxes)
@@ -175,7 +181,7 @@ def _lay_out(figure: Figure) -> None:
         if not (narrow or low):
             return
         figure.set_size_inches(width * (_GROWTH if narrow else 1), height * (_GROWTH if low else 1))
-    figure.draw_without_rendering()
+    engine.execute(figure)
 
 
 def _say_scale(axis: Axis, gap: str) -> None:

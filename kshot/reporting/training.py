@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from kshot import records
 from kshot.suites.run import RunConfig
@@ -15,6 +18,7 @@ RETURNS = ("return", "return_adapted")
 """Returns on training tasks, before and after adaptation."""
 VALIDATION = r"validation_(loss|return|success)_(\d+)_(\d+)"
 """Names of what is measured on validation tasks: measure, shots, inner steps."""
+_DRAWN = f"^({'|'.join(RETURNS)}|{VALIDATION})$"
 
 
 @dataclass(frozen=True)
@@ -42,16 +46,19 @@ class TrainingRecords:
 
     @cached_property
     def _drawn(self) -> pd.DataFrame:
-        frames = []
+        runs, tables = [], []
         for run in self.runs:
             path = run.directory(self.root) / "train.parquet"
             if run.kind == "algorithm" and path.is_file():
-                frame = records.read_table(path, records.TRAIN_SCHEMA)
-                frame = frame.astype({"metric": str})
+                table = records.read_arrow(path, records.TRAIN_SCHEMA)
                 # Losses and norms of every iteration would fill the memory, and nothing draws them.
-                drawn = frame["metric"].isin(RETURNS) | frame["metric"].str.fullmatch(VALIDATION)
-                frame = frame[drawn]
-                frames.append(frame.assign(family=run.family, algorithm=run.algorithm, seed=run.seed))
-        columns = ["family", "algorithm", "seed", *records.TRAIN_SCHEMA.names]
-        empty = pd.DataFrame(columns=columns).astype({"metric": str})
-        return pd.concat(frames, ignore_index=True)[columns] if frames else empty
+                drawn = pc.match_substring_regex(table["metric"].cast(pa.string()), _DRAWN)
+                runs.append(run)
+                tables.append(table.filter(drawn))
+        frame: pd.DataFrame = (
+            pa.concat_tables(tables or [records.TRAIN_SCHEMA.empty_table()]).to_pandas().astype({"metric": str})
+        )
+        rows = [len(table) for table in tables]
+        for name in reversed(("family", "algorithm", "seed")):
+            frame.insert(0, name, np.repeat([getattr(run, name) for run in runs], rows))
+        return frame

@@ -171,7 +171,7 @@ def _folder() -> Path:
     base = os.environ.get(CACHE) or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kshot"
     digest = hashlib.sha256()
     package = Path(__file__).parent
-    for module in [*sorted(package.glob("*.py")), *sorted((package.parent / "metaworld").glob("*.py"))]:
+    for module in [*sorted(package.glob("*.py")), *sorted((package.parent / "metaworld").rglob("*.py"))]:
         digest.update(module.read_bytes())
     for name in ("metaworld", "mujoco", "numpy"):
         digest.update(f"{name} {version(name)}".encode())

@@ -240,10 +240,6 @@ def _fit_columns(columns: dict[str, list[str]], width: int) -> dict[str, list[st
     return fitted
 
 
-def _shortened(text: str, size: int) -> str:
-    return text if cell_len(text) <= size else set_cell_size(text, size - 1) + "…"
-
-
 def _width(columns: dict[str, list[str]]) -> int:
     """Characters that a table with these columns takes."""
     widths = [max(map(cell_len, (title, *texts))) for title, texts in columns.items()]

@@ -125,11 +125,6 @@ class RunConfig:
         plain: dict[str, Any] = json.loads(json.dumps(values))
         return plain
 
-    @classmethod
-    def from_dict(cls, value: Mapping[str, Any]) -> RunConfig:
-        """The inverse of ``to_dict``."""
-        return cls(**{**value, "evaluation": Evaluation.model_validate(value["evaluation"])})
-
     def _without(self, *names: str) -> dict[str, Any]:
         return {name: value for name, value in self.to_dict().items() if name not in names}
 

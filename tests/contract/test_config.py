@@ -13,7 +13,6 @@ from kshot.errors import ConfigError
 from kshot.places import SUITES
 from kshot.suites.document import command_line, read
 from kshot.suites.reading import find_suite, load_suite, read_suite
-from kshot.suites.run import RunConfig
 from kshot.suites.schema import SCHEMA, schema_text
 from tests.contract.suites import GOOD, added_row, changed, problems, write
 
@@ -47,7 +46,7 @@ def test_runs_hold_every_setting_so_that_defaults_are_recorded_and_hashed(tmp_pa
 
     run = load_suite(write(tmp_path, GOOD)).find("bandit-2-3", "maml", 0)
     assert set(run.algorithm_settings) == {item.name for item in fields(maml.Settings)}
-    assert RunConfig.from_dict(json.loads(json.dumps(run.to_dict()))) == run
+    assert json.loads(json.dumps(run.to_dict()))["algorithm_settings"] == run.algorithm_settings
 
 
 def test_a_resolved_suite_reads_back_equal_in_any_form(tmp_path: Path) -> None:

@@ -118,6 +118,16 @@ def test_equal_scores_and_generator_give_equal_intervals() -> None:
     assert first != stats.estimate([X], stats.trimmed, generator("another"))
 
 
+@pytest.mark.parametrize("n", [2, 4, 10])
+def test_measures_of_the_same_runs_are_estimated_together_as_each_alone(n: int) -> None:
+    statistics = (stats.mean, stats.trimmed)
+    found = stats.estimates(np.stack([X, Y, X - Y])[:, :n], statistics, generator("together"), repetitions=300)
+    for statistic, rows in zip(statistics, found, strict=True):
+        for i, scores in enumerate([X, Y, X - Y]):
+            alone = stats.estimate([scores[:n]], statistic, generator("together"), repetitions=300)
+            np.testing.assert_array_equal(rows[:, i], [alone.value, alone.lo, alone.hi])
+
+
 @pytest.mark.parametrize("n", [1, 2])
 def test_fewer_than_three_runs_have_no_interval(n: int) -> None:
     found = stats.estimate([X, X[:n]], stats.mean, generator("few"))

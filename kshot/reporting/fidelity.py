@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
-import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from kshot import records
+from kshot import records, yaml_text
 from kshot.errors import RecordError
 from kshot.places import FIDELITY
 from kshot.reporting.schemas import ALL, MADE_BY
@@ -90,7 +89,7 @@ class Yardstick(_Model):
 def yardsticks(path: Path = FIDELITY) -> list[Yardstick]:
     """What ``config/fidelity.yaml`` asks for. Raises RecordError naming the first mistake."""
     try:
-        return TypeAdapter(list[Yardstick]).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return TypeAdapter(list[Yardstick]).validate_python(yaml_text.parse(path.read_text(encoding="utf-8")))
     except ValidationError as error:
         first = error.errors()[0]
         raise RecordError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None

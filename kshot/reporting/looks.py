@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from kshot import yaml_text
 from kshot.errors import ConfigError
 from kshot.places import LOOKS
 
@@ -57,7 +57,7 @@ class _Looks(_Model):
 def _configured() -> _Looks:
     """What ``config/looks.yaml`` says. Raises ConfigError naming its first mistake."""
     try:
-        return _Looks.model_validate(yaml.safe_load(LOOKS.read_text(encoding="utf-8")))
+        return _Looks.model_validate(yaml_text.parse(LOOKS.read_text(encoding="utf-8")))
     except ValidationError as error:
         first = error.errors()[0]
         raise ConfigError([f"{LOOKS}: {'.'.join(map(str, first['loc']))}: {first['msg']}"]) from None

@@ -14,9 +14,8 @@ from types import ModuleType
 from typing import Any
 
 import jinja2
-import yaml
 
-from kshot import records
+from kshot import records, yaml_text
 from kshot.errors import RecordError
 from kshot.reporting import figures, links, looks, page_facts, provenance, style, tables, values
 from kshot.reporting.names import DEMONSTRATIONS, policy_name
@@ -170,7 +169,7 @@ def write_page(
         colours={policy_name(name): look.color for name, look in looks.looks(grid.learners).items()},
         incomplete=grid.cells[grid.cells["state"] != "ok"].to_dict("records"),
         excluded=[page_facts.excluded(item) for item in suite.get("exclude") or ()],
-        config=yaml.safe_dump(json.loads(json.dumps(suite)), sort_keys=False, allow_unicode=True, width=100),
+        config=yaml_text.dump(json.loads(json.dumps(suite)), width=100),
         provenance=provenance.provenance(grid, out),
         files=links.data_files(grid.folder, out),
     )

@@ -13,9 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from kshot import records
+from kshot import records, yaml_text
 from kshot.errors import RecordError
 from kshot.reporting.evidence import IntendedTest, common
 from kshot.reporting.names import METRIC_NAMES, TRIAL_RETURN
@@ -241,7 +239,7 @@ def _as_yaml(choices: Sequence[Choice], published: Mapping[Asked, tuple[Settings
 
 def _flow(value: Any) -> str:
     """A plain value on one line of YAML."""
-    return yaml.safe_dump(value, default_flow_style=True, width=1000).split("\n")[0]
+    return yaml_text.dump(value, default_flow_style=True, width=1000).split("\n")[0]
 
 
 def _as_table(choices: Sequence[Choice]) -> Table:

@@ -91,6 +91,8 @@ def _problem_text(path: KeyPath, detail: Any) -> str:
             return "is missing"
         case "greater_than" | "greater_than_equal":
             return f"must be {'at least 0' if kind.endswith('equal') else 'at least 1'}, got {shown}"
+        case "less_than_equal":
+            return f"must be at most {context['le']}, got {shown}"
         case "too_short" | "string_too_short":
             return "must not be empty"
         case "int_type" | "int_from_float" | "int_parsing":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from kshot import yaml_text
 from kshot.errors import ConfigError
 
 KeyPath = tuple[str | int, ...]
@@ -80,24 +80,6 @@ class Problems:
             raise ConfigError(self.lines)
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe YAML, except that ``1e-3`` is a number (as in YAML 1.2; for PyYAML's 1.1 it is text) and dates are text."""
-
-
-_REPLACED_TAGS = ("tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp")
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _REPLACED_TAGS]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(
-        r"^(?:[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+|[-+]?\.inf|\.nan)$"
-    ),
-    list("-+0123456789."),
-)
-
-
 def command_line(values: Mapping[str, Any], name: str) -> Document:
     """A document from ``key=value`` options whose values are YAML by the same rules as in files.
 
@@ -116,8 +98,8 @@ def _parse(item: Any) -> Any:
     if not isinstance(item, str):
         return item
     try:
-        return yaml.load(item, Loader=_Loader)
-    except yaml.YAMLError:
+        return yaml_text.parse(item)
+    except (yaml.YAMLError, ValueError):
         return item  # text with a colon or a bracket in it
 
 
@@ -137,7 +119,7 @@ def read(path: Path) -> Document:
     lines: dict[KeyPath, str] = {}
     mistakes: list[str] = []
     try:
-        loader = _Loader(text)
+        loader = yaml_text.Loader(text)
         node = loader.get_single_node()
         if node is not None:
             _index(node, (), lines, mistakes, str(path), frozenset())

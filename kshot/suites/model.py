@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema
 
 from kshot.errors import suggest
 from kshot.suites.document import Document, Problems
-from kshot.suites.run import Count, Evaluation, Index, Model, RunConfig
+from kshot.suites.run import Budget, Evaluation, Index, Model, RunConfig
 from kshot.types import Evidence, Headline, Mode
 
 DEFAULT_REFERENCES = ("random", "task_blind", "oracle")
@@ -26,7 +26,7 @@ class FamilyCell(Model):
     """Module in envs/ that implements it; the cell's own name if left out."""
     settings: Values = Field(default={})
     """Settings of the family that differ from its defaults."""
-    steps: Count
+    steps: Budget
     """Training budget of every run, in environment steps."""
     evaluation: Evaluation
     """How runs are evaluated."""
@@ -39,7 +39,7 @@ class FamilyOverride(Model):
 
     settings: Values = Field(default={})
     """Settings of the algorithm for this family alone."""
-    steps: Count | None = None
+    steps: Budget | None = None
     """Training budget for this family alone, in environment steps."""
 
 

@@ -15,8 +15,12 @@ from kshot.types import Evidence, Headline, Mode
 
 RunKind = Literal["algorithm", "reference"]
 
-Count = Annotated[int, Field(gt=0)]
-Index = Annotated[int, Field(ge=0)]
+LARGEST = 2**31 - 1
+"""Of whole numbers in suites and settings: columns of tables, and seeds of generators, hold 32 bits."""
+Count = Annotated[int, Field(gt=0, le=LARGEST)]
+Index = Annotated[int, Field(ge=0, le=LARGEST)]
+Budget = Annotated[int, Field(gt=0, le=10**15)]
+"""Environment steps of a training; ten years of a machine that makes three million a second."""
 
 NAMES = ("suite", "family", "algorithm")
 """Fields that decide only where results are filed: fingerprints of trained models leave them out."""

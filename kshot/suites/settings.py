@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
@@ -13,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from kshot.errors import suggest
 from kshot.suites.document import Document, KeyPath, Problems
+from kshot.suites.run import LARGEST
 
 
 class Layer(NamedTuple):
@@ -50,7 +50,8 @@ def resolve(settings: type, owner: str, layers: Sequence[Layer], problems: Probl
             try:
                 chosen[name] = _typed(hints[name], value)
             except (ValidationError, ValueError, TypeError):
-                text = f"expected {expected(hints[name])}, got {value!r}"
+                bound = f" (whole numbers up to {LARGEST}, no infinity)" if _outside(value) else ""
+                text = f"expected {expected(hints[name])}{bound}, got {value!r}"
                 problems.add(layer.document, path, text + _nearest(hints[name], value))
                 valid = False
     if not valid:
@@ -66,10 +67,30 @@ def resolve(settings: type, owner: str, layers: Sequence[Layer], problems: Probl
 
 def _typed(hint: Any, value: Any) -> Any:
     """``value`` as the type of an annotation. Raises ValidationError or ValueError if it is of another."""
-    # Strict JSON rules accept lists for tuples and 1 for 1.0, but not True for 1 and not "1" for 1.
-    if isinstance(value, float) and math.isnan(value):
-        raise ValueError("not a number")
-    return TypeAdapter(hint).validate_json(json.dumps(value), strict=True)
+    # Strict JSON rules accept lists for tuples and 1 for 1.0, but not True for 1 and not "1" for 1. JSON has no numbers
+    # that are not finite: what is recorded, and the pipeline's suite, would hold something else.
+    typed = TypeAdapter(hint).validate_json(json.dumps(value, allow_nan=False), strict=True)
+    if any(abs(number) > LARGEST for number in _integers(typed)):
+        raise ValueError("larger than what tables and seeds hold")
+    return typed
+
+
+def _outside(value: Any) -> bool:
+    """Whether there is a number in a value that nothing here can hold."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return True
+    return any(abs(number) > LARGEST for number in _integers(value))
+
+
+def _integers(value: Any) -> list[int]:
+    """The whole numbers in a value."""
+    if isinstance(value, Mapping):
+        return [number for item in value.values() for number in _integers(item)]
+    if isinstance(value, (list, tuple)):
+        return [number for item in value for number in _integers(item)]
+    return [value] if isinstance(value, int) else []
 
 
 def expected(hint: Any) -> str:

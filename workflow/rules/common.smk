@@ -5,8 +5,7 @@ import re
 import sys
 from pathlib import Path
 
-import yaml
-
+from kshot import yaml_text
 from kshot.places import SUITES
 from kshot.suites.reading import read_suite
 from kshot.errors import ConfigError
@@ -58,9 +57,7 @@ def write_suite():
     if file.is_file() and targets and targets <= {"partial_report", "audit"}:
         return  # these look at what is there, perhaps while a run that was started with this file goes on
     try:
-        write_text(
-            file, yaml.safe_dump(SUITE.resolved(), sort_keys=False, allow_unicode=True)
-        )
+        write_text(file, yaml_text.dump(SUITE.resolved()))
     except OSError as error:
         stop(
             f"cannot write {file} ({error.strerror}); results/ must be a folder you can write to"

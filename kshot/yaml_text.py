@@ -70,5 +70,5 @@ def parse(text: str) -> Any:
 
 def dump(value: Any, **options: Any) -> str:
     """Plain data as YAML, keys in their order; ``parse`` gives it back."""
-    text: str = yaml.dump(value, Dumper=Dumper, **({"sort_keys": False, "allow_unicode": True} | options))
+    text: str = yaml.dump(value, None, Dumper, **({"sort_keys": False, "allow_unicode": True} | options))
     return text

@@ -240,10 +240,13 @@ class MetaWorldVectorEnv(VectorEnv[Array, Array, Array]):
         """Picture [height, width, 3] of sub-environment ``index``; without it a tuple of the pictures of all.
 
         Raises:
-            ValueError: the environment was made without ``render_mode="rgb_array"``.
+            ValueError: the environment was made without ``render_mode="rgb_array"``, or was not reset yet.
+            RuntimeError: there is no OpenGL to draw with.
         """
         if self.render_mode != "rgb_array":
             raise ValueError('metaworld: pass render_mode="rgb_array" to render')
+        if not self._started:
+            raise ValueError("metaworld: call reset() before render(): there is no state to show yet")
         chosen = range(self.num_envs) if index is None else [index]
         frames = tuple(self._cameras.picture(self._current_goals[i], self._backend.state(i)) for i in chosen)
         return frames if index is None else frames[0]

@@ -1,60 +1,124 @@
-"""Pictures show the state that was simulated: compared with what an official environment draws after the same steps."""
+"""Pictures show the state that was simulated: compared with what official environments draw after the same steps."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
 from kshot.places import ROOT
 
-COMPARE = textwrap.dedent("""
-    import sys
+BEGIN = textwrap.dedent("""
+    import json
     import numpy as np
-    from metaworld.env_dict import ALL_V3_ENVIRONMENTS
-
-    try:
-        import mujoco
-        mujoco.GLContext(8, 8).make_current()
-    except Exception as error:
-        print("no graphics:", type(error).__name__)
-        sys.exit(0)
-
     from kshot.envs.metaworld import MetaWorldVectorEnv
     from kshot.envs.metaworld._goals import Source, goals
-    from kshot.envs.metaworld._tasks import official_task
 
-    first, second = goals(Source("ML1", "drawer-open-v3"), "train")[:2]
-    env = MetaWorldVectorEnv([first, second], render_mode="rgb_array", camera_name="corner2")
-    official = ALL_V3_ENVIRONMENTS["drawer-open-v3"](render_mode="rgb_array", camera_name="corner2")
-    official.set_task(official_task(second))
-    env.reset(), official.reset()
-    action = np.array([0.3, 0.5, -0.5, 1.0], dtype=np.float32)
+    CLASSES = ["reach-v3", "drawer-open-v3", "door-open-v3"]
+    GOALS = [goals(Source("ML1", name), "train")[1] for name in CLASSES]
+    ACTION = np.array([0.3, 0.5, -0.5, 1.0], dtype=np.float32)
+
+    def made(chosen):
+        env = MetaWorldVectorEnv(chosen, render_mode="rgb_array", camera_name="corner2")
+        env.reset()
+        for _ in range(20):
+            env.step(np.tile(ACTION, (len(chosen), 1)))
+        return env
+
+    def differing(one, other):
+        return [float((np.abs(a.astype(int) - b) > 0).any(axis=2).mean()) for a, b in zip(one, other, strict=True)]
+""")
+
+OURS = BEGIN + textwrap.dedent("""
+    import threading
+    env = made(GOALS)
+    env.set_goals([goals(Source("ML1", name), "train")[0] for name in CLASSES])  # of the next episode
+    first = env.render()
+    np.save(FILE, np.stack(first))
+    found = {"again": differing(first, env.render()), "one": differing(first[1:2], [env.render(1)])}
+    other = made(GOALS[::-1])
+    theirs = other.render()
+    found["beside another"] = differing(first, env.render())
+    found["classes"] = differing(first, theirs[::-1])
+    taken = {}
+    def take(name, env):
+        taken[name] = [env.render() for _ in range(3)][-1]
+    threads = [threading.Thread(target=take, args=item) for item in (("env", env), ("other", other))]
+    [thread.start() for thread in threads], [thread.join() for thread in threads]
+    found["threads"] = differing(first, taken["env"]) + differing(theirs, taken["other"])
+    other.close()
+    found["after the other is closed"] = differing(first, env.render())
+    found["of another class"] = differing(first[:1], first[1:2])
+    print(json.dumps(found))
+""")
+
+OFFICIAL = BEGIN + textwrap.dedent("""
+    from metaworld.env_dict import ALL_V3_ENVIRONMENTS
+    from kshot.envs.metaworld._tasks import official_task
+    official = ALL_V3_ENVIRONMENTS[CLASSES[I]](render_mode="rgb_array", camera_name="corner2")
+    official.set_task(official_task(GOALS[I]))
+    official.reset()
     for _ in range(20):
-        env.step(np.tile(action, (2, 1))), official.step(action)
-    env.set_goals([first, first])  # of the next episode; the picture is of this one
-    mine, theirs = env.render(1), official.render()[::-1, ::-1]
-    assert mine.shape == (480, 480, 3) and mine.std() > 10
-    print("differing pixels:", int((mine != theirs).any(axis=2).sum()))
-    print("other goal:", int((np.abs(mine.astype(int) - env.render(0)) > 8).any(axis=2).sum()))
+        official.step(ACTION)
+    print(json.dumps(differing([np.load(FILE)[I]], [official.render()[::-1, ::-1]])))
+    official.close()
+""")
+
+VIDEO = BEGIN + textwrap.dedent("""
+    import logging
+    import gymnasium as gym
+    env = gym.wrappers.vector.RecordVideo(made(GOALS), FOLDER, episode_trigger=lambda number: number == 0)
+    env.reset()
+    for _ in range(5):
+        env.step(np.tile(ACTION, (3, 1)))
+    env.close()
+    import pathlib
+    print(json.dumps([path.stat().st_size for path in sorted(pathlib.Path(FOLDER).glob("*.mp4"))]))
 """)
 
 
-def test_a_picture_is_of_the_state_that_was_simulated() -> None:
-    """Run in a process of its own, because the graphics library is chosen once per process."""
-    done = subprocess.run(
-        [sys.executable, "-c", COMPARE],
-        cwd=ROOT,
-        env={**os.environ, "MUJOCO_GL": "egl"},
-        capture_output=True,
-        text=True,
+def result(code: str, **environment: str) -> object:
+    """What the code prints last, run in a process of its own: the graphics library is chosen once per process."""
+    done = run(code, MUJOCO_GL="egl", **environment)
+    if "no picture with MUJOCO_GL set to egl" in done.stderr:
+        pytest.skip(f"this machine cannot draw: {done.stderr.splitlines()[-1]}")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    graphics = ("MUJOCO_GL", "DISPLAY", "WAYLAND_DISPLAY")
+    inherited = {name: value for name, value in os.environ.items() if name not in graphics}
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, cwd=ROOT, env=inherited | environment, capture_output=True, text=True, timeout=300)
+
+
+def test_pictures_are_of_the_class_and_the_state_that_were_simulated(tmp_path: Path) -> None:
+    """Whoever else draws: other classes, other environments, other threads."""
+    file = str(tmp_path / "pictures.npy")
+    found = result(OURS.replace("FILE", repr(file)))
+    assert isinstance(found, dict)
+    assert min(found.pop("of another class")) > 0.01  # they do differ
+    assert found == {name: [0.0] * len(values) for name, values in found.items()}
+    for i in range(3):
+        assert result(OFFICIAL.replace("FILE", repr(file)).replace("[I]", f"[{i}]")) == [0.0]
+
+
+def test_gymnasium_records_videos_of_them(tmp_path: Path) -> None:
+    pytest.importorskip("moviepy")
+    sizes = result(VIDEO.replace("FOLDER", repr(str(tmp_path))))
+    assert isinstance(sizes, list) and len(sizes) == 1 and sizes[0] > 1000
+
+
+def test_what_stands_in_the_way_of_a_picture_is_said_in_one_line() -> None:
+    unset = run(BEGIN + "made(GOALS[:1]).render()").stderr
+    assert unset.splitlines()[-1].startswith(
+        "RuntimeError: metaworld: there is no screen to draw with, and MUJOCO_GL is"
     )
-    if "no graphics" in done.stdout:
-        pytest.skip(f"this machine cannot draw: {done.stdout}")
-    assert done.stdout, done.stderr
-    lines = dict(line.split(": ") for line in done.stdout.splitlines())
-    assert int(lines["differing pixels"]) == 0
-    assert int(lines["other goal"]) > 1000
+    early = run(BEGIN + 'MetaWorldVectorEnv(GOALS, render_mode="rgb_array").render()').stderr
+    assert early.splitlines()[-1].startswith("ValueError: metaworld: call reset() before render()")

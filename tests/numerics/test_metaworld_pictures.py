@@ -69,16 +69,30 @@ OFFICIAL = BEGIN + textwrap.dedent("""
     official.close()
 """)
 
+# Stands in for moviepy, which encodes the frames and asks for an older Pillow than the lock's.
 VIDEO = BEGIN + textwrap.dedent("""
-    import logging
+    import sys
+    import types
+
+    class Clip:
+        def __init__(self, frames, fps):
+            found.append([len(frames), fps, *differing(frames[-1:], pictures[:1])])
+
+        def write_videofile(self, path, logger=None):
+            pass
+
+    found = []
+    for name in ("moviepy", "moviepy.video", "moviepy.video.io", "moviepy.video.io.ImageSequenceClip"):
+        sys.modules[name] = types.ModuleType(name)
+    sys.modules["moviepy.video.io.ImageSequenceClip"].ImageSequenceClip = Clip
     import gymnasium as gym
-    env = gym.wrappers.vector.RecordVideo(made(GOALS), FOLDER, episode_trigger=lambda number: number == 0)
+    env = gym.wrappers.vector.RecordVideo(made(GOALS), FOLDER, episode_trigger=lambda i: i == 0, record_first_only=True)
     env.reset()
     for _ in range(5):
         env.step(np.tile(ACTION, (3, 1)))
+    pictures = env.unwrapped.render()
     env.close()
-    import pathlib
-    print(json.dumps([path.stat().st_size for path in sorted(pathlib.Path(FOLDER).glob("*.mp4"))]))
+    print(json.dumps(found))
 """)
 
 
@@ -110,9 +124,7 @@ def test_pictures_are_of_the_class_and_the_state_that_were_simulated(tmp_path: P
 
 
 def test_gymnasium_records_videos_of_them(tmp_path: Path) -> None:
-    pytest.importorskip("moviepy")
-    sizes = result(VIDEO.replace("FOLDER", repr(str(tmp_path))))
-    assert isinstance(sizes, list) and len(sizes) == 1 and sizes[0] > 1000
+    assert result(VIDEO.replace("FOLDER", repr(str(tmp_path)))) == [[6, 80, 0.0]]
 
 
 def test_what_stands_in_the_way_of_a_picture_is_said_in_one_line() -> None:

@@ -28,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0 done, 1 ``audit`` has findings, 2 something the user can mend (one line each on stderr), 130 Ctrl-C.
     """
+    os.environ["MPLBACKEND"] = "agg"  # draws files; what a notebook names in its own process is not there in others
     options = _parser().parse_args(arguments)
     try:
         return int(options.command(options) or 0)

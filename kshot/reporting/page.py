@@ -18,6 +18,7 @@ import jinja2
 from kshot import records, yaml_text
 from kshot.errors import RecordError
 from kshot.reporting import figures, links, looks, page_facts, provenance, style, tables, values
+from kshot.reporting.faults import Faults
 from kshot.reporting.names import DEMONSTRATIONS, policy_name
 from kshot.reporting.results import Results, load
 from kshot.reporting.sections import Section
@@ -159,13 +160,15 @@ def write_page(
         "count": page_facts.count,
         "policy": policy_name,
     }
-    built = [module.build(results) for module in tables.modules()]
+    faults = Faults()
+    built = tables.made(results, faults)
+    halves = [_half(results, out, built, faults, demonstrated) for demonstrated in (False, True)]
     html = environment.get_template("page.html.j2").render(
         suite=grid.suite,
         description=str(suite.get("description") or ""),
         facts=page_facts.facts(grid),
-        notices=page_facts.notices(results),
-        halves=[_half(results, out, built, demonstrated) for demonstrated in (False, True)],
+        notices=page_facts.notices(results, faults.lines),
+        halves=halves,
         colours={policy_name(name): look.color for name, look in looks.looks(grid.learners).items()},
         incomplete=grid.cells[grid.cells["state"] != "ok"].to_dict("records"),
         excluded=[page_facts.excluded(item) for item in suite.get("exclude") or ()],
@@ -183,10 +186,10 @@ def write_page(
     return path
 
 
-def _half(results: Results, out: Path, built: Sequence[Table], demonstrated: bool) -> Half:
+def _half(results: Results, out: Path, built: Sequence[Table], faults: Faults, demonstrated: bool) -> Half:
     """Everything about learners from demonstrations, or about all others: the two are never seen side by side."""
     sections = [section for section in results.sections if section.demonstrated == demonstrated]
-    pictures = [_picture(module, results, out, sections) for module in figures.modules()]
+    pictures = [_picture(module, results, out, sections, faults) for module in figures.modules(faults)]
     shown = [_table(table, results, out, demonstrated) for table in built]
     items: list[Item] = [*pictures, *shown]
     for item in items:
@@ -214,14 +217,14 @@ def _card(results: Results, section: Section, items: Sequence[Item]) -> Card:
     return Card(section.family, page_facts.description(results, section), images, own, section.title)
 
 
-def _picture(module: ModuleType, results: Results, out: Path, sections: Sequence[Section]) -> Picture:
+def _picture(module: ModuleType, results: Results, out: Path, sections: Sequence[Section], faults: Faults) -> Picture:
     """A figure as images, one for each of the sections that it has something to show of."""
     images = {}
-    for section in figures.concerned(module, results):
-        if section in sections:
-            with style.context(module.NAME):
+    with faults.caught(f"figure {module.NAME}"), style.context(module.NAME):
+        for section in figures.concerned(module, results):
+            if section in sections:
                 svg = style.render(figures.draw(module, results, [section]), "svg")
-            images[section.title] = "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
+                images[section.title] = "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
     files = [out / "figures" / f"{module.NAME}.{format}" for format in style.FORMATS]
     return Picture(module.NAME, module.CAPTION, images, links.existing(files, out), getattr(module, "PLACES", {}))
 

@@ -60,10 +60,10 @@ def facts(grid: Grid) -> list[tuple[str, str]]:
     ]
 
 
-def notices(results: Results) -> list[tuple[str, Markup]]:
-    """(severity, text) of everything a reader must know before believing a number."""
+def notices(results: Results, faults: Sequence[str]) -> list[tuple[str, Markup]]:
+    """(severity, text) of everything a reader must know before believing a number; ``faults`` is what is not shown."""
     cells = results.grid.cells
-    said: list[tuple[str, Markup]] = []
+    said = [("bad", Markup("Not shown, because of an error in its code: {}.").format(fault)) for fault in faults]
     mixed = int((cells["source_flag"] == "mixed").sum())
     if mixed:
         text = (

@@ -6,7 +6,6 @@ import ast
 import hashlib
 import importlib.metadata
 import platform
-import subprocess
 import sys
 from functools import cache
 from pathlib import Path
@@ -16,8 +15,9 @@ import grimp
 
 import kshot
 from kshot import registry
-from kshot.places import INSTALLED, ROOT
+from kshot.places import INSTALLED, LOOKS, ROOT
 from kshot.running import machine
+from kshot.running.commits import commit_of
 from kshot.suites.run import RunConfig
 
 PACKAGES = (
@@ -29,7 +29,7 @@ RUNNER = ("kshot.running.train", "kshot.running.evaluate")
 OFFICIAL_RUNNER = (*RUNNER, "kshot.running.official")
 """The same of Metaworld's own evaluation."""
 NO_INFLUENCE = (
-    *(f"kshot.running.{name}" for name in ("heartbeat", "jobs", "machine", "provenance", "status")),
+    *(f"kshot.running.{name}" for name in ("commits", "heartbeat", "jobs", "machine", "provenance", "status")),
     "kshot.errors",
 )
 """These watch and describe runs and have no part in what they compute: changing them makes no result outdated."""
@@ -56,7 +56,7 @@ def collect(
         runner: the modules that did it.
         more: further entries, as they are.
     """
-    commit, dirty = _git()
+    commit, dirty = _commit()
     return {
         "run": run.to_dict(),
         "config_hash": run.config_hash,
@@ -67,6 +67,7 @@ def collect(
         "wall_seconds": wall_seconds,
         "git_commit": commit,
         "git_dirty": dirty,
+        "plugins": plugins(run),
         "source_digest": source_digest(run, runner),
         "versions": dict(versions()),
         "hardware": machine.hardware(),
@@ -146,6 +147,16 @@ def _imported(path: Path) -> set[str]:
     return {name for name in names if name.startswith("kshot.")}
 
 
+def reporting_digest() -> str:
+    """SHA-256 (16 hex digits) of the code of reports, and of how they draw: a new figure changes it."""
+    package = Path(kshot.__file__).parent / "reporting"
+    files = [path for path in package.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    total = hashlib.sha256()
+    for path in [*sorted(files), LOOKS]:
+        total.update(f"{path.name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return total.hexdigest()[:16]
+
+
 @cache
 def _import_graph(*packages: str) -> grimp.ImportGraph:
     """Which of their modules import which; built in less than a tenth of a second, so that nothing is kept on disk."""
@@ -166,23 +177,29 @@ def _digest(algorithm: str | None, family: str, runner: tuple[str, ...]) -> str:
     return total.hexdigest()[:16]
 
 
-@cache
-def _git() -> tuple[str, bool]:
-    """Commit, and whether tracked or new files differ from it.
-
-    An installed copy has its version for a commit; ("unknown", True) means that there is no telling.
-    """
+def _commit() -> tuple[str, bool]:
+    """Commit of kshot, and whether files differ from it. An installed copy has its version for a commit."""
     if INSTALLED:
         return f"v{kshot.__version__}", False
+    return commit_of(ROOT / "kshot" / "__init__.py", ROOT)
 
-    def git(*arguments: str) -> str:
-        done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True)
-        return done.stdout.strip()
 
-    try:
-        return git("rev-parse", "HEAD"), git("status", "--porcelain") != ""
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown", True
+def plugins(run: RunConfig) -> dict[str, dict[str, Any]]:
+    """Where the algorithm and the family come from that are no part of kshot: commit of their folder, or version."""
+    found: dict[str, dict[str, Any]] = {}
+    names: list[tuple[registry.Kind, str | None]] = [("algorithms", run.algorithm_module), ("envs", run.family_module)]
+    for kind, name in names:
+        if name is None or registry.is_own(kind, name):
+            continue
+        path = registry.source(kind, name)
+        if path is None:
+            package = registry.load(kind, name).__name__.partition(".")[0]
+            distribution = importlib.metadata.packages_distributions()[package][0]
+            found[f"{kind}/{name}"] = {"package": distribution, "version": importlib.metadata.version(distribution)}
+        else:
+            commit, dirty = commit_of(path, path.parent.parent)
+            found[f"{kind}/{name}"] = {"git_commit": commit, "git_dirty": dirty}
+    return found
 
 
 @cache

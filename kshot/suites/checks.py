@@ -190,7 +190,21 @@ def check_names(draft: Draft) -> None:
             if cell_name not in cells:
                 text = f"this suite has no family {cell_name!r}{suggest(cell_name, cells)}"
                 draft.add(("algorithms", row_name, "families", cell_name), text)
+    _check_alike(draft, "families", cells, {})
+    references = {name: cell_name for cell_name, cell in draft.cells.items() for name in cell.references}
+    _check_alike(draft, "algorithms", rows, references)
     _check_exclusions(draft, rows, cells)
+
+
+def _check_alike(draft: Draft, section: str, names: list[str], references: Mapping[str, str]) -> None:
+    """Add a problem for names that reports would write alike, with '-' for '_'; references by name -> family."""
+    shown = {name.replace("_", "-"): f"reference {name!r} of {cell_name!r}" for name, cell_name in references.items()}
+    for name in names:
+        if name in references:
+            continue  # is refused as such
+        other = shown.setdefault(name.replace("_", "-"), repr(name))
+        if other != repr(name):
+            draft.add((section, name), f"reports would write it like {other}, with '-' for '_': choose another name")
 
 
 def _check_exclusions(draft: Draft, rows: list[str], cells: list[str]) -> None:

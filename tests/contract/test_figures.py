@@ -23,6 +23,7 @@ from matplotlib.transforms import Bbox
 from kshot import registry
 from kshot.places import ROOT
 from kshot.reporting import fidelity_picture, figures, looks, style
+from kshot.reporting.faults import Faults
 from kshot.reporting.fidelity import FILED, PICTURE
 from kshot.reporting.figures import _common, _curves
 from kshot.reporting.labels import LINE, EndLabel, TopLabel, spread
@@ -41,7 +42,7 @@ def drawn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     """Every figure of a suite; of the smallest also as the page has it, section by section."""
     data = shipped.made_up(request.param, tmp_path_factory.mktemp(request.param.stem))
     found: Drawn = []
-    for module in figures.modules():
+    for module in figures.modules(Faults()):
         concerned = figures.concerned(module, data)
         alone = [[section] for section in concerned] if data.grid.suite == "smoke" else []
         for shown in (concerned, *alone):

@@ -21,6 +21,7 @@ from kshot import records, registry
 from kshot.errors import RecordError
 from kshot.reporting import figures, page, tables
 from kshot.reporting.aggregate import aggregate
+from kshot.reporting.faults import Faults
 from kshot.reporting.figures import _common
 from kshot.reporting.figures._common import is_flat
 from kshot.reporting.looks import looks
@@ -268,7 +269,7 @@ def test_figures_are_byte_identical_when_drawn_again(
     with matplotlib.rc_context({"font.size": 30, "svg.hashsalt": "other"}):  # whatever the caller has set
         again = figures.render_all(runs, root, tmp_path)
     assert {path.name for path in again} == {
-        f"{module.NAME}.{suffix}" for module in figures.modules() for suffix in ("pdf", "svg", "png")
+        f"{module.NAME}.{suffix}" for module in figures.modules(Faults()) for suffix in ("pdf", "svg", "png")
     }
     for path in again:
         assert path.read_bytes() == (report.parent / "figures" / path.name).read_bytes(), path.name
@@ -380,15 +381,49 @@ def test_an_unknown_place_is_named(
         page.write_page(SUITE, runs, root, tmp_path / "report", partial=True)
 
 
+def test_a_figure_or_table_that_fails_costs_itself_alone_and_is_named(
+    suite: tuple[list[RunConfig], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    runs, root = suite
+    only_new(monkeypatch)
+    add(figures, "bars", FIGURE.format(places={}), tmp_path / "figures", monkeypatch)
+    add(
+        figures,
+        "torn",
+        FIGURE.format(places={}).replace("bars", "torn") + "\ndraw = None\n",
+        tmp_path / "f",
+        monkeypatch,
+    )
+    add(tables, "counts", TABLE.format(places={}), tmp_path / "tables", monkeypatch)
+    add(figures, "unread", "def draw(:", tmp_path / "g", monkeypatch)
+    add(tables, "lost", "def build(results):\n    return results.lost\n", tmp_path / "t", monkeypatch)
+    out = tmp_path / "report"
+    stale = out / "figures" / "torn.svg"
+    stale.parent.mkdir(parents=True)
+    stale.write_text("of an earlier version")
+    assert {path.stem for path in figures.render_all(runs, root, out / "figures")} == {"bars"}
+    assert not stale.exists()
+    assert {path.stem for path in tables.write_tables(runs, root, out / "tables")} == {"counts"}
+    assert {record.message for record in caplog.records} >= {"figure torn cannot be made", "table lost cannot be made"}
+    text = page.write_page(SUITE, runs, root, out, partial=True).read_text()
+    assert "Not shown, because of an error in its code: figure torn: TypeError: " in text
+    assert "Not shown, because of an error in its code: table lost: AttributeError: " in text
+    assert text.count("because of an error in its code: figure unread: SyntaxError: ") == 1
+    assert "<h2>Bars</h2>" in text and "<h2>Counts</h2>" in text and "<h2>Torn</h2>" not in text
+
+
 def test_the_page_names_no_figure_and_no_table() -> None:
     folder = Path(page.__file__).parent
-    names = {module.__name__.split(".")[-1] for module in (*figures.modules(), *tables.modules())}
+    names = {module.__name__.split(".")[-1] for module in (*figures.modules(Faults()), *tables.modules(Faults()))}
     assert len(names) > 12
     for path in (folder / "page.py", *sorted((folder / "templates").iterdir())):
         text = path.read_text()
         for name in names - {"headline", "success"}:  # which are places as well
             assert not re.search(rf"\b{name}\b", text), f"{path.name} names {name}"
-    assert "modules()" in (folder / "page.py").read_text()
+    assert "figures.modules(" in (folder / "page.py").read_text()
 
 
 def test_reporting_names_no_algorithm() -> None:

@@ -41,8 +41,12 @@ def write_suite(folder: Path, suite: dict[str, Any] = SUITE, file: str = "suite.
 
 
 def environment() -> dict[str, str]:
-    """What a user has who did not activate the virtual environment: its Python is not on the path."""
+    """What a user has who started from a notebook and did not activate the virtual environment.
+
+    Its Python is not on the path, and the backend of figures is one that only the notebook has.
+    """
     own = {"PATH": "/usr/local/bin:/usr/bin:/bin", "KSHOT_PATH": str(PLUGINS), "PYTHONPATH": str(ROOT)}
+    own |= {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
     return {key: value for key, value in os.environ.items() if key in ("HOME", "LANG", "TMPDIR")} | own
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import kshot
 from kshot import registry
 from kshot.places import ROOT
 from kshot.running import machine, provenance
@@ -172,6 +173,20 @@ def test_a_job_keeps_the_digest_of_the_code_it_started_with(tmp_path: Path, monk
     assert provenance.source_digest(run) == before
 
 
+def test_a_new_figure_outdates_sums_and_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rules of sums, figures, tables and page have this digest among their params."""
+    before = provenance.reporting_digest()
+    package = Path(kshot.__file__).parent
+    shutil.copytree(package / "reporting", tmp_path / "reporting", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(kshot, "__file__", str(tmp_path / "__init__.py"))
+    assert provenance.reporting_digest() == before
+    (tmp_path / "reporting" / "figures" / "bars.py").write_text("NAME = 'bars'\n")
+    assert provenance.reporting_digest() != before
+    rules = (ROOT / "workflow" / "rules" / "report.smk").read_text()
+    for rule in ("aggregate", "figures", "tables", "report"):
+        assert "code=reporting_digest()," in rules.split(f"rule {rule}:")[1].split("rule ")[0], rule
+
+
 def test_a_record_holds_all_that_the_report_shows(monkeypatch: pytest.MonkeyPatch) -> None:
     run = run_with_plugins(PLUGINS, monkeypatch)
     record = provenance.collect(run, status="ok", reason="", env_steps=64, wall_seconds=1.5, iterations=8)
@@ -184,16 +199,6 @@ def test_a_record_holds_all_that_the_report_shows(monkeypatch: pytest.MonkeyPatc
     hardware = record["hardware"]
     assert hardware["cpu"] and hardware["cores"] >= 1 and hardware["threads"] >= 1 and hardware["memory_gb"] > 0
     assert len(record["source_digest"]) == 16
-
-
-def test_outside_a_git_checkout_the_commit_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provenance, "ROOT", tmp_path)
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    provenance._git.cache_clear()
-    try:
-        assert provenance._git() == ("unknown", True)
-    finally:
-        provenance._git.cache_clear()
 
 
 def test_a_record_names_kernels_and_what_they_are_chosen_by() -> None:

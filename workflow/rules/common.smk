@@ -12,7 +12,7 @@ from kshot.errors import ConfigError
 from kshot.suites.document import read
 from kshot.records import write_text
 from kshot.suites.run import why_no_selection
-from kshot.running.provenance import source_digest
+from kshot.running.provenance import reporting_digest, source_digest
 
 # Jobs use the Python that runs Snakemake, whether or not its environment was activated.
 os.environ.update(

@@ -1,3 +1,4 @@
+# `code`: a new or changed figure, table or statistic makes sums and reports outdated, but no run.
 rule aggregate:
     input:
         curves=files_of_runs("curve.parquet"),
@@ -15,6 +16,7 @@ rule aggregate:
     resources:
         mem_mb=2000,
     params:
+        code=reporting_digest(),
         suite=f"results/{SUITE.name}/suite.yaml",
     shell:
         "python -m kshot aggregate {params.suite} > {log} 2>&1"
@@ -41,6 +43,7 @@ rule figures:
     resources:
         mem_mb=2000,
     params:
+        code=reporting_digest(),
         suite=f"results/{SUITE.name}/suite.yaml",
     shell:
         "python -m kshot figures {params.suite} > {log} 2>&1"
@@ -66,6 +69,7 @@ rule tables:
     resources:
         mem_mb=2000,
     params:
+        code=reporting_digest(),
         suite=f"results/{SUITE.name}/suite.yaml",
     shell:
         "python -m kshot tables {params.suite} > {log} 2>&1"
@@ -92,6 +96,7 @@ rule report:
         mem_mb=2000,
     params:
         suite=f"results/{SUITE.name}/suite.yaml",
+        code=reporting_digest(),
         content=SUITE.resolved(facts=False),
     shell:
         "python -m kshot report {params.suite} > {log} 2>&1"

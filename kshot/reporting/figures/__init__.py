@@ -11,8 +11,6 @@ on the page, since one panel stays readable on a phone. A module may also say
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -20,19 +18,21 @@ from types import ModuleType
 from matplotlib.figure import Figure
 
 from kshot.reporting import style
+from kshot.reporting.faults import Faults
 from kshot.reporting.results import Results, load
 from kshot.reporting.sections import Section
 from kshot.suites.run import RunConfig
 
 
-def modules() -> list[ModuleType]:
+def modules(faults: Faults) -> list[ModuleType]:
     """The figures' modules, by name."""
-    names = sorted(info.name for info in pkgutil.iter_modules(__path__) if not info.name.startswith("_"))
-    return [importlib.import_module(f"{__name__}.{name}") for name in names]
+    return faults.modules("figure", __name__, __path__)
 
 
 def render_all(runs: Sequence[RunConfig], root: Path, out: Path) -> list[Path]:
     """Write every figure as ``out/<name>.pdf``, ``.svg`` and ``.png``; same records, same bytes.
+
+    A figure that cannot be drawn costs that figure: it is named in the log, and its files are removed.
 
     Args:
         runs: the complete grid that the suite expects.
@@ -42,11 +42,17 @@ def render_all(runs: Sequence[RunConfig], root: Path, out: Path) -> list[Path]:
     Raises:
         RecordError: the suite has not been aggregated since its runs last changed.
     """
-    results = load(runs, root)
+    results, faults = load(runs, root), Faults()
     paths = []
-    for module in modules():
-        with style.context(module.NAME):
-            paths += style.save(draw(module, results, concerned(module, results)), out / module.NAME)
+    for module in modules(faults):
+        stem = out / module.NAME
+        saved: list[Path] = []
+        with faults.caught(f"figure {module.NAME}"), style.context(module.NAME):
+            saved = style.save(draw(module, results, concerned(module, results)), stem)
+        paths += saved
+        if not saved:
+            for format in style.FORMATS:
+                stem.with_name(f"{stem.name}.{format}").unlink(missing_ok=True)
     return paths
 
 

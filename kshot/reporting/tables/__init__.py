@@ -5,8 +5,6 @@ A table is written as numbers (CSV) and as text for papers (LaTeX) and documents
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +12,7 @@ from types import ModuleType
 import pandas as pd
 
 from kshot import records
+from kshot.reporting.faults import Faults
 from kshot.reporting.results import Results, load
 from kshot.reporting.table_text import latex, markdown
 from kshot.reporting.values import Table
@@ -22,10 +21,9 @@ from kshot.suites.run import RunConfig
 SUFFIXES = (".csv", ".tex", ".md")
 
 
-def modules() -> list[ModuleType]:
+def modules(faults: Faults) -> list[ModuleType]:
     """The tables' modules, by name."""
-    names = sorted(info.name for info in pkgutil.iter_modules(__path__) if not info.name.startswith("_"))
-    return [importlib.import_module(f"{__name__}.{name}") for name in names]
+    return faults.modules("table", __name__, __path__)
 
 
 def write_tables(runs: Sequence[RunConfig], root: Path, out: Path) -> list[Path]:
@@ -51,5 +49,14 @@ def write_tables(runs: Sequence[RunConfig], root: Path, out: Path) -> list[Path]
 
 
 def build(results: Results) -> list[Table]:
-    """Every table of a suite; those that would be empty are left out."""
-    return [table for table in (module.build(results) for module in modules()) if table.parts]
+    """Every table of a suite that can be made; those that would be empty are left out."""
+    return [table for table in made(results, Faults()) if table.parts]
+
+
+def made(results: Results, faults: Faults) -> list[Table]:
+    """The same with those that would be empty; those that fail are noted."""
+    tables = []
+    for module in modules(faults):
+        with faults.caught(f"table {module.__name__.rpartition('.')[2]}"):
+            tables.append(module.build(results))
+    return tables

@@ -1,0 +1,52 @@
+"""A figure or table that fails costs that figure or table, and the report says so."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import pkgutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from types import ModuleType
+
+from kshot.errors import RecordError
+from kshot.reporting.style import DrawingError
+
+_log = logging.getLogger(__name__)
+
+
+class Faults:
+    """What could not be made of a report.
+
+    Attributes:
+        lines: one for every fault: what it is, and why.
+    """
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    @contextmanager
+    def caught(self, what: str) -> Iterator[None]:
+        """Note and log the error with which ``what`` fails, with its traceback for whoever wrote it.
+
+        Raises:
+            RecordError: the results themselves cannot be read, which is no fault of what shows them.
+        """
+        try:
+            yield
+        except RecordError:
+            raise
+        except Exception as error:
+            text = " ".join(str(error).split())
+            line = f"{what}: {text if isinstance(error, DrawingError) else f'{type(error).__name__}: {text}'}"
+            if line not in self.lines:
+                self.lines.append(line)
+                _log.exception("%s cannot be made", what)
+
+    def modules(self, what: str, package: str, path: Iterable[str]) -> list[ModuleType]:
+        """The modules of a package by name, without those whose names begin with ``_``."""
+        found = []
+        for name in sorted(info.name for info in pkgutil.iter_modules(path) if not info.name.startswith("_")):
+            with self.caught(f"{what} {name}"):
+                found.append(importlib.import_module(f"{package}.{name}"))
+        return found

@@ -190,7 +190,7 @@ times the threads that computed it; empty where the numbers were filed before th
 the yardstick. Scripted policies (oracle, task_blind and others) are programs, no bounds: learners can pass the oracle.
 "best known" is the largest mean return that anything filed here has reached on these tasks, at any K and by either kind
 of actions. This page is written by
-`snakemake --cores all --configfile config/suites/fidelity-<name>.yaml fidelity` from `config/fidelity.yaml` and the
+`snakemake --cores all fidelity --configfile config/suites/fidelity-<name>.yaml` from `config/fidelity.yaml` and the
 numbers filed by each suite; do not edit it by hand."""
 
 LABELS: Mapping[str, str] = {

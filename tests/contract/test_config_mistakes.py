@@ -129,6 +129,14 @@ MISTAKES = {
         added_row("random: {algorithm: reptile}"),
         "algorithms.random: 'random' is a reference policy of family 'bandit-2-3': choose another name for the row",
     ),
+    "row that reports would write like another": (
+        added_row("small_rl2: {algorithm: reptile}"),
+        "algorithms.small-rl2: reports would write it like 'small_rl2', with '-' for '_': choose another name",
+    ),
+    "row that reports would write like a reference policy": (
+        added_row("task-blind: {algorithm: reptile}"),
+        "algorithms.task-blind: reports would write it like reference 'task_blind' of ",
+    ),
     "row name unfit for a folder": (
         added_row("My Run/2: {algorithm: reptile}"),
         "algorithms.My Run/2: 'My Run/2' cannot be a folder name here",

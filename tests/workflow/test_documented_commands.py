@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kshot import cli
-from kshot.places import ROOT, SUITES
+from kshot.places import ROOT
 from tests.workflow.conftest import Called
 from tests.workflow.pipeline import snakemake
 
@@ -81,15 +81,16 @@ def test_a_call_of_snakemake_plans_something(words: list[str], tmp_path: Path) -
         place = words.index("--workflow-profile")
         assert (ROOT / words[place + 1] / "config.yaml").is_file()
         words = words[:place] + words[place + 2 :]
-    config = None
+    rest = list(words)
     if "--configfile" in words:
         place = words.index("--configfile")
-        config = str(ROOT / words[place + 1])
-        words = words[:place] + words[place + 2 :]
-    if words in (["--cores", "all"], ["-n"], []):
-        assert Path(config or SUITES / "laptop.yaml").is_file()  # test_workflow plans every suite
-        return
-    done = snakemake(tmp_path, *words, "--dry-run", config=config)
+        rest = words[:place] + words[place + 2 :]
+        assert not [word for word in words[place + 2 :] if not word.startswith("-")], "--configfile swallows targets"
+        words = [*words[: place + 1], str(ROOT / words[place + 1]), *words[place + 2 :]]
+        assert Path(words[place + 1]).is_file()
+    if rest in (["--cores", "all"], ["-n"], []):
+        return  # test_workflow plans every suite
+    done = snakemake(tmp_path, *words, "--dry-run", config=None)
     assert done.returncode == 0, done.stdout + done.stderr
     assert not (tmp_path / "results").exists()
 

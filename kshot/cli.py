@@ -180,7 +180,9 @@ def _do(name: jobs.Name, step: Callable[[RunConfig, Path], None], run: RunConfig
 
 def _prepare(options: argparse.Namespace) -> RunConfig:
     """The run that was asked for, in a process that is set up to compute it."""
-    threads = options.threads or _positive(os.environ.get("OMP_NUM_THREADS") or "1")
+    from kshot.threads import asked
+
+    threads = options.threads or asked() or 1
     for library in ("OMP", "OPENBLAS", "MKL"):  # read when these libraries load, hence before any import of them
         os.environ[f"{library}_NUM_THREADS"] = str(threads)
     run = _load(options, only=(options.family, options.algorithm)).find(options.family, options.algorithm, options.seed)
@@ -191,10 +193,11 @@ def _prepare(options: argparse.Namespace) -> RunConfig:
         import torch
 
         from kshot.errors import ConfigError
+        from kshot.running.machine import why_no_device
 
         torch.set_num_threads(threads)
-        if run.device.startswith("cuda") and not torch.cuda.is_available():
-            raise ConfigError([f"suite {run.suite!r} asks for device {run.device}, but PyTorch finds no GPU here"])
+        if reason := why_no_device(run.device):
+            raise ConfigError([f"suite {run.suite!r}: {reason}"])
     # Pins the digests of the code as it is now, before the long part.
     for runner in (provenance.RUNNER, provenance.OFFICIAL_RUNNER):
         provenance.source_digest(run, runner)
@@ -322,6 +325,7 @@ def _line(name: str, facts: str, text: str) -> str:
 
 def _check_config(options: argparse.Namespace) -> int:
     from kshot.errors import ConfigError
+    from kshot.running.machine import why_no_device
     from kshot.suites.reading import find_suite, load_suite
 
     status = 0
@@ -332,6 +336,10 @@ def _check_config(options: argparse.Namespace) -> int:
             status = USER_ERROR
             for line in error.problems:
                 print(f"kshot: {line}", file=sys.stderr)
+            continue
+        if reason := why_no_device(suite.device):
+            status = USER_ERROR
+            print(f"kshot: {name}: {reason}", file=sys.stderr)
             continue
         runs = suite.runs()
         trained = sum(run.kind == "algorithm" for run in runs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol
@@ -18,6 +17,7 @@ from kshot.envs.metaworld._official_backend import OfficialEnvs
 from kshot.envs.metaworld._tasks import Goal, check_goals
 from kshot.envs.metaworld.engine import INFO_KEYS, Batch, why_inexact
 from kshot.errors import suggest
+from kshot.threads import asked, cores
 from kshot.types import Array
 
 OBSERVATION_DIM = 39
@@ -321,8 +321,7 @@ class MetaWorldVectorEnv(VectorEnv[Array, Array, Array]):
 
 def default_threads() -> int:
     """``$OMP_NUM_THREADS``, which the pipeline sets to the threads of a job, else all cores of this process."""
-    text = os.environ.get("OMP_NUM_THREADS", "")
-    return int(text) if text.isdigit() and int(text) > 0 else len(os.sched_getaffinity(0))
+    return asked() or cores()
 
 
 def _check_arguments(horizon: int, threads: int | None, backend: str, version: str, render_mode: str | None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from kshot.errors import RecordError
 from kshot.records import read_json
 from kshot.running import jobs, machine, provenance
 from kshot.suites.run import RunConfig
+from kshot.threads import asked
 
 MACHINE_KINDS = ("versions", "kernels", "threads")
 """Kinds of differences in what computed the numbers. Many results share one, so that it becomes a single finding."""
@@ -114,7 +114,7 @@ def machine_differences(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
     else:
         yield from _kernel_differences(recorded, str(record.get("hardware", {}).get("cpu", "")))
     recorded_threads = record.get("hardware", {}).get("threads")
-    present_threads = int(os.environ.get("OMP_NUM_THREADS") or "1")
+    present_threads = asked() or 1
     if recorded_threads is not None and recorded_threads != present_threads:
         yield "threads", f"{recorded_threads}, here {present_threads}"
 

@@ -19,6 +19,7 @@ import numpy as np
 import psutil
 import threadpoolctl
 
+from kshot.threads import asked
 from kshot.types import Array
 
 _KERNEL_FEATURES = re.compile(r"(sse|ssse|avx|fma|f16c|amx|asimd|sve|sm(?!ap|ep|x)|bf16|i8mm|vsx|neon)")
@@ -31,10 +32,25 @@ _KERNEL_VARIABLES = re.compile(
 _CPUINFO = Path("/proc/cpuinfo")
 
 
+def why_no_device(device: str) -> str:
+    """Why networks cannot be trained on ``device`` here; empty where they can."""
+    if device == "cpu":
+        return ""
+    import torch  # most suites do without, and loading it takes seconds
+
+    if device == "mps":
+        return "" if torch.backends.mps.is_available() else "device mps: PyTorch finds no Metal here"
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if int(device.partition(":")[2] or 0) < count:
+        return ""
+    found = f"only {', '.join(f'cuda:{i}' for i in range(count))}" if count else "no GPU"
+    return f"device {device}: PyTorch finds {found} here"
+
+
 def hardware() -> dict[str, Any]:
     """The processor, memory and threads that a step computes with, as plain data."""
     torch = sys.modules.get("torch")  # a step that has not imported it does not compute with it
-    threads = torch.get_num_threads() if torch is not None else int(os.environ.get("OMP_NUM_THREADS", "1"))
+    threads = torch.get_num_threads() if torch is not None else asked() or 1
     gpu = torch is not None and torch.cuda.is_available()
     processor = _processor()
     return {

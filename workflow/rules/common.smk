@@ -12,6 +12,7 @@ from kshot.errors import ConfigError
 from kshot.suites.document import read
 from kshot.records import write_text
 from kshot.suites.run import why_no_selection
+from kshot.running.machine import why_no_device
 from kshot.running.provenance import reporting_digest, source_digest
 
 # Jobs use the Python that runs Snakemake, whether or not its environment was activated.
@@ -44,6 +45,10 @@ def load_suite():
         stop(
             f"{file} belongs to suite {name!r}; move that folder away, or give this suite another name"
         )
+    # Where jobs go to other machines (--jobs, as in profiles/slurm), these have the device, and look for it.
+    if workflow.resource_settings.nodes is None:
+        if reason := why_no_device(suite.device):
+            stop(f"suite {suite.name!r}: {reason}")
     return suite
 
 

@@ -179,9 +179,11 @@ def test_control_c_ends_a_training_with_130_and_says_how_to_go_on(tmp_path: Path
 
 
 SLOW = """
-import sys, time
+import signal, sys, time
 from kshot import cli
 from kshot.running import evaluate
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it in what it runs in the background
 
 def slowly(*args):
     evaluate.Heartbeat(args[-1], "evaluate", 6, "episodes").beat("evaluating", 1, force=True)

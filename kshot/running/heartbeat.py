@@ -6,12 +6,29 @@ import os
 import socket
 import time
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+import psutil
 
 from kshot.records import write_json
 
 FILE = "progress.json"
 State = Literal["training", "trained", "evaluating", "done", "diverged", "interrupted", "failed"]
+
+
+def this_process() -> dict[str, Any]:
+    """What tells this process from every other, and the time."""
+    pid = os.getpid()
+    return {"updated": time.time(), "pid": pid, "started": started(pid), "host": socket.gethostname()}
+
+
+def started(pid: int) -> float:
+    """Seconds from the start of the machine to that of a process: the same whatever becomes of the clock.
+
+    Raises:
+        psutil.NoSuchProcess: there is none of that number.
+    """
+    return round(psutil.Process(pid).create_time() - psutil.boot_time(), 1)
 
 
 class Heartbeat:
@@ -59,9 +76,7 @@ class Heartbeat:
                 "unit": self._unit,
                 "rate": rate,
                 "eta_seconds": left / rate if rate > 0 else None,
-                "updated": time.time(),
-                "pid": os.getpid(),
-                "host": socket.gethostname(),
                 "message": message,
-            },
+            }
+            | this_process(),
         )

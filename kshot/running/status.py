@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import time
 from collections import Counter
@@ -21,7 +20,7 @@ from rich.text import Text
 from kshot.errors import RecordError
 from kshot.records import read_json, write_json
 from kshot.running.checkpoint import CHECKPOINT
-from kshot.running.heartbeat import FILE
+from kshot.running.heartbeat import FILE, started, this_process
 from kshot.suites.run import RunConfig
 
 SILENT_SECONDS = 120.0
@@ -33,6 +32,8 @@ _GAP = "  "
 _NAME_COLUMNS = ("family", "algorithm")
 _SHORT_NAME = 14
 """Names are shortened to this many characters before a column is left out."""
+_SAME_START = 1.0
+"""Seconds by which the start of one process can be read differently."""
 _RUNNING = ("training", "evaluating")
 _FINISHED = ("done", "diverged")
 _STYLES = {
@@ -119,8 +120,7 @@ def note(directory: Path, state: Literal["failed", "interrupted"], message: str)
         beat = read_json(path)
     except RecordError:
         beat = {"phase": "train", "done": 0, "total": 0, "unit": "steps", "rate": 0.0, "eta_seconds": None}
-    process = {"updated": time.time(), "pid": os.getpid(), "host": socket.gethostname()}
-    write_json(path, beat | process | {"state": state, "message": " ".join(message.split())})
+    write_json(path, beat | this_process() | {"state": state, "message": " ".join(message.split())})
 
 
 def show(runs: Sequence[RunConfig], root: Path, once: bool, console: Console | None = None) -> None:
@@ -274,8 +274,8 @@ def _steps_done(status: RunStatus) -> int:
 def _training_seconds_left(statuses: Sequence[RunStatus], n_running: int) -> float | None:
     """Time to train what is left with ``n_running`` processes; None if that is 0 or no rate is known.
 
-    Steps of one family may cost a thousand times those of another: a run is expected to have the mean rate of the runs
-    of its algorithm on its family, else of its family, else of all.
+    Steps of one family may cost a thousand times those of another: a step of a run is expected to take the mean time of
+    the runs of its algorithm on its family, else of its family, else of all.
     """
     known = [status for status in statuses if status.training_rate > 0]
     seconds = 0.0
@@ -284,17 +284,19 @@ def _training_seconds_left(statuses: Sequence[RunStatus], n_running: int) -> flo
         similar = [other for other in of_family if other.run.algorithm == status.run.algorithm] or of_family
         if not similar:
             return None
-        rate = sum(other.training_rate for other in similar) / len(similar)
-        seconds += (status.run.steps - _steps_done(status)) / rate
+        each = sum(1 / other.training_rate for other in similar) / len(similar)
+        seconds += (status.run.steps - _steps_done(status)) * each
     return seconds / n_running if n_running else None
 
 
 def _alive(beat: dict[str, Any], silent_seconds: float) -> bool:
-    """Whether the process that wrote ``beat`` that long ago still runs."""
+    """Whether the process that wrote ``beat`` that long ago still runs; its number may be another's by now."""
     if beat["host"] != socket.gethostname():
         return silent_seconds <= SILENT_SECONDS
+    pid = int(beat["pid"])
     try:
-        return psutil.Process(int(beat["pid"])).status() != psutil.STATUS_ZOMBIE
+        same = abs(started(pid) - float(beat.get("started", started(pid)))) < _SAME_START
+        return same and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 

@@ -17,6 +17,7 @@ import pytest
 from rich.console import Console
 
 from kshot.running import status
+from kshot.running.heartbeat import Heartbeat, started
 from kshot.suites.reading import load_suite
 from kshot.suites.run import RunConfig
 
@@ -67,6 +68,18 @@ def test_a_damaged_file_is_waiting(tmp_path: Path, text: str) -> None:
     beat(tmp_path, RUNS[0])
     (RUNS[0].directory(tmp_path) / "progress.json").write_text(text)
     assert status.read(RUNS[0], tmp_path, NOW).state == "waiting"
+
+
+def test_another_process_of_the_same_number_is_not_the_one_that_reported(tmp_path: Path) -> None:
+    beat(tmp_path, RUNS[0], started=started(os.getpid()))
+    assert status.read(RUNS[0], tmp_path, NOW).state == "training"
+    beat(tmp_path, RUNS[0], started=started(os.getpid()) - 3600)  # the number was free again, and given to this one
+    assert status.read(RUNS[0], tmp_path, NOW).state == "stopped"
+
+
+def test_a_report_says_when_its_process_started(tmp_path: Path) -> None:
+    Heartbeat(tmp_path, "train", 10, "steps").beat("training", 1)
+    assert json.loads((tmp_path / "progress.json").read_text())["started"] == started(os.getpid()) > 0
 
 
 @pytest.mark.parametrize("state", ["training", "evaluating"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,43 +49,51 @@ class BenchmarkVectorEnv(MetaWorldVectorEnv):
         self._pools = [list(pool) for pool in pools]
         self._new_goal_each_episode = new_goal_each_episode
         self._shared_seed = shared_seed
-        self._seed(seed)
         super().__init__([pool[0] for pool in pools], **settings)
-        self._draw(range(self.num_envs))
+        n = len(self._pools)
+        self._rngs: list[np.random.Generator] = [np.random.default_rng(0)] * n  # until they are seeded, in a moment
+        self._shuffled, self._next_index = [list(pool) for pool in self._pools], [-1] * n
+        self._waiting = np.zeros(n, dtype=bool)
+        """[N] whether a goal is drawn and was not played yet."""
+        self._seed([fresh_seed() if seed is None else seed] * n)
 
     def sample_goals(self) -> tuple[Array, dict[str, Any]]:
         """Draw a new goal for every sub-environment and reset them all.
 
         Before the first reset, and after one with a seed, the goals are those that are drawn already.
         """
-        if self._started:
-            self._draw(range(self.num_envs))
-        each_episode, self._new_goal_each_episode = self._new_goal_each_episode, False
-        try:
-            return self.reset()
-        finally:
-            self._new_goal_each_episode = each_episode
+        self._draw(np.flatnonzero(~self._waiting))
+        return self.reset()
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
-        """As in ``MetaWorldVectorEnv``; a ``seed`` begins a new order of goals."""
-        if seed is not None:
-            self._seed(int(np.atleast_1d(seed)[0]))
-            self._draw(range(self.num_envs))
-            self._started = False  # the goals just drawn are the first ones, whatever was played before
+        """As in ``MetaWorldVectorEnv``; a ``seed`` begins a new order of goals.
+
+        Args:
+            seed: one for all, or one for each sub-environment; None leaves an order as it is.
+            options: as in ``MetaWorldVectorEnv``.
+
+        Raises:
+            ValueError: there are not as many seeds as sub-environments.
+        """
+        seeds = list(seed) if isinstance(seed, Sequence | np.ndarray) else [seed] * self.num_envs
+        if len(seeds) != self.num_envs:
+            raise ValueError(f"metaworld: {len(seeds)} seeds for {self.num_envs} sub-environments")
+        self._seed(seeds)
         return super().reset(seed=seed, options=options)
 
-    def _seed(self, seed: int | None) -> None:
-        entropy = np.random.SeedSequence(seed).entropy if seed is None else seed
-        if self._shared_seed:
-            self._rngs = [seeding.np_random(seed)[0] for _ in self._pools]
-        else:
-            self._rngs = [np.random.default_rng([int(entropy), i]) for i in range(len(self._pools))]  # type: ignore[arg-type]
-        self._shuffled = [list(pool) for pool in self._pools]
-        self._next_index = [-1] * len(self._pools)
+    def _seed(self, seeds: Sequence[int | None]) -> None:
+        """Begin new orders, and draw their first goals, where there is a seed."""
+        for i, seed in enumerate(seeds):
+            if seed is not None:
+                shared = self._shared_seed
+                self._rngs[i] = seeding.np_random(int(seed))[0] if shared else np.random.default_rng([int(seed), i])
+                self._shuffled[i], self._next_index[i] = list(self._pools[i]), -1
+        self._draw([i for i, seed in enumerate(seeds) if seed is not None])
 
-    def _draw(self, chosen: Sequence[int]) -> None:
+    def _draw(self, chosen: Iterable[int]) -> None:
         """Take the next goal of each pool, shuffled anew whenever it begins (``PseudoRandomTaskSelectWrapper``)."""
         for i in chosen:
+            self._waiting[i] = True
             pool = self._shuffled[i]
             self._next_index[i] = (self._next_index[i] + 1) % len(pool)
             if self._next_index[i] == 0:
@@ -94,9 +102,15 @@ class BenchmarkVectorEnv(MetaWorldVectorEnv):
             self.goals[i] = pool[self._next_index[i]]
 
     def _begin_episodes(self, chosen: Array) -> None:
-        if self._new_goal_each_episode and self._started:
-            self._draw([int(i) for i in chosen])
+        if self._new_goal_each_episode:
+            self._draw([int(i) for i in chosen if not self._waiting[i]])
+        self._waiting[chosen] = False
         super()._begin_episodes(chosen)
+
+
+def fresh_seed() -> int:
+    """A seed that nobody has asked for: another one each time."""
+    return int(np.random.SeedSequence().generate_state(1)[0]) % 2**31
 
 
 def make(
@@ -104,7 +118,7 @@ def make(
     split: Split,
     num_envs: int = 1,
     env_name: str = "",
-    seed: int = 0,
+    seed: int | None = 0,
     goal_seed: int | None = None,
     goals_per_class: int | None = None,
     train_classes: Sequence[str] = (),
@@ -117,9 +131,10 @@ def make(
     Args:
         benchmark: "ML1", "ML10", "ML25", "ML45" or "custom".
         split: "train", "validation" (new goals of the training classes) or "test".
-        num_envs: a multiple of the number of classes; sub-environments of a class share its goals evenly.
+        num_envs: a multiple of the number of classes; sub-environments of a class share its goals evenly. Where there
+            are more than goals, each has one, and goals repeat.
         env_name: the class of ML1.
-        seed: of the goals themselves, and of the order in which they are drawn.
+        seed: of the goals themselves, and of the order in which they are drawn; None draws one.
         goal_seed: of the goals themselves, instead of ``seed``.
         goals_per_class: use only the first goals of each class.
         train_classes: of "custom".
@@ -128,13 +143,14 @@ def make(
         settings: of ``BenchmarkVectorEnv`` and ``MetaWorldVectorEnv``.
 
     Raises:
-        ValueError: an unknown name, or a number of sub-environments that does not fit the classes and goals.
+        ValueError: an unknown name, or a number of sub-environments that does not fit the classes.
     """
     for defect in defects:
         if defect not in DEFECTS:
             raise ValueError(f"metaworld: unknown defect {defect!r}{suggest(defect, DEFECTS)}")
     if benchmark == "ML1" and split == "train" and "ml1-train-is-test" in defects:
         split = "test"
+    seed = fresh_seed() if seed is None else seed
     source = Source(
         benchmark,
         env_name,
@@ -152,11 +168,9 @@ def make(
             f"metaworld: {benchmark}-{split} has {len(by_class)} classes: num_envs must be a multiple, got {num_envs}"
         )
     pools = []
-    for name, goals_of_class in by_class.items():
+    for goals_of_class in by_class.values():
         used = goals_of_class[:goals_per_class]
-        if len(used) < envs_per_class:
-            raise ValueError(f"metaworld: {envs_per_class} sub-environments of {name} for {len(used)} goals")
-        pools += [used[i::envs_per_class] for i in range(envs_per_class)]
+        pools += [used[i % len(used) :: envs_per_class] for i in range(envs_per_class)]
     return BenchmarkVectorEnv(
         pools,
         seed,

@@ -33,6 +33,9 @@ class Cameras:
         self._goal_observable = goal_observable
         self._envs: dict[str, Any] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_envs": {}}  # contexts of OpenGL stay where they are; a copy makes its own
+
     def picture(self, goal: Goal, state: Array) -> Array:
         """[height, width, 3] of the scene of ``goal`` in the integration state ``state``.
 

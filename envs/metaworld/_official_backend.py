@@ -30,6 +30,12 @@ class OfficialEnvs:
         self.info = np.zeros((len(names), len(INFO_KEYS)))
         self.unstable = np.zeros(len(names), dtype=bool)
 
+    def __getstate__(self) -> None:
+        """Raises TypeError: what Metaworld restores of a copied environment is not what it was (mocap, contacts)."""
+        raise TypeError(
+            'metaworld: official environments lose their state when they are copied; backend="engine" does not'
+        )
+
     def observation_bounds(self) -> tuple[Array, Array]:
         return observation_bounds(self._envs, self._goal_observable)
 

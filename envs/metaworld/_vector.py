@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 from gymnasium import spaces
+from gymnasium.error import ClosedEnvironmentError
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from metaworld.sawyer_xyz_env import SawyerXYZEnv
@@ -177,7 +178,9 @@ class MetaWorldVectorEnv(VectorEnv[Array, Array, Array]):
 
         Raises:
             ValueError: the mask has a wrong shape or type, or selects nothing.
+            gymnasium.error.ClosedEnvironmentError: the environment is closed.
         """
+        self._check_open()
         mask = (options or {}).get("reset_mask")
         if mask is None:
             chosen = np.arange(self.num_envs)
@@ -202,7 +205,9 @@ class MetaWorldVectorEnv(VectorEnv[Array, Array, Array]):
             ValueError: ``actions`` has a wrong shape or type, or a sub-environment has finished and was not reset.
             FloatingPointError: an action is not finite; MuJoCo would answer that by resetting the simulation.
             RuntimeError: the official reward code raises in a sub-environment's state.
+            gymnasium.error.ClosedEnvironmentError: the environment is closed.
         """
+        self._check_open()
         actions = self._checked_actions(actions)
         n = self.num_envs
         waiting = self._finished  # for a reset, which this step performs in mode NEXT_STEP
@@ -243,6 +248,7 @@ class MetaWorldVectorEnv(VectorEnv[Array, Array, Array]):
             ValueError: the environment was made without ``render_mode="rgb_array"``, or was not reset yet.
             RuntimeError: there is no OpenGL to draw with.
         """
+        self._check_open()
         if self.render_mode != "rgb_array":
             raise ValueError('metaworld: pass render_mode="rgb_array" to render')
         if not self._started:
@@ -250,6 +256,10 @@ class MetaWorldVectorEnv(VectorEnv[Array, Array, Array]):
         chosen = range(self.num_envs) if index is None else [index]
         frames = tuple(self._cameras.picture(self._current_goals[i], self._backend.state(i)) for i in chosen)
         return frames if index is None else frames[0]
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ClosedEnvironmentError("metaworld: this environment is closed; make another one")
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close cameras and backend."""

@@ -18,11 +18,15 @@ from kshot.reporting.fidelity import FILED
 
 def test_the_example_of_the_environments_runs_anywhere(tmp_path: Path) -> None:
     """Outside the repository, and without torch, pandas or snakemake, which its users need not have."""
-    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "metaworld.md").read_text(encoding="utf-8"), re.S)
-    code = example + 'import sys\nassert not {"torch", "pandas", "snakemake"} & set(sys.modules)\n'
+    page = (ROOT / "docs" / "metaworld.md").read_text(encoding="utf-8")
+    alone, with_torch = re.findall(r"```python\n(.*?)```", page, re.S)
+    code = alone + 'import sys\nassert not {"torch", "pandas", "snakemake"} & set(sys.modules)\n'
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("success in the last step: 0.")
+    code = with_torch + "print(torch.get_num_threads(), obs.shape)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "1 (20, 39)\n"), done.stderr
 
 
 @pytest.mark.parametrize(("kind", "folder"), [("algorithms", "algorithms"), ("envs", "families")])

@@ -28,7 +28,8 @@ class SimulationPool:
     """``threads`` threads and the simulations of each, which are built when a batch first needs them."""
 
     lock = threading.Lock()
-    """Shared by all pools: the models of each pool's first thread are those of the prototypes."""
+    """Shared by all pools: the models of each pool's first thread are those of the prototypes. A forked process gets a
+    new one: that of its parent may be held, for ever, by a thread that steps there and does not exist here."""
 
     def __init__(self, threads: int, goal_observable: bool) -> None:
         self.threads = threads
@@ -121,6 +122,14 @@ class SimulationPool:
         return self._simulations[key]
 
 
+def _renew_lock() -> None:
+    SimulationPool.lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
 @cache
 def simulation_pool(threads: int, goal_observable: bool, /) -> SimulationPool:
     """The process's pool: models are large, and all batches can use the same."""
@@ -158,6 +167,21 @@ class Batch:
         unstable: Array = (self._fault & kernel.UNSTABLE) != 0
         return unstable
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything that is this batch's own: what it shares with others stays in its process."""
+        shared = ("_pool", "_prototypes", "_class_index")
+        own = {name: value for name, value in vars(self).items() if name not in shared}
+        return own | {"threads": self._pool.threads}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._pool = simulation_pool(state.pop("threads"), state["_goal_observable"])
+        vars(self).update(state)
+        self._prototypes = [prototype(name, self._goal_observable) for name in self._names]
+        if self._ready:
+            self._snapshots(range(len(self._names)), self._goals)  # a class is translated as it was when it was placed
+            self._class_index = self._class_indices()
+        self._accepts_doubles = False  # another process has not translated them yet
+
     def observation_bounds(self) -> tuple[Array, Array]:
         """Lowest and highest observation [39] over all classes."""
         return observation_bounds([p.env for p in self._prototypes], self._goal_observable)
@@ -168,14 +192,14 @@ class Batch:
         Raises:
             ValueError: a goal does not fit its class.
         """
-        if any(self._prototypes[i].needs_placing(goals[i]) for i in chosen):
-            with self._pool.lock:  # the prototypes' models are the first thread's
-                place_all([goals[i] for i in chosen], self._goal_observable, self._pool.threads)
-        snapshots = [self._prototypes[i].snapshot(goals[i]) for i in chosen]
+        if not self._ready and len(chosen) < len(self._names):
+            raise ValueError("metaworld: the first reset must cover all sub-environments")
+        snapshots = self._snapshots(chosen, goals)
         if not self._ready:
-            if len(chosen) < len(self._names):
-                raise ValueError("metaworld: the first reset must cover all sub-environments")
             self._allocate(snapshots)
+            self._goals = list(goals)
+        for i in chosen:
+            self._goals[i] = goals[i]
         for i, snapshot in zip(chosen, snapshots, strict=True):
             obs[i] = snapshot.obs
             self._state[i, : len(snapshot.state)] = snapshot.state
@@ -229,13 +253,24 @@ class Batch:
     def close(self) -> None:
         """Nothing to close: simulations and snapshots belong to the process."""
 
+    def _snapshots(self, chosen: Sequence[int], goals: Sequence[Goal]) -> list[Any]:
+        """The official classes' states at the start of an episode of ``goals[i]``, for every ``i`` of ``chosen``."""
+        if any(self._prototypes[i].needs_placing(goals[i]) for i in chosen):
+            with self._pool.lock:  # the prototypes' models are the first thread's
+                place_all([goals[i] for i in chosen], self._goal_observable, self._pool.threads)
+        return [self._prototypes[i].snapshot(goals[i]) for i in chosen]
+
     def _allocate(self, snapshots: Sequence[Any]) -> None:
         n = len(snapshots)
-        self._class_index = np.array([self._pool.class_index(name) for name in self._names], dtype=np.int64)
+        self._class_index = self._class_indices()
         self._state = np.zeros((n, max(len(s.state) for s in snapshots)))
         self._positions = np.zeros((n, max(len(s.positions) for s in snapshots)))
         self._params = np.zeros((n, max(len(s.params) for s in snapshots)))
         self._ready = True
+
+    def _class_indices(self) -> Array:
+        """[N] where the class of every sub-environment stands in the pool's table."""
+        return np.array([self._pool.class_index(name) for name in self._names], dtype=np.int64)
 
 
 def _components_before(component: Any) -> int:

@@ -7,6 +7,8 @@ import multiprocessing
 import os
 import pickle
 import signal
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -19,6 +21,7 @@ from gymnasium.wrappers.vector import NormalizeObservation, NormalizeReward
 import kshot.environments  # noqa: F401  # registers them
 from kshot.envs.metaworld import MetaWorldVectorEnv
 from kshot.envs.metaworld._goals import Source, goals
+from kshot.places import ROOT
 
 pytestmark = pytest.mark.numerics
 
@@ -165,3 +168,22 @@ def test_wrappers_of_gymnasium_normalise_in_the_mode_that_they_ask_for() -> None
     assert np.abs(np.mean(seen, axis=(0, 1))).max() < 1.5 and np.isfinite(seen).all()
     with pytest.raises(ValueError, match="NEXT_STEP or DISABLED"):
         NormalizeObservation(ml1(4, seed=1))
+
+
+NOWHERE = """
+import numba.core.caching
+
+numba.core.caching.CacheImpl._locator_classes = []  # what Numba is left with where no folder can be written
+from tests.numerics.test_metaworld_copies import make, play
+
+env = make()
+env.reset()
+print(len(play(env, 0, 3)))
+"""
+
+
+def test_without_a_folder_for_compiled_code_it_does_without() -> None:
+    """As in a container that is read-only and whose user has no home."""
+    command = [sys.executable, "-c", NOWHERE]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout) == (0, "15\n"), done.stderr

@@ -113,7 +113,19 @@ def count_up(typing: Any, address: Any) -> Any:
     return types.int64(types.int64), generate
 
 
-@numba.njit(cache=True, nogil=True)
+def _compiled(function: Any) -> Any:
+    """Compile without the GIL, and keep the machine code for the next process where that can be.
+
+    Numba keeps it beside this file, in ``$NUMBA_CACHE_DIR`` or in the user's cache folder. Where none can be written,
+    as in a container whose user has no home, it raises instead of going without.
+    """
+    try:
+        return numba.njit(cache=True, nogil=True)(function)
+    except RuntimeError:
+        return numba.njit(nogil=True)(function)
+
+
+@_compiled
 def _contact_force(data: int, pad: int, geom: int) -> float:
     """Sum, over contacts between two geoms, of the first constraint force (sawyer_xyz_env.py, touching_object)."""
     total = 0.0
@@ -130,7 +142,7 @@ def _contact_force(data: int, pad: int, geom: int) -> float:
     return total
 
 
-@numba.njit(cache=True, nogil=True)
+@_compiled
 def simulate(
     end: int,
     counter: Any,

@@ -29,20 +29,42 @@ MODEL = "model.pt"
 FORMAT = 2
 
 
+LOCKS = "KSHOT_LOCKS"
+"""The environment variable with a folder for locks, where the results' own file system has none."""
+
+
 class Busy(RuntimeError):
     """Another process works on the same run."""
 
 
 @contextmanager
 def exclusive(directory: Path) -> Iterator[None]:
-    """Hold the run's lock; the system releases it even if the process is killed. Raises Busy if another one has it."""
+    """Hold the run's lock; the system releases it even if the process is killed.
+
+    Raises:
+        Busy: another process has it.
+        OSError: the file system has no locks.
+    """
     directory.mkdir(parents=True, exist_ok=True)
-    with (directory / ".lock").open("w") as file:
+    with _lock_of(directory).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Busy(f"{directory}: another process is working on this run; wait for it or stop it first") from None
+        except OSError as error:
+            raise OSError(
+                f"{file.name}: this file system has no locks ({error.strerror}), by which a run is kept to one "
+                f"process; set {LOCKS} to a folder on one that has, the same for all who work on these results"
+            ) from None
         yield
+
+
+def _lock_of(directory: Path) -> Path:
+    """In the folder itself, or in ``$KSHOT_LOCKS`` under a name of its own."""
+    if not (folder := os.environ.get(LOCKS)):
+        return directory / ".lock"
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    return Path(folder) / f"{hashlib.sha256(str(directory.resolve()).encode()).hexdigest()[:16]}.lock"
 
 
 class StopRequest:

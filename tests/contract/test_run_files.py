@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 from collections.abc import Callable
 from dataclasses import replace
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from kshot import records
 from kshot.errors import RecordError
 from kshot.records import read_json
 from kshot.running import checkpoint
@@ -142,3 +146,39 @@ def test_a_second_control_c_does_not_wait_for_the_end_of_an_iteration(capfd: pyt
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_who_may_read_results_is_for_the_umask_to_say(tmp_path: Path, mask: int, mode: int) -> None:
+    before = os.umask(mask)
+    try:
+        records.write_text(tmp_path / "summary.csv", "a")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "summary.csv").stat().st_mode & 0o777 == mode
+    assert [path.name for path in tmp_path.iterdir()] == ["summary.csv"]
+
+
+def test_where_a_file_system_has_no_locks_another_one_holds_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, locks = tmp_path / "run", tmp_path / "locks"
+    real = checkpoint.fcntl.flock
+
+    def flock(file: TextIOWrapper, how: int) -> None:
+        if Path(file.name).parent == run:
+            raise OSError(errno.ENOLCK, "No locks available")
+        real(file, how)
+
+    monkeypatch.setattr(checkpoint.fcntl, "flock", flock)
+    said = f"^{run}/.lock: this file system has no locks .No locks available.*; set KSHOT_LOCKS to a folder on one that"
+    with pytest.raises(OSError, match=said), checkpoint.exclusive(run):
+        pass
+    monkeypatch.setenv("KSHOT_LOCKS", str(locks))
+    with checkpoint.exclusive(run):
+        with pytest.raises(checkpoint.Busy), checkpoint.exclusive(run):
+            pass
+        with checkpoint.exclusive(tmp_path / "other"):
+            assert len(list(locks.iterdir())) == 2
+    with checkpoint.exclusive(run):
+        pass

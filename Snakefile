@@ -55,3 +55,12 @@ include: "workflow/rules/report.smk"
 
 onstart:
     write_suite()
+    pipeline.claim(RESULTS)
+
+
+onsuccess:
+    pipeline.release(RESULTS)
+
+
+onerror:
+    pipeline.release(RESULTS)

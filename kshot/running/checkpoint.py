@@ -9,18 +9,21 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import io
+import logging
 import os
 import signal
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
 from kshot.errors import RecordError
 from kshot.records import write_bytes
+from kshot.running import pipeline
 from kshot.suites.run import RunConfig
 from kshot.types import FamilySpec
 
@@ -31,6 +34,11 @@ FORMAT = 2
 
 LOCKS = "KSHOT_LOCKS"
 """The environment variable with a folder for locks, where the results' own file system has none."""
+
+
+PATIENCE = 600
+"""Seconds that a job of a pipeline waits for another process to end."""
+_log = logging.getLogger(__name__)
 
 
 class Busy(RuntimeError):
@@ -48,7 +56,7 @@ def exclusive(directory: Path) -> Iterator[None]:
     directory.mkdir(parents=True, exist_ok=True)
     with _lock_of(directory).open("w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(file, directory)
         except BlockingIOError:
             raise Busy(f"{directory}: another process is working on this run; wait for it or stop it first") from None
         except OSError as error:
@@ -57,6 +65,25 @@ def exclusive(directory: Path) -> Iterator[None]:
                 f"process; set {LOCKS} to a folder on one that has, the same for all who work on these results"
             ) from None
         yield
+
+
+def _lock(file: TextIO, directory: Path) -> None:
+    """Take the lock, which in a pipeline is waited for: jobs of one that was killed end by themselves, but not at once.
+
+    Raises:
+        BlockingIOError: another process has it.
+    """
+    patience = PATIENCE if os.environ.get(pipeline.VARIABLE) else 0
+    for waited in range(patience + 1):
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if waited == patience:
+                raise
+        if waited == 0:
+            _log.warning("%s: another process is working on this run; waiting until it has saved and ended", directory)
+        time.sleep(1)
+    return None
 
 
 def _lock_of(directory: Path) -> Path:

@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import socket
+import signal
 import time
 from pathlib import Path
-from typing import Any, Literal
-
-import psutil
+from typing import Literal
 
 from kshot.records import write_json
+from kshot.running import pipeline
+from kshot.running.processes import this_process
 
 FILE = "progress.json"
+RUNNING = ("training", "evaluating")
 State = Literal["training", "trained", "evaluating", "done", "diverged", "interrupted", "failed"]
-
-
-def this_process() -> dict[str, Any]:
-    """What tells this process from every other, and the time."""
-    pid = os.getpid()
-    return {"updated": time.time(), "pid": pid, "started": started(pid), "host": socket.gethostname()}
-
-
-def started(pid: int) -> float:
-    """Seconds from the start of the machine to that of a process: the same whatever becomes of the clock.
-
-    Raises:
-        psutil.NoSuchProcess: there is none of that number.
-    """
-    return round(psutil.Process(pid).create_time() - psutil.boot_time(), 1)
 
 
 class Heartbeat:
@@ -80,3 +65,7 @@ class Heartbeat:
             }
             | this_process(),
         )
+        if state in RUNNING and pipeline.is_gone():
+            signal.raise_signal(
+                signal.SIGTERM
+            )  # nobody waits for this job: a training ends once its iteration is saved

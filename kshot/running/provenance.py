@@ -29,7 +29,10 @@ RUNNER = ("kshot.running.train", "kshot.running.evaluate")
 OFFICIAL_RUNNER = (*RUNNER, "kshot.running.official")
 """The same of Metaworld's own evaluation."""
 NO_INFLUENCE = (
-    *(f"kshot.running.{name}" for name in ("commits", "heartbeat", "jobs", "machine", "provenance", "status")),
+    *(
+        f"kshot.running.{name}"
+        for name in ("commits", "heartbeat", "jobs", "machine", "pipeline", "processes", "provenance", "status")
+    ),
     *("kshot.errors", "kshot.threads"),
 )
 """These watch and describe runs and have no part in what they compute: changing them makes no result outdated."""

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import psutil
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, Group
 from rich.live import Live
@@ -20,7 +19,8 @@ from rich.text import Text
 from kshot.errors import RecordError
 from kshot.records import read_json, write_json
 from kshot.running.checkpoint import CHECKPOINT
-from kshot.running.heartbeat import FILE, started, this_process
+from kshot.running.heartbeat import FILE, RUNNING
+from kshot.running.processes import lives, this_process
 from kshot.suites.run import RunConfig
 
 SILENT_SECONDS = 120.0
@@ -32,9 +32,6 @@ _GAP = "  "
 _NAME_COLUMNS = ("family", "algorithm")
 _SHORT_NAME = 14
 """Names are shortened to this many characters before a column is left out."""
-_SAME_START = 1.0
-"""Seconds by which the start of one process can be read differently."""
-_RUNNING = ("training", "evaluating")
 _FINISHED = ("done", "diverged")
 _STYLES = {
     "waiting": "dim",
@@ -82,11 +79,11 @@ def read(run: RunConfig, root: Path, now: float) -> RunStatus:
         beat = read_json(run.directory(root) / FILE)
         state, updated = str(beat["state"]), float(beat["updated"])
         message = str(beat["message"])
-        if state == "interrupted" or (state in _RUNNING and not _alive(beat, now - updated)):
+        if state == "interrupted" or (state in RUNNING and not _alive(beat, now - updated)):
             resumes = beat["phase"] == "train" and (run.directory(root) / CHECKPOINT).is_file()
             restart = "goes on from its checkpoint" if resumes else "begins anew"
             state, message = "stopped", message or f"its process is gone; started again it {restart}"
-        elif state in _RUNNING and now - updated > SILENT_SECONDS:
+        elif state in RUNNING and now - updated > SILENT_SECONDS:
             message = f"last report {_duration(now - updated)} ago"
         rate = float(beat["rate"])
         return RunStatus(
@@ -204,7 +201,7 @@ def render(statuses: Sequence[RunStatus], width: int, max_lines: int | None = No
 
 def _columns(statuses: Sequence[RunStatus]) -> dict[str, list[str]]:
     """Title -> texts of every column but that of the messages."""
-    running = [status.state in _RUNNING for status in statuses]
+    running = [status.state in RUNNING for status in statuses]
     return {
         "family": [status.run.family for status in statuses],
         "algorithm": [status.run.algorithm for status in statuses],
@@ -261,7 +258,7 @@ def _totals(statuses: Sequence[RunStatus]) -> str:
     text = f"{sum(counts[state] for state in _FINISHED)} of {len(statuses)} runs finished ({', '.join(parts)})"
     if budget:
         text += f"; training {steps / budget:.0%} of {_short(budget)} steps"
-    seconds = _training_seconds_left(trained_runs, sum(status.state in _RUNNING for status in statuses))
+    seconds = _training_seconds_left(trained_runs, sum(status.state in RUNNING for status in statuses))
     return text + (f"; about {_duration(seconds)} of training left at this pace" if seconds else "")
 
 
@@ -293,12 +290,7 @@ def _alive(beat: dict[str, Any], silent_seconds: float) -> bool:
     """Whether the process that wrote ``beat`` that long ago still runs; its number may be another's by now."""
     if beat["host"] != socket.gethostname():
         return silent_seconds <= SILENT_SECONDS
-    pid = int(beat["pid"])
-    try:
-        same = abs(started(pid) - float(beat.get("started", started(pid)))) < _SAME_START
-        return same and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+    return lives(int(beat["pid"]), float(beat["started"]) if "started" in beat else None)
 
 
 def _progress(status: RunStatus) -> str:

@@ -17,7 +17,8 @@ import pytest
 from rich.console import Console
 
 from kshot.running import status
-from kshot.running.heartbeat import Heartbeat, started
+from kshot.running.heartbeat import Heartbeat
+from kshot.running.processes import started
 from kshot.suites.reading import load_suite
 from kshot.suites.run import RunConfig
 

@@ -12,6 +12,7 @@ from kshot.errors import ConfigError
 from kshot.suites.document import read
 from kshot.records import write_text
 from kshot.suites.run import why_no_selection
+from kshot.running import pipeline
 from kshot.running.machine import why_no_device
 from kshot.running.provenance import reporting_digest, source_digest
 
@@ -53,6 +54,16 @@ def load_suite():
 
 
 SUITE = load_suite()
+RESULTS = Path("results", SUITE.name)
+
+# A pipeline that was killed leaves its locks, and jobs that end by themselves: the same command goes on.
+pipeline.announce()
+if locks := pipeline.remove_dead_locks(
+    RESULTS,
+    Path(".snakemake", "locks"),
+    (f"results/{SUITE.name}/", f"reports/{SUITE.name}/"),
+):
+    print(f"Removed {len(locks)} locks of a pipeline that was killed.", file=sys.stderr)
 
 
 def write_suite():

@@ -90,7 +90,7 @@ def _demonstrate_together(
         effort, gain = np.full(n, abstraction.effort), np.full(n, abstraction.gain)
         arms.servo(np.arange(n), start, effort, gain, _START_STEPS)
     controllers = [aimed_expert(abstraction, goal) for goal in goals]
-    steps_left = np.full(n, _MAX_STEPS)
+    steps_left, taken = np.full(n, _MAX_STEPS), np.zeros(n, dtype=np.int64)
     hands, successes = [arms.hand.copy()], [np.zeros(n, dtype=bool)]
     for t in range(_MAX_STEPS):
         active = np.flatnonzero(steps_left > 0)
@@ -102,10 +102,13 @@ def _demonstrate_together(
         hands.append(arms.hand.copy())
         successes.append(arms.success.copy())
         steps_left[active] -= 1
+        taken[active] += 1
         steps_left[arms.success & (steps_left > _STEPS_AFTER_SUCCESS)] = _STEPS_AFTER_SUCCESS
     arms.close()
     hand, success = np.stack(hands, axis=1), np.stack(successes, axis=1)
-    return [_as_decisions(world, hand[i], objects[i]) if success[i, -1] else None for i in range(n)]
+    # To an arm's own end: how long others went on must not tell where it came to rest.
+    ends = taken + 1
+    return [_as_decisions(world, hand[i, : ends[i]], objects[i]) if success[i, -1] else None for i in range(n)]
 
 
 def _as_decisions(world: HandWorld, hand: Array, object_position: Array) -> HandPath | None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from kshot import seeding
+from kshot.envs.metaworld._goals import Source, goals
 from kshot.envs.metaworld_hand import Settings, _experts, _store, build
 from kshot.envs.metaworld_hand._abstractions import ABSTRACTIONS, CELL_SIZE, abstraction
 from kshot.envs.metaworld_hand._scenes import MIN_SHIFT, RADII
@@ -193,6 +194,21 @@ def test_a_demonstration_is_the_same_whoever_makes_it(tmp_path: Path) -> None:
         command = [sys.executable, "-W", "ignore", "-c", code.format(alone=alone)]
         outputs.add(subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True).stdout)
     assert len(outputs) == 1
+
+
+@pytest.mark.parametrize("task", ["reach-v3", "push-v3"])
+def test_a_demonstration_is_the_same_in_whatever_company(task: str) -> None:
+    """Experts that are simulated together end at different times, which tells nothing of where each came to rest."""
+    world = HandWorld(abstraction(task))
+    chosen = goals(Source("ML1", task), "train")[:6]
+    together = _experts.demonstrate(world, chosen, KEYS[:6])
+    assert sum(path is not None for path in together) > 3
+    for goal, key, path in zip(chosen, KEYS, together, strict=False):
+        (alone,) = _experts.demonstrate(world, [goal], np.array([key]))
+        assert (alone is None) == (path is None)
+        if alone is not None and path is not None:
+            for name in ("hand", "held", "action", "object"):
+                np.testing.assert_array_equal(getattr(alone, name), getattr(path, name), err_msg=name)
 
 
 def test_a_demonstration_outside_the_box_is_named(cache: Path) -> None:

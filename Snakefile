@@ -55,7 +55,8 @@ include: "workflow/rules/report.smk"
 
 onstart:
     write_suite()
-    pipeline.claim(RESULTS)
+    if not only_looks():
+        pipeline.claim(RESULTS)
 
 
 onsuccess:

@@ -94,4 +94,7 @@ _studios: dict[int, ThreadPoolExecutor] = {}
 
 def _studio() -> ThreadPoolExecutor:
     """The thread that takes the pictures of this process; a forked process has none of its parent's threads."""
-    return _studios.setdefault(os.getpid(), ThreadPoolExecutor(1, thread_name_prefix="kshot-pictures"))
+    process = os.getpid()
+    if process not in _studios:
+        _studios[process] = ThreadPoolExecutor(1, thread_name_prefix="kshot-pictures")
+    return _studios[process]

@@ -162,7 +162,8 @@ def write_page(
     }
     faults = Faults()
     built = tables.made(results, faults)
-    halves = [_half(results, out, built, faults, demonstrated) for demonstrated in (False, True)]
+    drawn = figures.modules(faults)
+    halves = [_half(results, out, drawn, built, faults, demonstrated) for demonstrated in (False, True)]
     html = environment.get_template("page.html.j2").render(
         suite=grid.suite,
         description=str(suite.get("description") or ""),
@@ -186,10 +187,17 @@ def write_page(
     return path
 
 
-def _half(results: Results, out: Path, built: Sequence[Table], faults: Faults, demonstrated: bool) -> Half:
+def _half(
+    results: Results,
+    out: Path,
+    drawn: Sequence[ModuleType],
+    built: Sequence[Table],
+    faults: Faults,
+    demonstrated: bool,
+) -> Half:
     """Everything about learners from demonstrations, or about all others: the two are never seen side by side."""
     sections = [section for section in results.sections if section.demonstrated == demonstrated]
-    pictures = [_picture(module, results, out, sections, faults) for module in figures.modules(faults)]
+    pictures = [_picture(module, results, out, sections, faults) for module in drawn]
     shown = [_table(table, results, out, demonstrated) for table in built]
     items: list[Item] = [*pictures, *shown]
     for item in items:

@@ -9,7 +9,7 @@ from typing import Any
 
 from kshot.errors import RecordError
 from kshot.records import read_json, write_json
-from kshot.running.processes import lives, started
+from kshot.running.processes import lives, this_process
 
 VARIABLE = "KSHOT_PIPELINE"
 """``host pid start`` of the process that plans and starts jobs."""
@@ -19,7 +19,8 @@ FILE = ".pipeline.json"
 
 def announce() -> None:
     """Let the jobs that this process starts know it."""
-    os.environ[VARIABLE] = f"{socket.gethostname()} {os.getpid()} {started(os.getpid())}"
+    own = this_process()
+    os.environ[VARIABLE] = f"{own['host']} {own['pid']} {own['started']}"
 
 
 def is_gone() -> bool:
@@ -30,13 +31,14 @@ def is_gone() -> bool:
 
 def claim(folder: Path) -> None:
     """Note that this process is the pipeline that works on the suite whose results lie in ``folder``."""
-    pid = os.getpid()
-    write_json(folder / FILE, {"host": socket.gethostname(), "pid": pid, "started": started(pid)})
+    write_json(folder / FILE, this_process())
 
 
 def release(folder: Path) -> None:
-    """The pipeline has ended by itself."""
-    (folder / FILE).unlink(missing_ok=True)
+    """The pipeline has ended by itself: what it noted goes, and what another one did stays."""
+    own, owner = this_process(), _owner(folder)
+    if owner is not None and (owner["host"], owner["pid"]) == (own["host"], own["pid"]):
+        (folder / FILE).unlink(missing_ok=True)
 
 
 def remove_dead_locks(folder: Path, locks: Path, prefixes: tuple[str, ...]) -> list[Path]:
@@ -51,12 +53,8 @@ def remove_dead_locks(folder: Path, locks: Path, prefixes: tuple[str, ...]) -> l
     Returns:
         What was removed; nothing where the pipeline still works or worked on another machine.
     """
-    try:
-        owner: dict[str, Any] = read_json(folder / FILE)
-        here, pid, since = owner["host"] == socket.gethostname(), int(owner["pid"]), float(owner["started"])
-    except (RecordError, KeyError, TypeError, ValueError):
-        return []
-    if not here or lives(pid, since):
+    owner = _owner(folder)
+    if owner is None or owner["host"] != socket.gethostname() or lives(owner["pid"], owner["started"]):
         return []
     removed = []
     for path in sorted(locks.glob("*.output.lock")):
@@ -64,5 +62,14 @@ def remove_dead_locks(folder: Path, locks: Path, prefixes: tuple[str, ...]) -> l
             for lock in (path, path.with_name(path.name.replace(".output.", ".input."))):
                 lock.unlink(missing_ok=True)
                 removed.append(lock)
-    release(folder)
+    (folder / FILE).unlink(missing_ok=True)
     return removed
+
+
+def _owner(folder: Path) -> dict[str, Any] | None:
+    """What ``claim`` noted; None where nothing readable stands."""
+    try:
+        owner = read_json(folder / FILE)
+        return {"host": str(owner["host"]), "pid": int(owner["pid"]), "started": float(owner["started"])}
+    except (RecordError, KeyError, TypeError, ValueError):
+        return None

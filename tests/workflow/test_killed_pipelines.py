@@ -110,3 +110,19 @@ def test_without_a_pipeline_nobody_is_waited_for(tmp_path: Path, monkeypatch: py
     with checkpoint.exclusive(tmp_path), pytest.raises(checkpoint.Busy), checkpoint.exclusive(tmp_path):
         pass
     assert time.monotonic() - begun > 1.9
+
+
+def test_who_only_looks_leaves_the_note_of_the_pipeline_at_work(tmp_path: Path) -> None:
+    """A partial report while the suite is trained: its end, or its death, frees nobody's locks."""
+    write_suite(tmp_path)
+    note = tmp_path / "results" / "tiny" / pipeline.FILE
+    record = {"host": os.uname().nodename, "pid": os.getppid(), "started": started(os.getppid())}
+    write_json(note, record)
+    before = note.read_bytes()
+    assert snakemake(tmp_path, "--cores", "1", "partial_report").returncode != 0  # there is nothing to report yet
+    assert note.read_bytes() == before
+    pipeline.release(note.parent)
+    assert note.read_bytes() == before
+    pipeline.claim(note.parent)
+    pipeline.release(note.parent)
+    assert not note.exists()

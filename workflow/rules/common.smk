@@ -66,12 +66,17 @@ if locks := pipeline.remove_dead_locks(
     print(f"Removed {len(locks)} locks of a pipeline that was killed.", file=sys.stderr)
 
 
+def only_looks():
+    """Whether all that is asked for looks at what is there, perhaps while another pipeline of this suite goes on."""
+    targets = set(workflow.dag_settings.targets)
+    return bool(targets) and targets <= {"partial_report", "audit"}
+
+
 def write_suite():
     """Write the resolved suite, from which the jobs read their settings, to results/<suite>/suite.yaml."""
     file = Path("results", SUITE.name, "suite.yaml")
-    targets = set(workflow.dag_settings.targets)
-    if file.is_file() and targets and targets <= {"partial_report", "audit"}:
-        return  # these look at what is there, perhaps while a run that was started with this file goes on
+    if file.is_file() and only_looks():
+        return
     try:
         write_text(file, yaml_text.dump(SUITE.resolved()))
     except OSError as error:

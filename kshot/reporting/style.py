@@ -29,6 +29,8 @@ PANEL_WIDTH, PANEL_HEIGHT = 4.6, 2.9
 LEAST_WIDTH, LEAST_HEIGHT = 1.6, 0.35
 """Inches of a panel within its axes; a figure in which names and legends leave less is made larger."""
 _GROWTH, _GROWTHS = 1.2, 12
+_COLUMN = 0.05
+"""Panels that start within this share of the figure's width from its leftmost one stand in its first column."""
 INK, GREY = "#22262b", "#6b7280"
 
 _RC: dict[str, Any] = {
@@ -159,11 +161,15 @@ def settle(figure: Figure) -> None:
     _lay_out(figure)
     if labels.place(figure):  # they take room of their own
         _lay_out(figure)
+    left = min((axes.get_position().x0 for axes in figure.axes), default=0.0)
     for axes in figure.axes:
-        # Ticks hang on the panel's size, and the layout on the ticks: it can end with wider ones than it made room for.
-        tight, box = axes.get_tightbbox(), axes.get_position()
-        if tight is not None and tight.x0 < 0:
-            box.x0 -= tight.x0 / figure.bbox.width
+        box = axes.get_position()
+        if box.x0 < left + _COLUMN:
+            # Ticks hang on the panel's size, and the layout on the ticks: it can end with wider ones than it made room
+            # for, which would stick out of the figure.
+            tight = axes.get_tightbbox()
+            if tight is not None and tight.x0 < 0:
+                box.x0 -= tight.x0 / figure.bbox.width
         axes.set_position((round(box.x0, 6), round(box.y0, 6), round(box.width, 6), round(box.height, 6)))
     labels.place(figure)
 

@@ -14,6 +14,7 @@ from matplotlib.ticker import EngFormatter
 
 from kshot.reporting import style
 from kshot.reporting.figures import _common, _curves
+from kshot.reporting.figures._curves import Line
 from kshot.reporting.looks import looks
 from kshot.reporting.results import Results
 from kshot.reporting.sections import Section
@@ -50,38 +51,39 @@ def _panel(axes: Axes, results: Results, section: Section) -> None:
     returns = results.training.returns
     returns = returns[returns["family"] == section.family]
     for name in section.finished:
-        rows = returns[returns["algorithm"] == name]
+        rows, color = returns[returns["algorithm"] == name], found[name].color
         budget = float(rows["env_steps"].max()) if len(rows) else 0.0
         for metric, dashes, alpha in (("return", ":", 0.0), ("return_adapted", "-", 0.12)):
-            binned = _binned(rows[rows["metric"] == metric], budget)
-            if binned.empty:
-                continue
-            line, color = binned.groupby("bin")["value"].agg(["mean", "min", "max"]), found[name].color
-            for piece in _curves.pieces([int(i) for i in line.index]):
-                part = line.iloc[piece]
-                at = binned.groupby("bin")["steps"].first()[part.index]
-                alone: dict[str, Any] = {"marker": ".", "markersize": 3} if len(part) == 1 else {}
+            intervals, line = _binned(rows[rows["metric"] == metric], budget)
+            for piece in _curves.pieces(intervals):
+                at, (mean, low, high) = line.x[piece], line.values[:, piece]
+                alone: dict[str, Any] = {"marker": ".", "markersize": 3} if len(at) == 1 else {}
                 width = 1.2 if alpha == 0 else 1.8
-                axes.plot(at, part["mean"], color=color, linestyle=dashes, linewidth=width, **alone)
+                axes.plot(at, mean, color=color, linestyle=dashes, linewidth=width, **alone)
                 if alpha:
-                    axes.fill_between(at, part["min"], part["max"], color=color, alpha=alpha, linewidth=0)
+                    axes.fill_between(at, low, high, color=color, alpha=alpha, linewidth=0)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.set_xlabel("environment steps")
     axes.set_ylabel("return on training tasks")
     axes.set_title(_common.heading(results.grid, section))
 
 
-def _binned(rows: pd.DataFrame, budget: float) -> pd.DataFrame:
-    """Columns bin, steps (its middle), seed, value: one row per run and interval in which it reported.
+def _binned(rows: pd.DataFrame, budget: float) -> tuple[list[int], Line]:
+    """The equal intervals of the budget in which a run reported, and there the mean, lowest and highest run.
 
     Intervals are no shorter than it usually is from one report of a run to its next.
     """
     if rows.empty:
-        return pd.DataFrame({"bin": [], "steps": [], "seed": [], "value": []})
-    gaps = rows.sort_values("env_steps").groupby("seed")["env_steps"].diff().dropna()
-    usual = float(gaps.median()) if len(gaps) else 0.0
-    width = max(budget / BINS, usual, 1.0)
+        return [], Line(np.empty(0), np.empty((3, 0)))
+    rows = rows.sort_values(["seed", "env_steps"])
+    steps, seeds = rows["env_steps"].to_numpy(), rows["seed"].to_numpy()
+    gaps = np.diff(steps)[np.diff(seeds) == 0]
+    width = max(budget / BINS, float(np.median(gaps)) if len(gaps) else 0.0, 1.0)
     last = int(np.ceil(budget / width)) - 1
-    index = np.minimum(np.ceil(rows["env_steps"].to_numpy() / width) - 1, last).clip(0).astype(np.int64)
-    found = rows.assign(bin=index, steps=(index + 0.5) * width)
-    return found.groupby(["bin", "steps", "seed"])["value"].mean().reset_index()
+    interval = np.minimum(np.ceil(steps / width) - 1, last).clip(0).astype(np.int64)
+    # Every run counts once in an interval, however often it reported there.
+    reported, run = np.unique(np.stack([interval, seeds]), axis=1, return_inverse=True)
+    of_run = np.bincount(run, weights=rows["value"]) / np.bincount(run)
+    intervals, first, runs = np.unique(reported[0], return_index=True, return_counts=True)
+    reduced = [reduce.reduceat(of_run, first) for reduce in (np.add, np.minimum, np.maximum)]
+    return intervals.tolist(), Line((intervals + 0.5) * width, np.stack([reduced[0] / runs, *reduced[1:]]))

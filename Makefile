@@ -6,11 +6,11 @@ CORES ?= all
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help bench smoke test parity lint clean
+.PHONY: help bench smoke test test-faults parity lint clean
 
 help:
 	@sed -n '1,2s/^# //p' Makefile
-	@echo "Targets: bench smoke test parity lint clean"
+	@echo "Targets: bench smoke test test-faults parity lint clean"
 
 bench: $(INSTALLED)
 	$(BIN)/snakemake --cores $(CORES)
@@ -22,6 +22,10 @@ smoke: $(INSTALLED)
 
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Hundreds of signals at random moments and damaged files (about half an hour); SEED=1 repeats one.
+test-faults: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED))
 
 # Every class of Meta-World, step by step beside the official one (about a quarter of an hour).
 parity: $(INSTALLED)

@@ -205,13 +205,11 @@ def _prepare(options: argparse.Namespace) -> RunConfig:
 
 
 def _aggregate(options: argparse.Namespace) -> None:
+    from kshot.reporting import sums
     from kshot.reporting.aggregate import aggregate
 
     summary = aggregate(_load_recorded(options).runs(), options.root, options.partial)
-    _print_paths(summary.with_name(name) for name in _SUMS)
-
-
-_SUMS = ("summary.csv", "scores.csv", "cells.csv", "tasks.parquet")
+    _print_paths(summary.with_name(name) for name in (*sums.FILES, sums.RECORD))
 
 
 def _figures(options: argparse.Namespace) -> None:

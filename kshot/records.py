@@ -69,7 +69,11 @@ CSV_NUMBERS = (
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file atomically: a reader never sees a part of it, and a failure leaves the old file."""
+    """Write a file atomically: a reader never sees a part of it, and a failure leaves the old file.
+
+    Raises:
+        OSError: with the path, whatever the reason.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Not by tempfile, whose files are for their owner alone: who may read results is for the user's umask to say.
     name = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
@@ -79,8 +83,10 @@ def write_bytes(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(name, path)
-    except BaseException:
+    except BaseException as error:
         name.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # a full disk does not say where
+            raise OSError(error.errno, error.strerror, str(path)) from None
         raise
 
 
@@ -120,7 +126,7 @@ def write_table(path: Path, frame: pd.DataFrame, schema: pa.Schema) -> None:
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise RecordError(f"{path}: a value does not fit the schema: {error}") from None
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
     write_bytes(path, sink.getvalue().to_pybytes())
 
 
@@ -139,7 +145,8 @@ def read_arrow(path: Path, schema: pa.Schema) -> pa.Table:
     if not path.is_file():
         raise RecordError(f"{path}: no such file; the step that writes it has not run")
     try:
-        table = pq.ParquetFile(path).read(use_threads=False)  # starting threads costs more than a small file
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+        table = file.read(use_threads=False)  # starting threads costs more than a small file
     except (pa.ArrowInvalid, OSError) as error:
         detail = str(error).splitlines()[0]
         raise RecordError(f"{path}: not a complete parquet file ({detail}); delete it and run its step again") from None

@@ -8,6 +8,7 @@ since all keys here are names. What is written means the same to readers of 1.1 
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Hashable
 from typing import Any
@@ -72,3 +73,17 @@ def dump(value: Any, **options: Any) -> str:
     """Plain data as YAML, keys in their order; ``parse`` gives it back."""
     text: str = yaml.dump(value, None, Dumper, **({"sort_keys": False, "allow_unicode": True} | options))
     return text
+
+
+_SEAL = "# sha256 of the rest, which is not for editing (in a copy that is, delete this line): "
+
+
+def sealed(text: str) -> str:
+    """A document that begins with its checksum, in a comment."""
+    return f"{_SEAL}{hashlib.sha256(text.encode()).hexdigest()}\n{text}"
+
+
+def seal_is_broken(text: str) -> bool:
+    """Whether a document begins with a checksum that is not its own."""
+    seal, _, rest = text.partition("\n")
+    return seal.startswith(_SEAL) and seal.removeprefix(_SEAL) != hashlib.sha256(rest.encode()).hexdigest()

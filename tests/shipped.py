@@ -68,6 +68,7 @@ def made_up(suite: Path, root: Path) -> Results:
             folder = synthetic.write_run(family_of(run), run, root)
             if run.algorithm_module in ("mandril", "maxent_irl", "pretrained_irl"):
                 _with_validation(run, folder / "train.parquet")
+                synthetic.sign(folder / "run.json")
     aggregate(runs, root)
     return load(runs, root)
 

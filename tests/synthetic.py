@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kshot import records
+from kshot import checksums, records
 from kshot.seeding import generator
 from kshot.suites.run import Evaluation, RunConfig
 from kshot.types import Headline
@@ -164,12 +164,21 @@ def write_run(
     tested: dict[str, Any] = {}
     if run.kind == "algorithm":
         tested = {"adaptation_episodes": block_of(run), "max_evidence": LIMITS.get((run.family, run.algorithm))}
-    records.write_json(folder / "evaluate.json", common | tested | {"env_steps": 5_000, "family": info})
+    evaluated = common | tested | {"env_steps": 5_000, "family": info}
+    checksums.write_record(folder / "evaluate.json", evaluated, ("curve.parquet",))
     if run.kind == "algorithm":
         trained = {"env_steps": run.steps, "iterations": 50, "updates": 100}
-        records.write_json(folder / "run.json", common | trained | extra)
         records.write_table(folder / "train.parquet", training(family, run), records.TRAIN_SCHEMA)
+        checksums.write_record(folder / "run.json", common | trained | extra, ("train.parquet",))
     return folder
+
+
+def sign(record: Path, without: Sequence[str] = (), **entries: Any) -> None:
+    """Change entries of a record, and let it name the files beside it as they are now."""
+    value = records.read_json(record)
+    for name in ("checksum", *without):
+        value.pop(name)
+    checksums.write_record(record, value | entries, value.pop("files", {}))
 
 
 def curve(family: Family, run: RunConfig) -> pd.DataFrame:

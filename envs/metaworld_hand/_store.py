@@ -128,7 +128,7 @@ def _read(file: Path, decisions: int) -> dict[int, HandPath]:
     except RecordError as error:
         warnings.warn(f"{error}; the demonstrations are made again", RuntimeWarning, stacklevel=2)
         return {}
-    if len(frame) % (decisions + 1) or (frame["checksum"] != _checksum(frame)).any():
+    if len(frame) % (decisions + 1) or (frame["checksum"] != _checksum(file, frame)).any():
         warnings.warn(f"{file}: the checksum is wrong; the demonstrations are made again", RuntimeWarning, stacklevel=2)
         return {}
     # By columns: selecting the rows of each demonstration took most of the time.
@@ -156,13 +156,14 @@ def _write(file: Path, paths: dict[int, HandPath]) -> None:
         block |= {f"object_{axis}": np.full(steps, path.object[i]) for i, axis in enumerate("xyz")}
         blocks.append(pd.DataFrame(block | {"attempts": np.full(steps, path.attempts)}))
     frame = pd.concat(blocks, ignore_index=True)
-    frame["checksum"] = _checksum(frame)
+    frame["checksum"] = _checksum(file, frame)
     records.write_table(file, frame, _SCHEMA)
 
 
-def _checksum(frame: pd.DataFrame) -> str:
+def _checksum(file: Path, frame: pd.DataFrame) -> str:
+    """Of the numbers, and of the file's name, which is the task's: another task's demonstrations are no use."""
     values = [frame[name].to_numpy().astype(np.float64).tobytes() for name in _SCHEMA.names if name != "checksum"]
-    return hashlib.sha256(b"".join(values)).hexdigest()[:16]
+    return hashlib.sha256(b"".join([file.name.encode(), *values])).hexdigest()[:16]
 
 
 @cache

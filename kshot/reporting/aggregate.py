@@ -6,7 +6,8 @@ Written into ``<root>/<suite>/``, coarsest first:
 - ``scores.csv``    the same per run: the matrix that the statistics work on;
 - ``tasks.parquet`` the outcome on every test task, averaged over seeds: with the actions a learner is meant to be
   tested by at every k that a suite asks for, with the others at the first and the last;
-- ``cells.csv``     every run the suite expects, with its state and provenance.
+- ``cells.csv``     every run the suite expects, with its state and provenance;
+- ``aggregate.json`` the checksums of these files.
 
 Runs are read one at a time and reduced to one value per task, so memory does not grow with the number of runs.
 """
@@ -23,6 +24,7 @@ import pandas as pd
 
 from kshot import records
 from kshot.errors import RecordError
+from kshot.reporting import sums
 from kshot.reporting.evidence import IntendedTest, answering, of_cell
 from kshot.reporting.grid import suite_name
 from kshot.reporting.policy_scores import IDENTITY, PolicyScores, measures
@@ -89,6 +91,7 @@ def aggregate(runs: Sequence[RunConfig], root: Path, partial: bool = False) -> P
     records.write_csv(folder / "scores.csv", pd.concat(scores, ignore_index=True))
     records.write_csv(folder / "cells.csv", cell_frame)
     records.write_csv(folder / "summary.csv", pd.concat(summary, ignore_index=True))
+    sums.write_record(folder)
     return folder / "summary.csv"
 
 

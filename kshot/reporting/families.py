@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kshot import records
+from kshot import checksums
 from kshot.errors import RecordError
 from kshot.reporting.grid import Grid
 from kshot.reporting.names import TRIAL_RETURN
@@ -96,7 +96,7 @@ def _family_info(runs: Sequence[RunConfig], root: Path, groups: Iterable[str]) -
 def _family_record(run: RunConfig, root: Path) -> dict[str, Any]:
     """What a finished evaluation noted about its family."""
     path = run.directory(root) / "evaluate.json"
-    family = records.read_json(path).get("family")
+    family = checksums.read_record(path).get("family")
     if not isinstance(family, dict):
         raise RecordError(f"{path}: does not describe its family; run the evaluation again")
     return family

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from kshot import records, yaml_text
 from kshot.errors import RecordError
 from kshot.places import FIDELITY
+from kshot.reporting import sums
 from kshot.reporting.schemas import ALL, MADE_BY
 from kshot.reporting.values import Cell, number
 
@@ -107,6 +108,7 @@ def collect(suite: str, root: Path, out: Path = FILED) -> Path:
     asked = [(item.family, row) for item in yardsticks() if item.suite == suite for row in item.rows]
     if not asked:
         raise RecordError(f"no yardstick in {FIDELITY.name} uses suite {suite!r}")
+    sums.verify(root / suite)
     summary = records.read_csv(root / suite / "summary.csv", ("group", *COLUMNS[: COLUMNS.index("steps")]), MADE_BY)
     cells = records.read_csv(root / suite / "cells.csv", _READ, MADE_BY)
     path = out / f"{suite}.csv"

@@ -13,6 +13,7 @@ import pandas as pd
 
 from kshot import records
 from kshot.errors import RecordError
+from kshot.reporting import sums
 from kshot.reporting.evidence import IntendedTest, of_cell
 from kshot.reporting.names import Pair
 from kshot.reporting.run_files import curve_path
@@ -102,9 +103,10 @@ def read_grid(runs: Sequence[RunConfig], root: Path) -> Grid:
     """The grid of ``runs`` as ``aggregate`` found it.
 
     Raises:
-        RecordError: ``cells.csv`` is missing or damaged, or the runs have changed since.
+        RecordError: a file of ``aggregate`` is missing or damaged, or the runs have changed since.
     """
     suite = suite_name(runs)
+    sums.verify(root / suite)
     cells = records.read_csv(root / suite / "cells.csv", CELL_COLUMNS, MADE_BY)
     _check_fresh(cells, runs, root)
     return Grid(suite, root, tuple(runs), cells)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kshot import records
+from kshot import checksums
 from kshot.reporting import links
 from kshot.reporting.grid import Grid
 
@@ -38,7 +38,7 @@ def provenance(grid: Grid, out: Path) -> Provenance:
         if cell["state"] == "missing":
             continue
         folder = run.directory(grid.root)
-        record = records.read_json(folder / ("run.json" if run.kind == "algorithm" else "evaluate.json"))
+        record = checksums.read_record(folder / ("run.json" if run.kind == "algorithm" else "evaluate.json"))
         hardware, versions = record.get("hardware", {}), record.get("versions", {})
         key = json.dumps([hardware, versions], sort_keys=True)
         rows.append(

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from kshot import records
+from kshot import checksums, records
 from kshot.errors import RecordError
 from kshot.reporting.evidence import noted
 from kshot.reporting.schemas import CELL_COLUMNS, EPISODE_METRICS, JUDGED_METRICS, stage_metric
@@ -78,7 +78,10 @@ def missing_reason(run: RunConfig, root: Path) -> str:
     progress = run.directory(root) / "progress.json"
     if not progress.is_file():
         return "not started"
-    value = records.read_json(progress)
+    try:
+        value = checksums.read_record(progress)
+    except RecordError:
+        return f"unknown, since {progress.name} is damaged"
     message = str(value.get("message", "")).strip()
     return f"{value.get('state', 'unknown')}{': ' if message else ''}{message}"
 
@@ -97,12 +100,13 @@ def read_cell(run: RunConfig, root: Path) -> tuple[dict[str, Any], Outcomes | No
     if not path.is_file():
         return row | {"state": "missing", "reason": missing_reason(run, root)}, None
 
-    evaluated = records.read_json(folder / "evaluate.json")
+    evaluated = checksums.read_record(folder / "evaluate.json")
     same_hash(folder / "evaluate.json", str(evaluated.get("config_hash")), run.config_hash)
     trained: dict[str, Any] = {}
     if run.kind == "algorithm":
-        trained = records.read_json(folder / "run.json")
+        trained = checksums.read_record(folder / "run.json")
         same_hash(folder / "run.json", str(trained.get("train_hash")), run.train_hash)
+    checksums.verify(path, evaluated)
     curve = records.read_arrow(path, records.CURVE_SCHEMA)
     _check_identity(path, curve, run)
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kshot import records
+from kshot import checksums, records
 from kshot.suites.run import RunConfig
 
 RETURNS = ("return", "return_adapted")
@@ -48,8 +48,9 @@ class TrainingRecords:
     def _drawn(self) -> pd.DataFrame:
         runs, tables = [], []
         for run in self.runs:
-            path = run.directory(self.root) / "train.parquet"
-            if run.kind == "algorithm" and path.is_file():
+            record, path = (run.directory(self.root) / name for name in ("run.json", "train.parquet"))
+            if run.kind == "algorithm" and record.is_file():
+                checksums.verify(path, checksums.read_record(record))
                 table = records.read_arrow(path, records.TRAIN_SCHEMA)
                 # Losses and norms of every iteration would fill the memory, and nothing draws them.
                 drawn = pc.match_substring_regex(table["metric"].cast(pa.string()), _DRAWN)

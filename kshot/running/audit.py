@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kshot.checksums import verify_all
 from kshot.errors import RecordError
-from kshot.records import read_json
 from kshot.running import jobs, machine, provenance
 from kshot.suites.run import RunConfig
 from kshot.threads import asked
@@ -84,7 +84,7 @@ def audit(runs: Sequence[RunConfig], root: Path) -> Audit:
                 continue
             checked += 1
             try:
-                record = read_json(path)
+                record = verify_all(path)
                 differences = jobs.differences(name, run, directory, record)
             except RecordError as error:
                 file_findings.append(Finding("damaged", str(error).removeprefix(f"{path}: "), (path,)))

@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import time
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from kshot import checksums
 from kshot.errors import RecordError
 from kshot.records import write_bytes
 from kshot.running import pipeline
@@ -133,7 +135,11 @@ def load(path: Path) -> dict[str, Any]:
     import torch
 
     try:
-        value = torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
+        data = io.BytesIO(path.read_bytes())
+        if part := zipfile.ZipFile(data).testzip():  # which torch.load does not look at
+            raise ValueError(f"wrong checksum in {part}")
+        data.seek(0)
+        value = torch.load(data, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise RecordError(f"{path}: no such file; train this run first") from None
     except Exception as error:  # torch raises several unrelated types for damaged archives
@@ -146,17 +152,19 @@ def load(path: Path) -> dict[str, Any]:
 
 def digest(path: Path) -> str:
     """SHA-256 (16 hex digits) of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return checksums.sha256(path)[:16]
 
 
 def load_model(path: Path, run: RunConfig, spec: FamilySpec) -> dict[str, Any]:
     """The trained model of a run.
 
     Raises:
-        RecordError: it belongs to another algorithm or other settings, or was trained on observations that were
-            normalised with other constants than the family's.
+        RecordError: it is not the one that was trained, belongs to another algorithm or other settings, or was trained
+            on observations that were normalised with other constants than the family's.
     """
+    if not path.is_file():
+        raise RecordError(f"{path}: no such file; train this run first")
+    checksums.verify(path, checksums.read_record(path.with_name("run.json")), "delete it and train again")
     model = load(path)
     if model["algorithm"] != run.algorithm_module:
         raise RecordError(f"{path}: a model of {model['algorithm']!r}, but {run.algorithm_module!r} is to be evaluated")

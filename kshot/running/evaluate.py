@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kshot import records, seeding
+from kshot import checksums, records, seeding
 from kshot.errors import RecordError, suggest
 from kshot.running import build, checkpoint, provenance
 from kshot.running.heartbeat import Heartbeat
@@ -110,7 +110,7 @@ def evaluate(run: RunConfig, root: Path) -> None:
             model_digest=model_digest,
             **learner_entries,
         )
-        records.write_json(directory / "evaluate.json", provenance_record)
+        checksums.write_record(directory / "evaluate.json", provenance_record, ("curve.parquet",))
         episodes = recorder.episodes
         Heartbeat(directory, "evaluate", episodes, "episodes").beat(
             "diverged" if status == "diverged" else "done", episodes, reason, force=True

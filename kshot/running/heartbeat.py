@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Literal
 
-from kshot.records import write_json
+from kshot.checksums import write_record
 from kshot.running import pipeline
 from kshot.running.processes import this_process
 
@@ -51,7 +51,7 @@ class Heartbeat:
         seconds = max(now - self._start_time, 1e-9)
         rate = (done - self._start_done) / seconds
         left = max(self._total - done, 0)
-        write_json(
+        write_record(
             self._path,
             {
                 "state": state,

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from kshot.checksums import read_record, verify_all
 from kshot.errors import RecordError
-from kshot.records import read_json
 from kshot.running import checkpoint, provenance, status
 from kshot.running.heartbeat import FILE
 from kshot.suites.run import RunConfig
@@ -98,7 +98,7 @@ def already_finished(name: Name, run: RunConfig, root: Path) -> str:
         return ""
     if name == "train" and (directory / checkpoint.CHECKPOINT).is_file():
         return ""  # it is being trained again; the outputs are of an earlier training
-    found = differences(name, run, directory, read_json(directory / step.record))
+    found = differences(name, run, directory, verify_all(directory / step.record))
     if found:
         reasons = "; ".join(text for _, text in found)
         raise RecordError(f"{directory / step.record}: {reasons}; add --again to replace these results")
@@ -171,7 +171,7 @@ def _how_to_go_on(name: Name, directory: Path) -> str:
 def _has_reported(directory: Path) -> bool:
     """Whether this process has written the run's ``progress.json``."""
     try:
-        beat = read_json(directory / FILE)
+        beat = read_record(directory / FILE)
     except RecordError:
         return False
     return (beat.get("pid"), beat.get("host")) == (os.getpid(), socket.gethostname())

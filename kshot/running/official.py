@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from kshot import records, seeding
+from kshot import checksums, seeding
 from kshot.errors import RecordError
 from kshot.running import build, checkpoint, provenance
 from kshot.running.heartbeat import Heartbeat, State
@@ -82,7 +82,7 @@ def official(run: RunConfig, root: Path) -> None:
             official=result,
             model_digest=model_digest,
         )
-        records.write_json(directory / RECORD, record)
+        checksums.write_record(directory / RECORD, record)
         # The run is done once ``evaluate`` is.
         diverged = status == "diverged"
         state: State = "done" if (directory / "evaluate.json").is_file() else "trained"

@@ -16,8 +16,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from kshot.checksums import read_record, write_record
 from kshot.errors import RecordError
-from kshot.records import read_json, write_json
 from kshot.running.checkpoint import CHECKPOINT
 from kshot.running.heartbeat import FILE, RUNNING
 from kshot.running.processes import lives, this_process
@@ -76,7 +76,7 @@ class RunStatus:
 def read(run: RunConfig, root: Path, now: float) -> RunStatus:
     """The status of one run; ``now`` is in seconds since the epoch. Without a readable file the run is waiting."""
     try:
-        beat = read_json(run.directory(root) / FILE)
+        beat = read_record(run.directory(root) / FILE)
         state, updated = str(beat["state"]), float(beat["updated"])
         message = str(beat["message"])
         if state == "interrupted" or (state in RUNNING and not _alive(beat, now - updated)):
@@ -104,7 +104,7 @@ def read(run: RunConfig, root: Path, now: float) -> RunStatus:
 def _recorded_rate(directory: Path) -> float:
     """Training steps per second of a trained run, from its record; 0 without one."""
     try:
-        record = read_json(directory / "run.json")
+        record = read_record(directory / "run.json")
         return float(record["env_steps"]) / float(record["wall_seconds"])
     except (RecordError, KeyError, TypeError, ValueError, ZeroDivisionError):
         return 0.0
@@ -114,10 +114,10 @@ def note(directory: Path, state: Literal["failed", "interrupted"], message: str)
     """Write state and message of a run, and keep the progress of its last report."""
     path = directory / FILE
     try:
-        beat = read_json(path)
+        beat = read_record(path)
     except RecordError:
         beat = {"phase": "train", "done": 0, "total": 0, "unit": "steps", "rate": 0.0, "eta_seconds": None}
-    write_json(path, beat | this_process() | {"state": state, "message": " ".join(message.split())})
+    write_record(path, beat | this_process() | {"state": state, "message": " ".join(message.split())})
 
 
 def show(runs: Sequence[RunConfig], root: Path, once: bool, console: Console | None = None) -> None:

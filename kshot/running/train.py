@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kshot import records, seeding
+from kshot import checksums, records, seeding
 from kshot.errors import RecordError
 from kshot.running import build, checkpoint, provenance
 from kshot.running.evaluate import evidence_points
@@ -155,18 +155,6 @@ def _train(run: RunConfig, directory: Path, stop: checkpoint.StopRequest) -> Non
 
     frame = pd.DataFrame(logged, columns=records.TRAIN_SCHEMA.names)
     records.write_table(directory / "train.parquet", frame, records.TRAIN_SCHEMA)
-    records.write_json(
-        directory / "run.json",
-        provenance.collect(
-            run,
-            status=status,
-            reason=reason,
-            env_steps=steps,
-            wall_seconds=earlier_seconds + time.monotonic() - start_time,
-            iterations=iteration,
-            updates=int(sum(value for _, _, name, value in logged if name == "updates")),
-        ),
-    )
     checkpoint.save(
         directory / checkpoint.MODEL,
         {
@@ -177,6 +165,19 @@ def _train(run: RunConfig, directory: Path, stop: checkpoint.StopRequest) -> Non
             "normaliser": family.spec.normaliser,
             "learner": {name: value for name, value in learner.state_dict().items() if name != "replay"},
         },
+    )
+    checksums.write_record(
+        directory / "run.json",
+        provenance.collect(
+            run,
+            status=status,
+            reason=reason,
+            env_steps=steps,
+            wall_seconds=earlier_seconds + time.monotonic() - start_time,
+            iterations=iteration,
+            updates=int(sum(value for _, _, name, value in logged if name == "updates")),
+        ),
+        (checkpoint.MODEL, "train.parquet"),
     )
     (directory / checkpoint.CHECKPOINT).unlink(missing_ok=True)
     heartbeat.beat("diverged" if status == "diverged" else "trained", steps, reason, force=True)

@@ -116,6 +116,9 @@ def read(path: Path) -> Document:
         raise ConfigError([f"{path}: no such file"]) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path}: not readable as text ({error})"]) from None
+    if yaml_text.seal_is_broken(text):
+        remedy = "run snakemake again or, if it was edited on purpose, delete that line"
+        raise ConfigError([f"{path}:1: the file is not as it was written (another checksum); {remedy}"])
     lines: dict[KeyPath, str] = {}
     mistakes: list[str] = []
     try:

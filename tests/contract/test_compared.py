@@ -13,7 +13,7 @@ import pytest
 
 from kshot import records
 from kshot.errors import RecordError
-from kshot.reporting import figures, page, tables
+from kshot.reporting import figures, page, sums, tables
 from kshot.reporting.aggregate import aggregate
 from kshot.reporting.evidence import IntendedTest, answering, common
 from kshot.reporting.figures import headline as headline_figure
@@ -311,8 +311,7 @@ def test_evaluations_that_do_not_say_how_to_test_are_one_clear_line(tmp_path: Pa
     runs = synthetic.runs_of([POINT], ("rl2",), (), seeds=1)
     synthetic.write_suite([POINT], runs, tmp_path)
     path = runs[0].directory(tmp_path) / "evaluate.json"
-    older = {name: value for name, value in records.read_json(path).items() if name != "adaptation_episodes"}
-    records.write_json(path, older)
+    synthetic.sign(path, without=["adaptation_episodes"])
     with pytest.raises(RecordError) as error:
         aggregate(runs, tmp_path)
     expected = f"{path}: does not say how much the policy adapts on at a time; run the evaluation again"
@@ -324,5 +323,6 @@ def test_numbers_of_an_older_version_are_one_clear_line(tmp_path: Path) -> None:
     synthetic.write_suite([POINT], runs, tmp_path)
     path = aggregate(runs, tmp_path)
     pd.read_csv(path, dtype=str).drop(columns=["mean_lo_tasks"]).to_csv(path, index=False)
+    sums.write_record(path.parent)
     with pytest.raises(RecordError, match=r"summary.csv: lacks mean_lo_tasks; run `kshot aggregate` again"):
         load(runs, tmp_path)

@@ -10,7 +10,7 @@ import pytest
 from kshot.errors import RecordError
 from kshot.places import ROOT, SUITES
 from kshot.records import read_csv
-from kshot.reporting import fidelity
+from kshot.reporting import fidelity, sums
 from kshot.reporting import fidelity_picture as pictured
 from kshot.suites.reading import load_suite
 
@@ -90,9 +90,17 @@ def results(tmp_path: Path) -> Path:
             cells.append({"family": item.family, "algorithm": row.algorithm, "state": "ok"} | steps)
     folder = tmp_path / "fidelity-gridnavi"
     folder.mkdir()
-    pd.DataFrame(summary).to_csv(folder / "summary.csv", index=False)
-    pd.DataFrame(cells).to_csv(folder / "cells.csv", index=False)
+    for name in sums.FILES:
+        (folder / name).touch()
+    rewrite(folder / "summary.csv", pd.DataFrame(summary))
+    rewrite(folder / "cells.csv", pd.DataFrame(cells))
     return tmp_path
+
+
+def rewrite(path: Path, frame: pd.DataFrame) -> None:
+    """Put another table in the place of one that ``aggregate`` wrote."""
+    frame.to_csv(path, index=False)
+    sums.write_record(path.parent)
 
 
 def test_numbers_are_filed_and_judged(results: Path, tmp_path: Path) -> None:
@@ -131,7 +139,7 @@ def test_the_best_known_return_may_be_a_learners(tmp_path: Path) -> None:
 
 def test_numbers_filed_without_updates_and_core_minutes_are_shown_without(results: Path, tmp_path: Path) -> None:
     path = results / "fidelity-gridnavi" / "cells.csv"
-    pd.read_csv(path).drop(columns=["train_updates", "threads"]).to_csv(path, index=False)
+    rewrite(path, pd.read_csv(path).drop(columns=["train_updates", "threads"]))
     filed = fidelity.collect("fidelity-gridnavi", results, tmp_path / "filed")
     for drop in ([], list(fidelity.LATER)):
         pd.read_csv(filed).drop(columns=drop).to_csv(filed, index=False)
@@ -153,13 +161,12 @@ def test_learners_that_took_other_steps_are_named(results: Path, tmp_path: Path)
 @pytest.mark.parametrize("digest", ["1234567e12", "00123456"])
 def test_hashes_that_look_like_numbers_are_filed_as_they_are(results: Path, tmp_path: Path, digest: str) -> None:
     path = results / "fidelity-gridnavi" / "cells.csv"
-    pd.read_csv(path).assign(source_digest=digest, git_commit=digest).to_csv(path, index=False)
+    rewrite(path, pd.read_csv(path).assign(source_digest=digest, git_commit=digest))
     for _ in range(2):  # the second time, what is filed is read, too
         filed = fidelity.collect("fidelity-gridnavi", results, tmp_path / "filed")
         assert set(pd.read_csv(filed, dtype=str)["source_digest"]) == {digest}
         assert set(pd.read_csv(filed, dtype=str)["commit"]) == {digest}
-        cells = pd.read_csv(path, dtype=str).assign(state="missing")
-        cells.to_csv(path, index=False)
+        rewrite(path, pd.read_csv(path, dtype=str).assign(state="missing"))
 
 
 def test_a_damaged_table_is_one_clear_line(tmp_path: Path) -> None:
@@ -188,7 +195,7 @@ def test_the_picture_has_every_filed_problem_with_its_yardsticks(results: Path, 
 
 def test_a_number_that_is_missing_is_named(results: Path, tmp_path: Path) -> None:
     path = results / "fidelity-gridnavi" / "summary.csv"
-    pd.read_csv(path).query("k != 3").to_csv(path, index=False)
+    rewrite(path, pd.read_csv(path).query("k != 3"))
     with pytest.raises(RecordError, match=r"'algorithm': 'rl2'.*'k': 3"):
         fidelity.collect("fidelity-gridnavi", results, tmp_path / "filed")
     assert not (tmp_path / "filed").exists()
@@ -201,7 +208,7 @@ def test_learners_that_were_not_run_stay_as_they_were_filed(results: Path, tmp_p
     before = pd.read_csv(path)
     cells = pd.read_csv(results / "fidelity-gridnavi" / "cells.csv").assign(git_commit="later")
     cells.loc[cells["algorithm"] == "rl2", "state"] = "missing"
-    cells.to_csv(results / "fidelity-gridnavi" / "cells.csv", index=False)
+    rewrite(results / "fidelity-gridnavi" / "cells.csv", cells)
     after = pd.read_csv(fidelity.collect("fidelity-gridnavi", results, tmp_path / "filed"))
     assert len(after) == len(before)
     assert set(after.query("algorithm == 'rl2'")["commit"]) == {"abc"}

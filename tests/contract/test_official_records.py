@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from kshot import records
+from kshot import checksums, records
 from kshot.envs.metaworld import MetaWorldFamily
 from kshot.errors import ConfigError, RecordError
 from kshot.reporting import page, tables
@@ -145,7 +145,7 @@ def results(tmp_path: Path) -> tuple[list[RunConfig], Path]:
 
 def write(run: RunConfig, root: Path, entry: dict[str, Any] | None, **more: Any) -> None:
     record = {"train_hash": run.train_hash, "status": "ok", "official": entry, **more}
-    records.write_json(run.directory(root) / "official.json", record)
+    checksums.write_record(run.directory(root) / "official.json", record)
 
 
 def table(runs: list[RunConfig], root: Path) -> Any:

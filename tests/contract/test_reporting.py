@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kshot import records, registry
+from kshot import checksums, records, registry
 from kshot.errors import RecordError
-from kshot.reporting import figures, page, tables
+from kshot.reporting import figures, page, sums, tables
 from kshot.reporting.aggregate import aggregate
 from kshot.reporting.faults import Faults
 from kshot.reporting.figures import _common
@@ -35,6 +35,7 @@ pytestmark = pytest.mark.contract
 
 BANDIT = replace(synthetic.BANDIT, n_tasks=8)
 CLASSES = replace(synthetic.ML10, name="classes", n_tasks=10, k=(0, 1, 10), classes=("door-close-v3", "lever-pull-v3"))
+NOTHING_LOGGED = records.TRAIN_SCHEMA.empty_table().to_pandas()
 SUITE = {"name": "made-up", "seeds": [0, 1, 2], "description": "Made-up <outcomes>."}
 
 
@@ -59,7 +60,8 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[RunConfig], Pa
         family = {"bandit": BANDIT, "classes": CLASSES}[run.family]
         case = (run.family, run.algorithm, run.seed)
         if case == ("bandit", "maml", 2):
-            records.write_json(run.directory(root) / "progress.json", {"state": "failed", "message": "out of memory"})
+            progress = run.directory(root) / "progress.json"
+            checksums.write_record(progress, {"state": "failed", "message": "out of memory"})
         elif case == ("classes", "maml", 1):
             synthetic.write_run(family, run, root, status="diverged")
         elif case == ("classes", "rl2", 1):
@@ -83,7 +85,9 @@ def report(suite: tuple[list[RunConfig], Path]) -> Path:
 def rewrite(path: Path, **columns: object) -> None:
     """Change columns of a curve."""
     frame = records.read_table(path, records.CURVE_SCHEMA)
-    records.write_table(path, frame.astype({c: object for c in columns}).assign(**columns), records.CURVE_SCHEMA)
+    frame = frame.astype({c: object for c in columns}).assign(**columns)
+    records.write_table(path, frame, records.CURVE_SCHEMA)
+    synthetic.sign(path.with_name("evaluate.json"))
 
 
 # What is refused
@@ -144,7 +148,7 @@ def test_results_of_other_settings_are_refused_naming_both_hashes(two: tuple[lis
 def test_a_model_of_other_settings_is_refused(two: tuple[list[RunConfig], Path]) -> None:
     runs, root = two
     path = runs[0].directory(root) / "run.json"
-    records.write_json(path, records.read_json(path) | {"train_hash": "0123456789ab"})
+    synthetic.sign(path, train_hash="0123456789ab")
     with pytest.raises(RecordError, match=rf"{path}: made from other settings \(hash 0123456789ab\)"):
         aggregate(runs, root)
 
@@ -153,12 +157,12 @@ def test_a_damaged_file_is_one_clear_line_and_leaves_the_old_numbers(two: tuple[
     runs, root = two
     summary = aggregate(runs, root)
     before = {path.name: path.read_bytes() for path in summary.parent.iterdir() if path.is_file()}
-    assert set(before) == {"summary.csv", "scores.csv", "cells.csv", "tasks.parquet"}
+    assert set(before) == {*sums.FILES, sums.RECORD}
     curve = runs[1].directory(root) / "curve.parquet"
     curve.write_bytes(curve.read_bytes()[:-100])
     with pytest.raises(RecordError) as error:
         aggregate(runs, root)
-    assert re.fullmatch(rf"{curve}: not a complete parquet file .*; delete it and run its step again", str(error.value))
+    assert re.fullmatch(rf"{curve}: is not as it was written .*; delete it and run its step again", str(error.value))
     assert {path.name: path.read_bytes() for path in summary.parent.iterdir() if path.is_file()} == before
 
 
@@ -178,6 +182,7 @@ def test_incomplete_evaluations_are_refused(two: tuple[list[RunConfig], Path]) -
     }
     for message, changed in cases.items():
         records.write_table(path, changed, records.CURVE_SCHEMA)
+        synthetic.sign(path.with_name("evaluate.json"))
         with pytest.raises(RecordError, match=message):
             aggregate(runs, root)
 
@@ -186,14 +191,14 @@ def test_a_family_is_evaluated_on_the_same_tasks_throughout(two: tuple[list[RunC
     runs, root = two
     path = runs[1].directory(root) / "curve.parquet"
     frame = records.read_table(path, records.CURVE_SCHEMA)
-    records.write_table(path, frame.assign(task="other-" + frame["task"].astype(str)), records.CURVE_SCHEMA)
+    rewrite(path, task="other-" + frame["task"].astype(str))
     with pytest.raises(RecordError, match="its test tasks are not those of"):
         aggregate(runs, root)
 
 
 def test_numbers_that_no_longer_fit_the_runs_are_refused(two: tuple[list[RunConfig], Path]) -> None:
     runs, root = two
-    with pytest.raises(RecordError, match=r"cells.csv: no such file; run `kshot aggregate` first"):
+    with pytest.raises(RecordError, match=r"summary.csv: no such file; run `kshot aggregate` first"):
         load(runs, root)
     aggregate(runs, root)
     load(runs, root)
@@ -583,7 +588,8 @@ def test_every_number_of_the_headline_stands_in_the_page(report: Path) -> None:
 def test_a_suite_with_one_family_one_learner_and_no_reference_has_a_report(two: tuple[list[RunConfig], Path]) -> None:
     runs, root = two
     for run in runs:
-        (run.directory(root) / "train.parquet").unlink()
+        records.write_table(run.directory(root) / "train.parquet", NOTHING_LOGGED, records.TRAIN_SCHEMA)
+        synthetic.sign(run.directory(root) / "run.json")
     aggregate(runs, root)
     figures.render_all(runs, root, root / "figures")
     tables.write_tables(runs, root, root / "tables")

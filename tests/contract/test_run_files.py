@@ -20,6 +20,7 @@ from kshot.records import read_json
 from kshot.running import checkpoint
 from kshot.running.evaluate import evaluate
 from kshot.running.train import train
+from tests import synthetic
 from tests.contract import tiny
 
 
@@ -51,8 +52,10 @@ def test_a_damaged_model_is_one_clear_line_and_stays(tmp_path: Path, damage: byt
     model = directory / checkpoint.MODEL
     broken = model.read_bytes()[:-100] if damage is None else damage
     model.write_bytes(broken)
-    with pytest.raises(RecordError, match=r"^.*model\.pt: not a readable model file .*; delete it and train again$"):
+    with pytest.raises(RecordError, match=r"model\.pt: is not as it was written \(.*\); delete it and train again$"):
         evaluate(run, tmp_path)
+    with pytest.raises(RecordError, match=r"^.*model\.pt: not a readable model file .*; delete it and train again$"):
+        checkpoint.load(model)
     assert model.read_bytes() == broken
 
 
@@ -68,6 +71,7 @@ def test_a_model_file_without_the_numbers_it_learnt_from_is_of_another_version(t
         name: value for name, value in checkpoint.load(directory / checkpoint.MODEL).items() if name != "normaliser"
     }
     torch.save({**model, "format": 1}, directory / checkpoint.MODEL)
+    synthetic.sign(directory / "run.json")
     with pytest.raises(RecordError, match=r"model\.pt: not a model file of this version; delete it and train again$"):
         evaluate(run, tmp_path)
 
@@ -77,6 +81,7 @@ def test_a_model_that_learnt_from_other_numbers_is_refused(tmp_path: Path) -> No
     model = checkpoint.load(directory / checkpoint.MODEL)
     model["normaliser"]["scale"][0] *= 2
     checkpoint.save(directory / checkpoint.MODEL, {name: value for name, value in model.items() if name != "format"})
+    synthetic.sign(directory / "run.json")
     with pytest.raises(
         RecordError, match=r"model\.pt: trained on observations of another scale than family 'bandit' has"
     ):

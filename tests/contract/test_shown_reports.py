@@ -50,6 +50,7 @@ def with_validation(run: RunConfig, root: Path) -> None:
     measured = [(f"validation_loss_{k}_{n}", 1.0 / n + run.seed) for k in (1, 5) for n in (1, 3, 20)]
     rows = [frame.assign(metric=metric, value=value) for metric, value in measured]
     records.write_table(path, pd.concat([frame, *rows, frame.assign(metric="validation_odd")]), records.TRAIN_SCHEMA)
+    synthetic.sign(path.with_name("run.json"))
 
 
 @pytest.fixture(scope="module")
@@ -297,6 +298,7 @@ def test_results_of_before_are_one_clear_line(suite: tuple[list[RunConfig], Path
     synthetic.write_suite([BANDIT, REACH], runs, tmp_path)
     path = runs[0].directory(tmp_path) / "curve.parquet"
     pd.read_parquet(path).drop(columns=["stage", "optimal_return"]).to_parquet(path)
+    synthetic.sign(path.with_name("evaluate.json"))
     with pytest.raises(RecordError) as error:
         aggregate(runs, tmp_path)
     expected = f"{path}: columns differ from this version's schema in ['optimal_return', 'stage']; run its step again"

@@ -41,7 +41,7 @@ LACKING = "lacks " + ", ".join(part for part in registry.REQUIRED["algorithms"] 
             "kshot: results/tiny/coins/counting/seed-0/model.pt: no such file; train this run first",
         ),
         (("aggregate", "suite.yaml"), "kshot: 5 of 5 runs of suite 'tiny' have no curve.parquet yet:"),
-        (("figures", "suite.yaml"), "kshot: results/tiny/cells.csv: no such file; run `kshot aggregate` first"),
+        (("figures", "suite.yaml"), "kshot: results/tiny/summary.csv: no such file; run `kshot aggregate` first"),
         (("train", "suite.yaml", *COUNTING, "--root", "suite.yaml"), "Not a directory: 'suite.yaml/tiny"),
         (("train", "suite.yaml", *COUNTING, "--threads", "0"), "expected a whole number of at least 1, got '0'"),
         (("status", "nothing"), "kshot: no suite 'nothing'"),

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests import synthetic
 from tests.workflow.conftest import Called
 from tests.workflow.pipeline import SUITE, environment, kshot, snakemake, write_suite
 
@@ -85,7 +86,7 @@ def test_results_of_other_settings_are_replaced_only_when_asked(finished: Path, 
 
 def test_results_of_other_code_are_replaced_only_when_asked(finished: Path, called: Called) -> None:
     path = finished / RUN / "run.json"
-    path.write_text(path.read_text().replace(json.loads(path.read_text())["source_digest"], "0123456789abcdef"))
+    synthetic.sign(path, source_digest="0123456789abcdef")
     before = contents(finished / RUN)
     done = called(finished, "train", "suite.yaml", *COUNTING)
     assert done.returncode == 2
@@ -96,7 +97,7 @@ def test_results_of_other_code_are_replaced_only_when_asked(finished: Path, call
 def test_an_evaluation_is_of_the_model_that_is_there(finished: Path, called: Called) -> None:
     """Whoever has trained anew, with another outcome, is told that the evaluation is of the former model."""
     path = finished / RUN / "evaluate.json"
-    path.write_text(path.read_text().replace(json.loads(path.read_text())["model_digest"], "0123456789abcdef"))
+    synthetic.sign(path, model_digest="0123456789abcdef")
     done = called(finished, "evaluate", "suite.yaml", *COUNTING)
     assert done.returncode == 2
     assert "made from model 0123456789abcdef, model.pt now is " in done.stderr
@@ -137,7 +138,7 @@ def test_a_mistake_before_the_work_leaves_a_finished_run_as_it_is(finished: Path
     (finished / RUN / "model.pt").write_bytes(b"rubbish")
     before = contents(finished / RUN)
     done = called(finished, "evaluate", "suite.yaml", *COUNTING, "--again")
-    assert done.returncode == 2 and "not a readable model file" in done.stderr
+    assert done.returncode == 2 and "model.pt: is not as it was written" in done.stderr
     assert contents(finished / RUN) == before
     (finished / RUN / "evaluate.json").unlink()
     assert called(finished, "evaluate", "suite.yaml", *COUNTING).returncode == 2

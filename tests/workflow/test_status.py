@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from kshot.checksums import write_record
 from kshot.running import status
 from kshot.running.heartbeat import Heartbeat
 from kshot.running.processes import started
@@ -49,7 +50,7 @@ def beat(root: Path, run: RunConfig, **changes: Any) -> None:
     }
     directory = run.directory(root)
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "progress.json").write_text(json.dumps(record | changes))
+    write_record(directory / "progress.json", record | changes)
 
 
 @pytest.fixture(scope="module")

@@ -78,7 +78,7 @@ def write_suite():
     if file.is_file() and only_looks():
         return
     try:
-        write_text(file, yaml_text.dump(SUITE.resolved()))
+        write_text(file, yaml_text.sealed(yaml_text.dump(SUITE.resolved())))
     except OSError as error:
         stop(
             f"cannot write {file} ({error.strerror}); results/ must be a folder you can write to"

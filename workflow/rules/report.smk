@@ -9,6 +9,7 @@ rule aggregate:
         scores="<results>/scores.csv",
         cells="<results>/cells.csv",
         tasks="<results>/tasks.parquet",
+        record="<results>/aggregate.json",
     log:
         "<logs>/aggregate.log",
     conda:

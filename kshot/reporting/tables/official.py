@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kshot import records, seeding
+from kshot import checksums, seeding
 from kshot.errors import RecordError
 from kshot.reporting import stats
 from kshot.reporting.names import policy_name
@@ -75,7 +75,7 @@ def _read(runs: Sequence[RunConfig], root: Path) -> BySeed:
         path = run.directory(root) / "official.json"
         if not path.is_file():
             continue
-        record = records.read_json(path)
+        record = checksums.read_record(path)
         same_hash(path, str(record.get("train_hash")), run.train_hash)
         if record.get("status") == "ok":
             found[run.seed] = record["official"]

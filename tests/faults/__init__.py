@@ -1,0 +1,1 @@
+"""Faults, injected: signals at random moments, damaged files, full disks. All of it by ``python -m tests.faults``."""

@@ -1,0 +1,47 @@
+"""``python -m tests.faults``: hundreds of signals and damaged files; prints what was done, fails on any difference."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.faults import pipelines
+from tests.faults.damage import damage
+from tests.faults.kills import kill
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--signals", type=int, default=300, help="to single steps (default: 300)")
+    parser.add_argument("--pipelines", type=int, default=20, help="signals to whole pipelines (default: 20)")
+    parser.add_argument("--files", type=int, default=150, help="to damage (default: 150)")
+    parser.add_argument("--seed", type=int, default=int(time.time()), help="default: the time")
+    options = parser.parse_args()
+    print(f"seed {options.seed}", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        begun = time.monotonic()
+
+        def told(line: str) -> None:
+            print(f"{time.monotonic() - begun:5.0f} s: {line}", flush=True)
+
+        damages = damage(options.files, options.seed, Path(folder, "files"))
+        told(f"{damages.total} damaged files, {len(damages.faults)} faults")
+        kills = kill(options.signals, options.seed, Path(folder, "steps"), told)
+        pipelines.kill(kills, options.pipelines, Path(folder, "pipelines"), told)
+    print("\n| file | damage | outcome | times |\n|---|---|---|---|")
+    for (file, kind, outcome), count in sorted(damages.counts.items()):
+        print(f"| {file} | {kind} | {outcome} | {count} |")
+    print("\n| step | signal | times |\n|---|---|---|")
+    for (step, number), count in sorted(kills.counts.items()):
+        print(f"| {step} | {number} | {count} |")
+    faults = damages.faults + kills.faults
+    print(f"\nseed {options.seed}: {damages.total} damaged files, {kills.total} signals, {len(faults)} faults")
+    print("".join(f"{fault}\n" for fault in faults), end="")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

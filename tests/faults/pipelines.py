@@ -7,33 +7,18 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kshot.places import ROOT
 from tests.faults.kills import RESULTS, Kills
-from tests.workflow.pipeline import SUITE, environment, snakemake, write_suite
+from tests.workflow.pipeline import SUITE, begin, snakemake, write_suite
 
 SLOW: dict[str, Any] = copy.deepcopy(SUITE)
 SLOW["families"]["coins"] |= {"steps": 160, "references": ["oracle"]}
 SLOW["algorithms"] = {"counting": {"settings": {"seconds": 0.2}}, "counting-less": SUITE["algorithms"]["counting-less"]}
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-COMMAND = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"]
-
-
-def begin(folder: Path) -> subprocess.Popen[bytes]:
-    """A pipeline in a session of its own, as in a terminal of its own."""
-    return subprocess.Popen(
-        [*COMMAND, "--configfile", "suite.yaml"],
-        cwd=folder,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
 
 
 def kill(kills: Kills, total: int, folder: Path, told: Callable[[str], None]) -> None:
@@ -52,7 +37,7 @@ def kill(kills: Kills, total: int, folder: Path, told: Callable[[str], None]) ->
         rough.mkdir()
         write_suite(rough, SLOW)
         for _ in range(min(4, total - done)):
-            process = begin(rough)
+            process = begin(rough, "--cores", "2")
             try:
                 process.wait(kills.generator.uniform(0.2, 1.0) * seconds)
                 break

@@ -24,7 +24,7 @@ from tests.contract import tiny
 from tests.faults import commands
 from tests.faults.damage import damage
 from tests.faults.kills import kill
-from tests.workflow.pipeline import SUITE, environment, planned, snakemake, write_suite
+from tests.workflow.pipeline import SUITE, begin, environment, planned, snakemake, write_suite
 
 """Another one every time; failures name it."""
 
@@ -108,12 +108,7 @@ def test_a_small_file_system_that_gets_full_is_one_line_and_loses_nothing(tmp_pa
 
 def test_two_pipelines_do_not_work_on_one_folder(tmp_path: Path) -> None:
     write_suite(tmp_path, SUITE | {"algorithms": {"counting": {"settings": {"seconds": 0.2}}}})
-    first = subprocess.Popen(
-        [sys.executable, "-c", "from tests.workflow.pipeline import snakemake; from pathlib import Path; import sys\n"
-         f"sys.exit(snakemake(Path({str(tmp_path)!r}), '--cores', '1').returncode)"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    first = begin(tmp_path, "--cores", "1")
     locks = tmp_path / ".snakemake" / "locks"
     until = time.monotonic() + 60
     while not (locks.is_dir() and list(locks.iterdir())) and time.monotonic() < until:

@@ -61,6 +61,19 @@ def snakemake(folder: Path, *arguments: str, config: str | None = "suite.yaml") 
     return subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=300)
 
 
+def begin(folder: Path, *arguments: str, config: str = "suite.yaml") -> subprocess.Popen[bytes]:
+    """A pipeline in a session of its own, as in a terminal of its own."""
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), *arguments]
+    return subprocess.Popen(
+        [*command, "--configfile", config],
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
 def planned(folder: Path, *arguments: str, config: str | None = "suite.yaml") -> dict[str, int]:
     """How many jobs of each rule a dry run announces; empty when there is nothing to be done."""
     done = snakemake(folder, "--dry-run", *arguments, config=config)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,11 +12,10 @@ from typing import Any
 import psutil
 import pytest
 
-from kshot.places import ROOT
 from kshot.records import write_json
 from kshot.running import checkpoint, pipeline
 from kshot.running.processes import started
-from tests.workflow.pipeline import SUITE, environment, snakemake, write_suite
+from tests.workflow.pipeline import SUITE, begin, snakemake, write_suite
 
 SLOW: dict[str, Any] = copy.deepcopy(SUITE)
 SLOW["families"]["coins"] |= {"steps": 400, "references": ["oracle"]}
@@ -35,17 +32,6 @@ def jobs() -> list[psutil.Process]:
     return found
 
 
-def begin(folder: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "1"]
-    return subprocess.Popen(
-        [*command, "--configfile", "suite.yaml"],
-        cwd=folder,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-
-
 def waited_for(condition: Any, seconds: float = 60) -> bool:
     until = time.monotonic() + seconds
     while not condition() and time.monotonic() < until:
@@ -56,7 +42,7 @@ def waited_for(condition: Any, seconds: float = 60) -> bool:
 def test_the_same_command_goes_on_after_a_kill(tmp_path: Path) -> None:
     write_suite(tmp_path, SLOW)
     run = tmp_path / "results/tiny/coins/counting/seed-0"
-    first = begin(tmp_path)
+    first = begin(tmp_path, "--cores", "1")
     assert waited_for(
         lambda: (run / "progress.json").is_file() and '"done": 0' not in (run / "progress.json").read_text()
     )

@@ -6,11 +6,11 @@ CORES ?= all
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help bench smoke test test-faults parity lint clean
+.PHONY: help bench smoke test test-faults test-slurm parity lint clean
 
 help:
 	@sed -n '1,2s/^# //p' Makefile
-	@echo "Targets: bench smoke test test-faults parity lint clean"
+	@echo "Targets: bench smoke test test-faults test-slurm parity lint clean"
 
 bench: $(INSTALLED)
 	$(BIN)/snakemake --cores $(CORES)
@@ -26,6 +26,11 @@ test: $(INSTALLED)
 # Hundreds of signals at random moments and damaged files (about half an hour); SEED=1 repeats one.
 test-faults: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED))
+
+# The smoke suite on a real SLURM, with cancelled trainings (about ten minutes; starts a node where none answers: Debian, root).
+test-slurm: $(INSTALLED)
+	$(BIN)/pip install --quiet snakemake-executor-plugin-slurm
+	$(BIN)/python -m tests.slurm
 
 # Every class of Meta-World, step by step beside the official one (about a quarter of an hour).
 parity: $(INSTALLED)

@@ -42,7 +42,11 @@ def _do(work: Work, arguments: Sequence[Any], log: Path) -> None:
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(file, 1)
     os.dup2(file, 2)
-    sys.exit(work(*arguments))
+    try:
+        status = work(*arguments)
+    except KeyboardInterrupt:  # as ``kshot.cli.main`` has it
+        status = 130
+    sys.exit(status)
 
 
 def train(run: RunConfig, root: Path) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -65,7 +66,8 @@ class Kills:
             self.counts[step, signal.Signals(number).name] += 1
             if number == signal.SIGSTOP:
                 time.sleep(self.generator.uniform(0, 0.05))
-                os.kill(process.pid, self.generator.choice((signal.SIGCONT, signal.SIGKILL)))
+                with contextlib.suppress(ProcessLookupError):  # it had ended before it could be stopped
+                    os.kill(process.pid, self.generator.choice((signal.SIGCONT, signal.SIGKILL)))
             process.join(120)
             self._check(process.exitcode, (0, 130, 143, -signal.SIGKILL, -signal.SIGTERM), f"{step}, disturbed", log)
         self._check(commands.finish(work, *arguments, log=log), (0,), f"{step}, at last", log)

@@ -95,6 +95,11 @@ def run_of(wildcards):
     return SUITE.find(wildcards.family, wildcards.algorithm, int(wildcards.seed))
 
 
+def gpus():
+    """How many GPUs a training or an evaluation of a learner has to itself."""
+    return 0 if SUITE.device == "cpu" else 1
+
+
 def training_hash(wildcards):
     """The fingerprint of what decides the trained model; a job is outdated when this changes."""
     return run_of(wildcards).train_hash

@@ -187,12 +187,15 @@ def _prepare(options: argparse.Namespace) -> RunConfig:
         os.environ[f"{library}_NUM_THREADS"] = str(threads)
     run = _load(options, only=(options.family, options.algorithm)).find(options.family, options.algorithm, options.seed)
 
+    from kshot.errors import ConfigError
     from kshot.running import provenance
+    from kshot.suites.estimates import why_too_large
 
+    if reason := why_too_large(run):
+        raise ConfigError([f"suite {run.suite!r}: {reason}"])
     if run.kind != "reference":  # scripted policies do without PyTorch, and loading it would be most of their run
         import torch
 
-        from kshot.errors import ConfigError
         from kshot.running.machine import why_no_device
 
         torch.set_num_threads(threads)
@@ -324,6 +327,7 @@ def _line(name: str, facts: str, text: str) -> str:
 def _check_config(options: argparse.Namespace) -> int:
     from kshot.errors import ConfigError
     from kshot.running.machine import why_no_device
+    from kshot.suites.estimates import why_too_large
     from kshot.suites.reading import find_suite, load_suite
 
     status = 0
@@ -335,11 +339,13 @@ def _check_config(options: argparse.Namespace) -> int:
             for line in error.problems:
                 print(f"kshot: {line}", file=sys.stderr)
             continue
-        if reason := why_no_device(suite.device):
-            status = USER_ERROR
-            print(f"kshot: {name}: {reason}", file=sys.stderr)
-            continue
         runs = suite.runs()
+        reasons = [why_no_device(suite.device), *dict.fromkeys(why_too_large(run) for run in runs)]
+        if any(reasons):
+            status = USER_ERROR
+            for reason in filter(None, reasons):
+                print(f"kshot: {name}: {reason}", file=sys.stderr)
+            continue
         trained = sum(run.kind == "algorithm" for run in runs)
         print(f"{name}: {trained} training runs and {len(runs) - trained} reference evaluations, all valid")
     return status

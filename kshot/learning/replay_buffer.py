@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
+from kshot.ram import RAM_SHARE, ram_limit
 from kshot.types import Array, Episodes, FamilySpec
 
-RAM_SHARE = 0.8
-"""The part of the machine's memory that buffers may claim; networks, environments and the interpreter need the rest."""
 _BYTES = np.dtype(np.float32).itemsize
 
 
@@ -59,19 +56,6 @@ def transitions(episodes: Episodes) -> Transitions:
 def buffer_bytes(spec: FamilySpec, n_tasks: int, capacity: int) -> int:
     """Memory of a full ``ReplayBuffer``, in bytes."""
     return n_tasks * capacity * (2 * spec.observation_dim + spec.action_dim + 3) * _BYTES
-
-
-def ram_limit() -> int:
-    """Memory this process may use, in bytes: the machine's, or its control group's limit where that is lower."""
-    limit = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):  # control groups of version 2 and 1
-        try:
-            text = Path("/sys/fs/cgroup", name).read_text().strip()
-        except OSError:
-            continue
-        if text.isdigit():
-            limit = min(limit, int(text))
-    return limit
 
 
 def require_ram(needed: int, advice: str) -> None:

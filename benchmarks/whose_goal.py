@@ -71,7 +71,7 @@ def show(run: RunConfig, root: Path, k: int) -> None:
     family = build.family(run)
     learner = build.learner(run, family.spec)
     model = checkpoint.load_model(run.directory(root) / checkpoint.MODEL, run, family.spec)
-    learner.load_state_dict(model["learner"])
+    checkpoint.restore(learner, model, run.directory(root) / checkpoint.MODEL)
     tasks = family.tasks("train", 50, 0)
     snapshots = [prototype(task["env_name"], False).snapshot((task["env_name"], task["rand_vec"])) for task in tasks]
     goals = np.array([snapshot.target for snapshot in snapshots])

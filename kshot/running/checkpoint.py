@@ -27,7 +27,7 @@ from kshot.errors import RecordError
 from kshot.records import write_bytes
 from kshot.running import pipeline
 from kshot.suites.run import RunConfig
-from kshot.types import FamilySpec
+from kshot.types import FamilySpec, MetaLearner
 
 CHECKPOINT = "checkpoint.pt"
 MODEL = "model.pt"
@@ -177,3 +177,16 @@ def load_model(path: Path, run: RunConfig, spec: FamilySpec) -> dict[str, Any]:
             text = f"{path}: trained on observations of another {name} than family {run.family!r} has now; train again"
             raise RecordError(text)
     return model
+
+
+def restore(learner: MetaLearner, model: Mapping[str, Any], path: Path) -> None:
+    """Give a learner the state that a model file holds.
+
+    Raises:
+        RecordError: it is not a state of this learner.
+    """
+    try:
+        learner.load_state_dict(model["learner"])
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        detail = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        raise RecordError(f"{path}: does not fit the learner ({detail}); delete it and train again") from error

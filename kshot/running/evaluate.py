@@ -93,7 +93,7 @@ def evaluate(run: RunConfig, root: Path) -> None:
             status, reason = model["status"], model["reason"]
             if status == "ok":
                 learner = build.learner(run, family.spec)
-                learner.load_state_dict(model["learner"])
+                checkpoint.restore(learner, model, directory / checkpoint.MODEL)
                 learner_entries["adaptation_episodes"] = learner.adaptation_episodes
                 learner_entries["max_evidence"] = learner.max_evidence
                 _evaluate_learner(run, family, learner, tasks, recorder, directory)

@@ -69,7 +69,7 @@ def official(run: RunConfig, root: Path) -> None:
             status, reason = "not applicable", "the official protocol has no demonstrations"
         if status == "ok":
             learner = build.learner(run, family.spec)
-            learner.load_state_dict(model["learner"])
+            checkpoint.restore(learner, model, directory / checkpoint.MODEL)
             result, env_steps = measure(learner, family, family.spec, run.seed, directory)
         seconds = time.monotonic() - start_time
         record = provenance.collect(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -187,3 +188,33 @@ def test_where_a_file_system_has_no_locks_another_one_holds_them(
             assert len(list(locks.iterdir())) == 2
     with checkpoint.exclusive(run):
         pass
+
+
+class Malicious:
+    """Its pickle runs a command when it is loaded."""
+
+    def __init__(self, witness: Path) -> None:
+        self._witness = witness
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return Path.touch, (self._witness,)
+
+
+@pytest.mark.parametrize("kind", ["a pickle", "a pickle in PyTorch's archive", "a list", "another learner's state"])
+def test_a_model_that_is_something_else_is_refused_and_runs_nothing(tmp_path: Path, kind: str) -> None:
+    run, directory = trained(tmp_path)
+    model, witness = directory / checkpoint.MODEL, tmp_path / "ran"
+    if kind == "a pickle":
+        model.write_bytes(pickle.dumps(Malicious(witness)))
+    elif kind == "a pickle in PyTorch's archive":
+        torch.save({"format": checkpoint.FORMAT, "learner": Malicious(witness)}, model)
+    elif kind == "a list":
+        torch.save([1, 2], model)
+    else:
+        value = checkpoint.load(model)
+        del value["format"]
+        checkpoint.save(model, value | {"learner": {"weights": "none"}})
+    synthetic.sign(directory / "run.json")  # whoever exchanges a model can write its checksum, too
+    with pytest.raises(RecordError, match=r"model\.pt: (not a|does not fit)") as error:
+        evaluate(run, tmp_path)
+    assert "\n" not in str(error.value) and not witness.exists()

@@ -327,6 +327,7 @@ def _line(name: str, facts: str, text: str) -> str:
 def _check_config(options: argparse.Namespace) -> int:
     from kshot.errors import ConfigError
     from kshot.running.machine import why_no_device
+    from kshot.running.preparing import refusals
     from kshot.suites.estimates import why_too_large
     from kshot.suites.reading import find_suite, load_suite
 
@@ -341,9 +342,9 @@ def _check_config(options: argparse.Namespace) -> int:
             continue
         runs = suite.runs()
         reasons = [why_no_device(suite.device), *dict.fromkeys(why_too_large(run) for run in runs)]
-        if any(reasons):
+        if reasons := [reason for reason in reasons if reason] or list(refusals(runs)):
             status = USER_ERROR
-            for reason in filter(None, reasons):
+            for reason in reasons:
                 print(f"kshot: {name}: {reason}", file=sys.stderr)
             continue
         trained = sum(run.kind == "algorithm" for run in runs)

@@ -24,6 +24,7 @@ from tests.contract import tiny
 from tests.faults import commands
 from tests.faults.damage import damage
 from tests.faults.kills import kill
+from tests.faults.suites import check
 from tests.workflow.pipeline import SUITE, begin, environment, planned, snakemake, write_suite
 
 """Another one every time; failures name it."""
@@ -41,6 +42,11 @@ def test_signals_at_random_moments_change_nothing(tmp_path: Path) -> None:
 def test_damaged_files_are_named_or_do_no_harm(tmp_path: Path) -> None:
     damages = damage(20, SEED, tmp_path)
     assert damages.total == 20 and not damages.faults, f"seed {SEED}: {damages.faults}"
+
+
+def test_made_up_suites_are_refused_in_clear_lines_or_no_job_refuses_them(tmp_path: Path) -> None:
+    checked = check(20, SEED, tmp_path, dry_runs=0, jobs=3)
+    assert checked.total >= 20 and not checked.faults, f"seed {SEED}: {checked.faults}"
 
 
 def small_files(limit: int) -> None:

@@ -17,7 +17,7 @@ Work = Callable[..., int]
 """A function at the top of a module; what it returns is the exit status."""
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(
-    ["torch", "pandas", "kshot.running.train", "kshot.running.evaluate", "kshot.reporting.page", "tests.contract.tiny"]
+    ["torch", "pandas", "snakemake.cli", "kshot.running.train", "kshot.reporting.page", "tests.contract.tiny"]
 )
 
 
@@ -63,6 +63,17 @@ def evaluate(run: RunConfig, root: Path) -> int:
     from kshot.running.evaluate import evaluate
 
     return jobs.run_step("evaluate", evaluate, run, root, ())
+
+
+def plan(folder: Path) -> int:
+    """Snakemake's dry run of ``suite.yaml`` in a folder."""
+    from snakemake.cli import main
+
+    from kshot.places import ROOT
+
+    os.chdir(folder)
+    main(["--snakefile", str(ROOT / "Snakefile"), "--cores", "1", "--dry-run", "--configfile", "suite.yaml"])
+    return 0
 
 
 def aggregate(runs: Sequence[RunConfig], root: Path) -> int:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import shutil
-import subprocess
-import sys
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
@@ -17,11 +15,9 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from kshot import cli, registry, yaml_text
-from kshot.places import ROOT
 from kshot.suites.reading import load_suite
 from kshot.suites.run import RunConfig
 from tests.faults import commands
-from tests.workflow.pipeline import environment
 
 INTEGERS, FLOATS = st.sampled_from([1, 2, 3, 5, 16, 51]), st.sampled_from([1e-8, 0.5, 0.9, 1.0, 2.0])
 WILD_INTEGERS = st.sampled_from([-1, 0, 1, 51, 1000, 10**6, 2**31 - 1, 2**31])
@@ -161,12 +157,12 @@ class Checked:
 
     def _plan(self, text: str) -> None:
         self.planned += 1
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "1", "-n"]
-        done = subprocess.run(
-            [*command, "--configfile", "suite.yaml"], cwd=self.folder, env=environment(), capture_output=True, text=True
-        )
-        if done.returncode or "Traceback" in done.stderr:
-            self.faults.append(f"snakemake -n: {done.stderr[-500:]} in\n{text}")
+        log = self.folder / "log.txt"
+        log.unlink(missing_ok=True)
+        status = commands.finish(commands.plan, self.folder, log=log)
+        said = log.read_text(errors="replace")
+        if status != 0 or "Traceback" in said:
+            self.faults.append(f"snakemake -n: {status}: {said[-500:]} in\n{text}")
 
 
 def check(

@@ -18,6 +18,7 @@ from kshot import registry
 from kshot.places import INSTALLED, LOOKS, ROOT
 from kshot.running import machine
 from kshot.running.commits import commit_of
+from kshot.running.processes import interrupts_deferred
 from kshot.suites.run import RunConfig
 
 PACKAGES = (
@@ -33,7 +34,7 @@ NO_INFLUENCE = (
         f"kshot.running.{name}"
         for name in ("commits", "heartbeat", "jobs", "machine", "pipeline", "processes", "provenance", "status")
     ),
-    *("kshot.errors", "kshot.threads"),
+    *("kshot.errors", "kshot.threads", "kshot.checksums", "kshot.ram"),
 )
 """These watch and describe runs and have no part in what they compute: changing them makes no result outdated."""
 
@@ -163,7 +164,8 @@ def reporting_digest() -> str:
 @cache
 def _import_graph(*packages: str) -> grimp.ImportGraph:
     """Which of their modules import which; built in less than a tenth of a second, so that nothing is kept on disk."""
-    return grimp.build_graph(*packages, cache_dir=None)
+    with interrupts_deferred():
+        return grimp.build_graph(*packages, cache_dir=None)
 
 
 def _file_of(module: str) -> Path:

@@ -21,7 +21,7 @@ def main() -> int:
     parser.add_argument("--files", type=int, default=150, help="to damage (default: 150)")
     parser.add_argument("--suites", type=int, default=1000, help="to make up (default: 1000)")
     parser.add_argument("--dry-runs", type=int, default=1000, help="of accepted suites, at most (default: 1000)")
-    parser.add_argument("--jobs", type=int, default=200, help="of accepted suites, at most (default: 200)")
+    parser.add_argument("--jobs", type=int, default=100, help="of accepted suites, at most (default: 100)")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="default: the time")
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)

@@ -77,7 +77,8 @@ class Kills:
         log.unlink(missing_ok=True)
         # A process that is interrupted before kshot has begun its work ends as any program in Python does.
         traced = "Traceback" in text and "KeyboardInterrupt" not in text
-        if found not in allowed or traced:
+        before_work = found == 1 and not text  # an interrupt while the process was being set up
+        if (found not in allowed and not before_work) or traced:
             self.faults.append(f"{what}: ended with {found}: {text.strip()[-500:]}")
 
     def compare(self, what: str, expected: Path, found: Path) -> None:
@@ -132,9 +133,12 @@ def kill(total: int, seed: int, folder: Path, told: Callable[[str], None] = lamb
     rounds = 0
     while kills.total < total:
         algorithm, family = pairs[rounds % len(pairs)]
+        before = len(kills.faults)
         kills.run(tiny.run(algorithm, family, seed=rounds, iterations=6), folder, times=4)
         if rounds % 10 == 9:
             kills.reports(folder, times=6)
         rounds += 1
         told(f"{kills.total} of {total} signals, {len(kills.faults)} faults; last {algorithm} on {family}")
+        for fault in kills.faults[before:]:
+            told(fault)
     return kills

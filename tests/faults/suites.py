@@ -182,7 +182,10 @@ def check(
     )
     @given(suites())
     def run(suite: dict[str, Any]) -> None:
+        before = len(checked.faults)
         checked.check(suite)
+        for fault in checked.faults[before:]:
+            told(fault)
         if checked.total % 100 == 0:
             told(f"{checked.total} of {total} suites, {checked.accepted} accepted, {len(checked.faults)} faults")
 

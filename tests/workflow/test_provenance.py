@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import shutil
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -239,3 +240,18 @@ def test_a_processor_is_told_by_its_generation(kind: str, tmp_path: Path, monkey
         machine._processor.cache_clear()
     assert [found[key] for key in ("vendor", "family", "model", "stepping", "features")] == facts
     assert found["name"] == name if name else found["name"]
+
+
+def test_ctrl_c_while_imports_are_read_waits_for_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library that reads them is written in Rust, where an interrupt becomes a panic with a traceback."""
+    built = []
+
+    def build(*packages: str, cache_dir: None) -> str:
+        signal.raise_signal(signal.SIGINT)
+        built.append(packages)
+        return "graph"
+
+    monkeypatch.setattr(provenance.grimp, "build_graph", build)
+    with pytest.raises(KeyboardInterrupt):
+        provenance._import_graph("a_package")
+    assert built == [("a_package",)]

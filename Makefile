@@ -23,7 +23,7 @@ smoke: $(INSTALLED)
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-# Hundreds of signals at random moments and damaged files (about half an hour); SEED=1 repeats one.
+# Signals at random moments, damaged files and made-up suites by the hundred (about an hour); SEED=1 makes the same again.
 test-faults: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED))
 

@@ -328,7 +328,7 @@ def _check_config(options: argparse.Namespace) -> int:
     from kshot.errors import ConfigError
     from kshot.running.machine import why_no_device
     from kshot.running.preparing import refusals
-    from kshot.suites.estimates import why_too_large
+    from kshot.suites.estimates import too_large
     from kshot.suites.reading import find_suite, load_suite
 
     status = 0
@@ -341,8 +341,9 @@ def _check_config(options: argparse.Namespace) -> int:
                 print(f"kshot: {line}", file=sys.stderr)
             continue
         runs = suite.runs()
-        reasons = [why_no_device(suite.device), *dict.fromkeys(why_too_large(run) for run in runs)]
-        if reasons := [reason for reason in reasons if reason] or list(refusals(runs)):
+        no_device = why_no_device(suite.device)
+        # What is too large is not begun to see whether it would be refused.
+        if reasons := ([no_device] if no_device else []) + too_large(runs) or list(refusals(runs)):
             status = USER_ERROR
             for reason in reasons:
                 print(f"kshot: {name}: {reason}", file=sys.stderr)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -57,6 +58,8 @@ CURVE_SCHEMA = pa.schema(
     ]
 )
 STATUSES = ("ok", "diverged")
+_UNFINISHED = re.compile(r"\..+\.[0-9a-f]{12}")
+"""Names of files in writing."""
 CSV_NUMBERS = (
     *("seed", "k", "score", "mean", "mean_lo", "mean_hi", "iqm", "iqm_lo", "iqm_hi", "task_se"),
     *("mean_lo_tasks", "mean_hi_tasks", "adaptation_episodes", "max_evidence"),
@@ -88,6 +91,16 @@ def write_bytes(path: Path, data: bytes) -> None:
         if isinstance(error, OSError) and error.filename is None:  # a full disk does not say where
             raise OSError(error.errno, error.strerror, str(path)) from None
         raise
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what processes left in ``folder`` that were killed in the middle of ``write_bytes``.
+
+    For who may write there alone; ``progress.json`` is not meant, which a process writes that has just lost that right.
+    """
+    for path in folder.glob(".*.*"):
+        if _UNFINISHED.fullmatch(path.name) and not path.name.startswith(".progress.json."):
+            path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from kshot import records
+from kshot import checksums, records
 from kshot.errors import RecordError
 from kshot.reporting import sums
 from kshot.reporting.evidence import IntendedTest, of_cell
@@ -119,7 +118,7 @@ def _check_fresh(cells: pd.DataFrame, runs: Sequence[RunConfig], root: Path) -> 
     known = dict(zip(keys, zip(cells["config_hash"], cells["curve_sha256"], strict=True), strict=True))
     for run in runs:
         path = curve_path(run, root)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else ""
+        digest = checksums.sha256(path)[:16] if path.is_file() else ""
         if known.pop((run.family, run.algorithm, run.seed), None) != (run.config_hash, digest):
             raise RecordError(f"{folder / 'cells.csv'}: not made from {path} as it is now; run `kshot aggregate` again")
     if known:

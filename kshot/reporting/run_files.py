@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -127,7 +126,7 @@ def read_cell(run: RunConfig, root: Path) -> tuple[dict[str, Any], Outcomes | No
         "evaluate_env_steps": int(evaluated.get("env_steps", 0)),
         "evaluate_seconds": evaluate_seconds,
         "wall_seconds": train_seconds + evaluate_seconds,
-        "curve_sha256": hashlib.sha256(path.read_bytes()).hexdigest()[:16],
+        "curve_sha256": evaluated["files"][path.name][:16],
     }
     if diverged:
         return row, None

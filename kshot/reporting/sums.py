@@ -27,6 +27,8 @@ def verify(folder: Path) -> None:
         if not (folder / name).is_file():
             raise RecordError(f"{folder / name}: no such file; run `{MADE_BY}` first")
     again = f"run `{MADE_BY}` again"
-    if set(checksums.read_record(folder / RECORD, again).get("files", ())) != set(FILES):
+    record = checksums.read_record(folder / RECORD, again)
+    if set(record.get("files", ())) != set(FILES):
         raise RecordError(f"{folder / RECORD}: is the record of other files; {again}")
-    checksums.verify_all(folder / RECORD, again)
+    for name in FILES:
+        checksums.verify(folder / name, record, again)

@@ -24,7 +24,7 @@ import numpy as np
 
 from kshot import checksums
 from kshot.errors import RecordError
-from kshot.records import write_bytes
+from kshot.records import remove_unfinished, write_bytes
 from kshot.running import pipeline
 from kshot.suites.run import RunConfig
 from kshot.types import FamilySpec, MetaLearner
@@ -32,12 +32,8 @@ from kshot.types import FamilySpec, MetaLearner
 CHECKPOINT = "checkpoint.pt"
 MODEL = "model.pt"
 FORMAT = 2
-
-
 LOCKS = "KSHOT_LOCKS"
 """The environment variable with a folder for locks, where the results' own file system has none."""
-
-
 PATIENCE = 600
 """Seconds that a job of a pipeline waits for another process to end."""
 _log = logging.getLogger(__name__)
@@ -66,6 +62,7 @@ def exclusive(directory: Path) -> Iterator[None]:
                 f"{file.name}: this file system has no locks ({error.strerror}), by which a run is kept to one "
                 f"process; set {LOCKS} to a folder on one that has, the same for all who work on these results"
             ) from None
+        remove_unfinished(directory)
         yield
 
 

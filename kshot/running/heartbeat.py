@@ -66,6 +66,4 @@ class Heartbeat:
             | this_process(),
         )
         if state in RUNNING and pipeline.is_gone():
-            signal.raise_signal(
-                signal.SIGTERM
-            )  # nobody waits for this job: a training ends once its iteration is saved
+            signal.raise_signal(signal.SIGTERM)  # nobody waits for this job; a training ends when it is saved

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from kshot import seeding
+from kshot.errors import RecordError
 from kshot.running import build
 from kshot.running.evaluate import evidence_points
 from kshot.suites.run import RunConfig
@@ -12,30 +13,30 @@ from kshot.types import TaskFamily
 
 
 def refusals(runs: Sequence[RunConfig]) -> Iterator[str]:
-    """One line for every row on a family whose jobs would be refused; seeds are alike.
+    """One line for every family, and every row on one, whose jobs would be refused.
 
     Args:
         runs: of one suite, fully resolved.
     """
-    families: dict[str, TaskFamily | Exception] = {}
-    for run in {(run.family, run.algorithm): run for run in runs}.values():
-        if run.family not in families:
-            families[run.family] = _family(run)
-        family = families[run.family]
+    rows: dict[str, dict[str, RunConfig]] = {}
+    for run in runs:  # seeds are alike
+        rows.setdefault(run.family, {}).setdefault(run.algorithm, run)
+    for name, members in rows.items():
         try:
-            if isinstance(family, Exception):
-                raise family
-            _begin(run, family)
+            family = build.family(next(iter(members.values())))
         except Exception as error:  # a plug-in may raise anything; here it is one line, in a job it would be the end
-            name = "" if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: "
-            yield f"{run.family}/{run.algorithm}: {name}{' '.join(str(error).split())}"
+            yield f"{name}: {_told(error)}"
+            continue
+        for run in members.values():
+            try:
+                _begin(run, family)
+            except Exception as error:  # likewise
+                yield f"{run.family}/{run.algorithm}: {_told(error)}"
 
 
-def _family(run: RunConfig) -> TaskFamily | Exception:
-    try:
-        return build.family(run)
-    except Exception as error:
-        return error
+def _told(error: Exception) -> str:
+    name = "" if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: "
+    return f"{name}{' '.join(str(error).split())}"
 
 
 def _begin(run: RunConfig, family: TaskFamily) -> None:
@@ -45,5 +46,22 @@ def _begin(run: RunConfig, family: TaskFamily) -> None:
         return
     learner = build.learner(run, family.spec)
     evidence_points(learner, run.evaluation.k)
+    if learner.trains and run.evidence == "demonstrations":
+        _require_demonstrations(run)
     family.tasks("train", learner.tasks_per_step, seeding.key(run.seed, "training tasks", 0))
     learner.policy()
+
+
+def _require_demonstrations(run: RunConfig) -> None:
+    """Raise RecordError if a training task has fewer demonstrations than the learner asks for at once.
+
+    By the names that settings of learners from demonstrations have in common: making them, to see, would take minutes.
+    """
+    available = run.family_settings.get("demonstrations")
+    shots, further = (run.algorithm_settings.get(name, 0) for name in ("shots", "outer_demonstrations"))
+    asked = max(*shots, further) if shots else further
+    if available is not None and asked > available:
+        raise RecordError(
+            f"the learner asks for {asked} different demonstrations of a training task, there are {available}; "
+            "raise the family's setting demonstrations"
+        )

@@ -8,7 +8,7 @@ for the replay buffer, which is taken to be of observations as large as Meta-Wor
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -90,6 +90,12 @@ def why_too_large(run: RunConfig, memory: bool = True) -> str:
                 f"{CORE_HOURS:,.0f} of a year, and a run has one process; lower {advice}"
             )
     return ""
+
+
+def too_large(runs: Iterable[RunConfig], memory: bool = True) -> list[str]:
+    """``why_too_large`` of the runs of a suite, a line for each row on a family; seeds are alike."""
+    rows = {(run.family, run.algorithm): run for run in runs}
+    return [reason for run in rows.values() if (reason := why_too_large(run, memory))]
 
 
 def _memory(sizes: _Sizes) -> Iterator[tuple[str, float, str]]:

@@ -218,3 +218,13 @@ def test_a_model_that_is_something_else_is_refused_and_runs_nothing(tmp_path: Pa
     with pytest.raises(RecordError, match=r"model\.pt: (not a|does not fit)") as error:
         evaluate(run, tmp_path)
     assert "\n" not in str(error.value) and not witness.exists()
+
+
+def test_what_a_killed_process_left_half_written_is_removed_by_the_next(tmp_path: Path) -> None:
+    run = tiny.run("untrained", "bandit")
+    directory = run.directory(tmp_path)
+    directory.mkdir(parents=True)
+    for name in (".checkpoint.pt.0123456789ab", ".notes.txt", ".kept"):
+        (directory / name).write_text("half")
+    train(run, tmp_path)
+    assert {path.name for path in directory.glob(".*")} == {".lock", ".notes.txt", ".kept"}

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kshot.running.heartbeat import FILE
 from kshot.suites.run import RunConfig
 from tests import synthetic
 from tests.contract import tiny
@@ -89,14 +90,6 @@ class Kills:
                 self.faults.append(f"{what}: {other.name} is lost")
             elif path.suffix != ".json" and path.name != ".lock" and path.read_bytes() != other.read_bytes():
                 self.faults.append(f"{what}: {other.name} differs")
-        for path in found.rglob(".*.*"):  # names of files that are being written
-            if path.name != ".lock" and self._killed_alone(path):
-                path.unlink()
-
-    @staticmethod
-    def _killed_alone(path: Path) -> bool:
-        """A process that is killed in the middle of writing leaves that file, under a name that nobody reads."""
-        return path.is_file() and len(path.suffix) == 13
 
     def run(self, run: RunConfig, folder: Path, times: int) -> None:
         """Training and evaluation of a run."""
@@ -110,6 +103,12 @@ class Kills:
             seconds = time.monotonic() - begun
             self.disturb(name, work, run, rough, log=log, seconds=seconds, times=times)
         self.compare(what, run.directory(calm), run.directory(rough))
+        left = {path.name for path in run.directory(rough).iterdir()} - {
+            path.name for path in run.directory(calm).iterdir()
+        }
+        # The report of what a killed process was doing is written without the run's lock, and may be left half done.
+        if left := sorted(name for name in left if not name.startswith(f".{FILE}.")):
+            self.faults.append(f"{what}: left {', '.join(left)}")
 
     def reports(self, folder: Path, times: int) -> None:
         """From the runs of a suite to its report."""

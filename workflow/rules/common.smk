@@ -10,7 +10,7 @@ from kshot.places import SUITES
 from kshot.suites.reading import read_suite
 from kshot.errors import ConfigError
 from kshot.suites.document import read
-from kshot.suites.estimates import why_too_large
+from kshot.suites.estimates import too_large
 from kshot.records import write_text
 from kshot.suites.run import why_no_selection
 from kshot.running import pipeline
@@ -52,8 +52,8 @@ def load_suite():
         if reason := why_no_device(suite.device):
             stop(f"suite {suite.name!r}: {reason}")
     here = workflow.resource_settings.nodes is None
-    if reasons := {why_too_large(run, memory=here) for run in suite.runs()} - {""}:
-        stop(*(f"suite {suite.name!r}: {reason}" for reason in sorted(reasons)))
+    if reasons := too_large(suite.runs(), memory=here):
+        stop(*(f"suite {suite.name!r}: {reason}" for reason in reasons))
     return suite
 
 

@@ -67,6 +67,9 @@ class Settings:
         outer_epochs: Adam steps per batch (ppo).
         clip: bound on the probability ratio (ppo).
         samples_at_once: samples that are differentiated through together, at least one task's; bounds memory.
+        precision: of the factors of matrix products in the outer step's gradient and curvature (trpo): "float32", or
+            "bfloat16", which some processors and GPUs multiply several times as fast. The line search, which decides
+            what is accepted, and the adaptation are in float32 either way.
     """
 
     hidden: tuple[int, ...] = (64, 64)
@@ -96,6 +99,7 @@ class Settings:
     outer_epochs: int = 5
     clip: float = 0.3
     samples_at_once: int = 10_000
+    precision: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self) -> None:
         counts = ("meta_batch", "episodes", "inner_steps", "cg_iterations", "curvature_stride", "line_search_steps")
@@ -256,6 +260,8 @@ class MAML:
         leaves = list(trained.values())
         groups = in_groups(readapting(inner), samples, s.samples_at_once)
         before, gradient, old = self._surrogate_gradient(theta, leaves, groups)
+        if s.precision != "float32":
+            before, old = self._as_sampled(in_groups(inner, samples, s.samples_at_once))
         product = self._curvature(theta, leaves, inner, samples)
         full_step = trust_region.full_step(product, gradient, s.cg_iterations, s.max_kl)
 
@@ -283,13 +289,25 @@ class MAML:
         gradient = torch.zeros(sum(leaf.numel() for leaf in leaves), dtype=leaves[0].dtype, device=leaves[0].device)
         old, value = list[Distribution](), 0.0
         for inner, samples in groups:
-            outputs = self.adapted_distribution(theta, inner, samples.obs)
+            with self._precision():
+                outputs = self.adapted_distribution(theta, inner, samples.obs)
             old.append(tuple(output.detach() for output in outputs))
             surrogate = outer_surrogate(outputs, samples) / n_tasks
             value += float(surrogate.detach())
             gradient += networks.flatten(torch.autograd.grad(surrogate, leaves))
         check_finite("the outer gradient", gradient)
         return value, gradient, old
+
+    @torch.no_grad()
+    def _as_sampled(self, groups: Sequence[Group]) -> tuple[float, list[Distribution]]:
+        """The outer surrogate and the distributions of the adapted policies that the samples come from."""
+        old = [self._policy.distribution(group.samples.obs, group.inner[-1].adapted) for group in groups]
+        surrogates = [outer_surrogate(known, group.samples) for known, group in zip(old, groups, strict=True)]
+        return float(sum(surrogates)) / count_tasks(groups), old
+
+    def _precision(self) -> torch.autocast:
+        device = self._policy.params["weight_0"].device.type
+        return torch.autocast(device, torch.bfloat16, enabled=self.settings.precision == "bfloat16")
 
     def _curvature(
         self, theta: Params, leaves: Sequence[Tensor], inner: Sequence[InnerStep], samples: Samples
@@ -301,7 +319,8 @@ class MAML:
         n_tasks = count_tasks(groups)
 
         def of_group(group: Group) -> trust_region.Product:
-            outputs = self.adapted_distribution(theta, group.inner, group.samples.obs)
+            with self._precision():
+                outputs = self.adapted_distribution(theta, group.inner, group.samples.obs)
             return trust_region.gauss_newton_product(outputs, group.samples.weight / n_tasks, leaves)
 
         return trust_region.summed_product([partial(of_group, group) for group in groups], s.cg_damping)
@@ -310,12 +329,17 @@ class MAML:
     def _surrogate_and_kl(
         self, theta: Params, groups: Sequence[Group], old: Sequence[Distribution]
     ) -> tuple[float, float]:
-        """The outer surrogate of the policies adapted from theta, and their mean KL divergence from the old ones."""
+        """The outer surrogate of the policies adapted from theta, and their mean KL divergence from the old ones.
+
+        Groups only add to the divergence: once they exceed ``max_kl``, the step is refused whatever the others say.
+        """
         n_tasks, surrogate, divergence = count_tasks(groups), 0.0, 0.0
         for (inner, samples), known in zip(groups, old, strict=True):
             new = self.adapted_distribution(theta, inner, samples.obs)
             surrogate += float(outer_surrogate(new, samples)) / n_tasks
             divergence += float((distributions.kl(known, new) * samples.weight).sum()) / n_tasks
+            if divergence > self.settings.max_kl:
+                break
         return surrogate, divergence
 
     def _clipped_steps(

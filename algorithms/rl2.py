@@ -75,6 +75,8 @@ class Settings:
         entropy: weight of the entropy bonus at the start, decaying like the learning rate.
         value_weight: weight of the value loss.
         max_gradient_norm: bound on the norm of the gradient.
+        precision: of the factors of the large matrix products that the gradients of a GRU are made of, on a processor:
+            "float32", or "bfloat16", which some processors multiply several times as fast.
     """
 
     memory: Literal["gru", "lstm", "transformer"] = "gru"
@@ -101,22 +103,27 @@ class Settings:
     entropy: float = 0.01
     value_weight: float = 0.5
     max_gradient_norm: float = 1.0
+    precision: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self) -> None:
         require_at_least_one(self, "hidden", "meta_batch", "trials", "epochs", "minibatches")
         require_positive(self, "lr", "init_std", "clip", "reward_scale")
-        with torch.device("meta"):
-            self.make_memory_layer(1)  # refuses what does not fit together
+        self.check_memory()
         if self.meta_batch * self.trials < self.minibatches and not self.chunk:
             raise ValueError(f"minibatches ({self.minibatches}) exceed the trials of a batch: meta_batch * trials")
         if not 0 <= self.burn_in < max(self.chunk, 1):
             raise ValueError(f"burn_in must be shorter than a chunk ({self.chunk} steps), got {self.burn_in}")
 
-    def make_memory_layer(self, width_in: int) -> GRU | LSTM | Transformer:
-        """The recurrent layer over inputs of a given width."""
+    def check_memory(self) -> None:
+        """Raise ValueError for settings of the recurrent layer that do not fit together."""
         if self.memory == "transformer":
             raise ValueError("memory must be 'gru' or 'lstm'; use rl2_transformer for a transformer")
-        return GRU(width_in, self.hidden) if self.memory == "gru" else LSTM(width_in, self.hidden)
+
+    def make_memory_layer(self, width_in: int) -> GRU | LSTM | Transformer:
+        """The recurrent layer over inputs of a given width."""
+        if self.memory == "lstm":
+            return LSTM(width_in, self.hidden)
+        return GRU(width_in, self.hidden, getattr(torch, self.precision))
 
 
 class RL2:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from kshot.algorithms import rl2
 from kshot.learning.checks import require_at_least_one
-from kshot.learning.memory_layers import Transformer
+from kshot.learning.memory_layers import Transformer, require_heads
 from kshot.types import FamilySpec
 
 EVIDENCE = rl2.EVIDENCE
@@ -37,11 +37,11 @@ class Settings(rl2.Settings):
     context: int = 100
     lr: float = 1e-3
 
-    def __post_init__(self) -> None:
+    def check_memory(self) -> None:
         require_at_least_one(self, "layers", "heads", "context")
         if self.memory != "transformer":
             raise ValueError("memory must be 'transformer' for rl2_transformer; use rl2 for recurrent layers")
-        super().__post_init__()
+        require_heads(self.hidden, self.heads)
 
     def make_memory_layer(self, width_in: int) -> Transformer:
         """The transformer over inputs of a given width."""

@@ -5,6 +5,9 @@
 memory is printed. One meta-step warms up, the others are timed. ``--set name=value`` changes settings, ``--profile``
 adds the ten operations that take most of a meta-step's time.
 
+``--beside REV`` measures the code of another commit in turn with the present one, ``--rounds`` times, and prints the
+ratio of their median rates; ``--busy`` measures everything again beside a process that computes without pause.
+
 Collection is the playing of episodes. The outer update is TRPO's (MAML) or PPO's (RL²). What remains is adaptation:
 advantages and the inner gradient step for MAML; advantages, values and hidden states for RL², which adapts by playing.
 """
@@ -12,26 +15,31 @@ advantages and the inner gradient step for MAML; advantages, values and hidden s
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
 
+import kshot
 from benchmarks import Clock
 from kshot import registry
 from kshot.envs import metaworld
 from kshot.running.train import Collector
 
-CONFIG = Path(__file__).resolve().parent.parent / "config" / "algorithms"
-OUTER = {"maml": "_outer_step", "rl2": "_optimise"}
+HERE = Path(__file__).resolve().parent.parent
+CONFIG = Path(kshot.__file__).resolve().parent.parent / "config" / "algorithms"  # of the commit that is measured
+OUTER = {"maml": "_trust_region_step", "rl2": "_optimise"}
 PARTS = ("collection", "adaptation", "outer")
 
 
@@ -68,6 +76,56 @@ def measure(name: str, changes: dict[str, Any], steps: int, horizon: int, profil
     return result
 
 
+@contextlib.contextmanager
+def trees(revision: str | None) -> Iterator[dict[str, Path]]:
+    """The folders of code to measure by name: this one and, if asked for, another commit's, checked out for a while."""
+    if revision is None:
+        yield {"present": HERE}
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        git = ["git", "-C", str(HERE), "worktree"]
+        subprocess.run([*git, "add", "--quiet", "--detach", folder, revision], check=True)
+        try:
+            yield {revision: Path(folder), "present": HERE}
+        finally:
+            subprocess.run([*git, "remove", "--force", folder], check=True)
+
+
+@contextlib.contextmanager
+def company(busy: bool) -> Iterator[subprocess.Popen[bytes] | None]:
+    """With ``busy``, a process beside us that computes without pause."""
+    if not busy:
+        yield None
+        return
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+SETTLED = """
+import json, os
+from kshot import threads
+if hasattr(threads, "settle"):
+    threads.settle(threads.asked() or threads.cores())
+print(json.dumps(dict(os.environ)))
+"""
+
+
+def run(name: str, tree: Path, arguments: list[str]) -> dict[str, Any]:
+    """``measure`` in a process of its own, with the code of a folder, and the environment that its jobs get."""
+    command = [sys.executable, "-P", __file__, *arguments, "--in-this-process", "--learners", name]
+    environment: dict[str, str] = os.environ | {"PYTHONPATH": str(tree)}
+    settled = [sys.executable, "-c", SETTLED]
+    environment = json.loads(
+        subprocess.run(settled, check=True, stdout=subprocess.PIPE, cwd=tree, env=environment).stdout
+    )
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=tree, env=environment).stdout
+    found: dict[str, Any] = json.loads(output.splitlines()[-1])
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--learners", nargs="+", choices=sorted(OUTER), default=sorted(OUTER))
@@ -75,25 +133,38 @@ def main() -> None:
     parser.add_argument("--horizon", type=int, default=500, help="steps per episode")
     parser.add_argument("--set", nargs="*", default=[], metavar="name=value", help="settings to change")
     parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--beside", metavar="REV", help="a commit to measure in turn with the present code")
+    parser.add_argument("--rounds", type=int, default=1, help="how many times each is measured")
+    parser.add_argument("--busy", action="store_true", help="measure beside a busy process, too")
     parser.add_argument("--in-this-process", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     changes = {name: yaml.safe_load(value) for name, value in (item.split("=", 1) for item in options.set)}
     if options.in_this_process:
         print(json.dumps(measure(options.learners[0], changes, options.steps, options.horizon, options.profile)))
         return
+    passed = ["--steps", str(options.steps), "--horizon", str(options.horizon)]
+    passed += ["--set", *options.set] * bool(options.set) + ["--profile"] * options.profile
     threads = os.environ.get("OMP_NUM_THREADS", str(os.cpu_count()))
     print(f"{os.cpu_count()} cores, {threads} threads, load {os.getloadavg()[0]:.2f}; seconds per meta-step, median")
-    print(f"{'':5} " + " ".join(f"{part:>10}" for part in PARTS) + f" {'steps':>7} {'steps/s':>8} {'peak GB':>8}")
+    print(f"{'':24} " + " ".join(f"{part:>10}" for part in PARTS) + f" {'steps':>7} {'steps/s':>8} {'peak GB':>8}")
     results = []
-    for name in options.learners:
-        arguments = [arg for arg in sys.argv[1:] if arg not in options.learners and arg != "--learners"]
-        command = [sys.executable, "-m", "benchmarks.learners", *arguments, "--in-this-process", "--learners", name]
-        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-        found = json.loads(output.splitlines()[-1])
-        seconds = " ".join(f"{found[part]:>10.2f}" for part in PARTS)
-        print(f"{name:5} {seconds} {found['steps']:>7} {found['rate']:>8.0f} {found['peak_gb']:>8.2f}", flush=True)
-        print(found.pop("profile", ""), end="")
-        results.append(found)
+    with trees(options.beside) as folders:
+        for name in options.learners:
+            for busy in (False, True)[: 1 + options.busy]:
+                rates: dict[str, list[float]] = {code: [] for code in folders}
+                for code in [*folders] * options.rounds:
+                    with company(busy):
+                        found = run(name, folders[code], passed) | {"code": code, "busy": busy}
+                    rates[code].append(found["rate"])
+                    seconds = " ".join(f"{found[part]:>10.2f}" for part in PARTS)
+                    title = f"{name} {code[:10]} {'busy' * busy}"
+                    print(f"{title:24} {seconds} {found['steps']:>7} {found['rate']:>8.0f} {found['peak_gb']:>8.2f}")
+                    print(found.pop("profile", ""), end="", flush=True)
+                    results.append(found)
+                if options.beside:
+                    before, now = (statistics.median(rates[code]) for code in (options.beside, "present"))
+                    where = " beside a busy process" * busy
+                    print(f"{name}: {now / before:.2f} times the rate of {options.beside}{where}")
     print(json.dumps({"cores": os.cpu_count(), "threads": threads, "results": results}))
 
 

@@ -180,11 +180,10 @@ def _do(name: jobs.Name, step: Callable[[RunConfig, Path], None], run: RunConfig
 
 def _prepare(options: argparse.Namespace) -> RunConfig:
     """The run that was asked for, in a process that is set up to compute it."""
-    from kshot.threads import asked
+    from kshot.threads import asked, settle
 
     threads = options.threads or asked() or 1
-    for library in ("OMP", "OPENBLAS", "MKL"):  # read when these libraries load, hence before any import of them
-        os.environ[f"{library}_NUM_THREADS"] = str(threads)
+    settle(threads)
     run = _load(options, only=(options.family, options.algorithm)).find(options.family, options.algorithm, options.seed)
 
     from kshot.errors import ConfigError

@@ -7,6 +7,12 @@ import os
 from kshot.errors import ConfigError
 
 VARIABLE = "OMP_NUM_THREADS"
+SPINS = "1000"
+"""Rounds in which a thread that has nothing to do looks for work before it sleeps: some microseconds.
+
+By default GNU's OpenMP, PyTorch's, has its threads look for milliseconds, on cores that another process could use, or
+that the thread they wait for needs.
+"""
 
 
 def asked() -> int | None:
@@ -25,6 +31,14 @@ def asked() -> int | None:
     if not all(part.isdecimal() and int(part) > 0 for part in numbers):
         raise ConfigError([f"${VARIABLE} is {text!r}: it has to be a whole number of at least 1, or unset"])
     return int(numbers[0])
+
+
+def settle(number: int) -> None:
+    """Tell numeric libraries how many threads to use. They read it when they load: call this before importing any."""
+    for library in ("OMP", "OPENBLAS", "MKL"):
+        os.environ[f"{library}_NUM_THREADS"] = str(number)
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
 
 
 def cores() -> int:

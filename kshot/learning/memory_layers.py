@@ -13,16 +13,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from kshot.learning.gru import gru
+
 
 class GRU(nn.Module):
-    """Gated recurrent unit (Cho et al. 2014, arXiv 1406.1078); the state is its hidden vector."""
+    """Gated recurrent unit (Cho et al. 2014, arXiv 1406.1078); the state is its hidden vector.
 
-    def __init__(self, width_in: int, width: int) -> None:
+    ``factors``: on processors, the type of the factors of gradients' large matrix products.
+    """
+
+    def __init__(self, width_in: int, width: int, factors: torch.dtype = torch.float32) -> None:
         super().__init__()
+        self._factors = factors
         self.width = self.state_size = width
         self.cell = nn.GRU(width_in, width, batch_first=True)
 
     def forward(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        if torch.is_grad_enabled() and inputs.device.type == "cpu":
+            return gru(inputs, state, self.cell, self._factors)
         output, last = self.cell(inputs, state.unsqueeze(0).contiguous())
         return output, last.squeeze(0)
 
@@ -41,6 +49,12 @@ class LSTM(nn.Module):
         return output, torch.cat([hidden.squeeze(0), cell.squeeze(0)], dim=1)
 
 
+def require_heads(width: int, heads: int) -> None:
+    """Raise ValueError where a width cannot be shared out among attention heads, whose coordinates come in pairs."""
+    if width % (2 * heads):
+        raise ValueError(f"width {width} is not a multiple of twice the {heads} heads")
+
+
 class Transformer(nn.Module):
     """Causal attention over the last ``context`` steps and the present one, in pre-norm layers.
 
@@ -52,8 +66,7 @@ class Transformer(nn.Module):
 
     def __init__(self, width_in: int, width: int, layers: int, heads: int, context: int) -> None:
         super().__init__()
-        if width % (2 * heads):
-            raise ValueError(f"width {width} is not a multiple of twice the {heads} heads")
+        require_heads(width, heads)
         self.width, self.context = width, context
         self.state_size = 2 * layers * context * width + context + 1
         self.embedding = nn.Linear(width_in, width)

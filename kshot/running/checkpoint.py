@@ -31,6 +31,8 @@ from kshot.types import FamilySpec, MetaLearner
 
 CHECKPOINT = "checkpoint.pt"
 MODEL = "model.pt"
+SNAPSHOT = "snapshot-{}.pt"
+"""The model after so many of a run's parts, as ``model.pt`` is after the last."""
 FORMAT = 2
 LOCKS = "KSHOT_LOCKS"
 """The environment variable with a folder for locks, where the results' own file system has none."""

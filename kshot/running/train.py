@@ -66,7 +66,7 @@ class Collector:
 
 
 def train(run: RunConfig, root: Path) -> None:
-    """Train a run to its budget and write ``model.pt``, ``train.parquet`` and ``run.json``.
+    """Train a run to its budget and write ``model.pt``, its snapshots, ``train.parquet`` and ``run.json``.
 
     Training goes on from a checkpoint of the same settings and code, if there is one; ``model.pt`` and
     ``train.parquet`` then have the same bytes as without the interruption. Divergence is a result: it is recorded, and
@@ -93,6 +93,9 @@ def _train(run: RunConfig, directory: Path, stop: checkpoint.StopRequest) -> Non
         learner.load_state_dict(saved["learner"])
         iteration, steps, earlier_seconds = saved["iteration"], saved["env_steps"], saved["wall_seconds"]
         logged = [tuple(entry) for entry in saved["rows"]]
+    else:
+        for path in directory.glob(checkpoint.SNAPSHOT.format("*")):
+            path.unlink()  # of other settings or code
 
     budget = run.steps if learner.trains else 0
     heartbeat = Heartbeat(directory, "train", budget, "steps", done=steps)
@@ -118,6 +121,22 @@ def _train(run: RunConfig, directory: Path, stop: checkpoint.StopRequest) -> Non
         after = time.monotonic()
         return after + max(CHECKPOINT_SECONDS, (after - before) / CHECKPOINT_SHARE)
 
+    def save_model(name: str) -> None:
+        """What tests, and learning curves, are made from."""
+        checkpoint.save(
+            directory / name,
+            {
+                "algorithm": run.algorithm_module,
+                "train_hash": run.train_hash,
+                "env_steps": steps,
+                "status": status,
+                "reason": reason,
+                "normaliser": family.spec.normaliser,
+                "learner": {name: value for name, value in learner.state_dict().items() if name != "replay"},
+            },
+        )
+
+    snapshots = {checkpoint.SNAPSHOT.format(part): budget * part // run.snapshots for part in range(1, run.snapshots)}
     while steps < budget:
         draw = 0 if learner.fixed_tasks else iteration
         tasks = family.tasks("train", learner.tasks_per_step, seeding.key(run.seed, "training tasks", draw))
@@ -130,7 +149,9 @@ def _train(run: RunConfig, directory: Path, stop: checkpoint.StopRequest) -> Non
             break
         if collect.steps == 0:
             raise RuntimeError(f"{run.algorithm}: a meta-step took no environment step, so training would never end")
-        steps += collect.steps
+        before, steps = steps, steps + collect.steps
+        for name in [name for name, at in snapshots.items() if before < at <= steps]:
+            save_model(name)
         metrics.setdefault("updates", 1.0)
         logged += [(iteration, steps, name, float(value)) for name, value in metrics.items()]
         iteration += 1
@@ -155,17 +176,7 @@ def _train(run: RunConfig, directory: Path, stop: checkpoint.StopRequest) -> Non
 
     frame = pd.DataFrame(logged, columns=records.TRAIN_SCHEMA.names)
     records.write_table(directory / "train.parquet", frame, records.TRAIN_SCHEMA)
-    checkpoint.save(
-        directory / checkpoint.MODEL,
-        {
-            "algorithm": run.algorithm_module,
-            "train_hash": run.train_hash,
-            "status": status,
-            "reason": reason,
-            "normaliser": family.spec.normaliser,
-            "learner": {name: value for name, value in learner.state_dict().items() if name != "replay"},
-        },
-    )
+    save_model(checkpoint.MODEL)
     checksums.write_record(
         directory / "run.json",
         provenance.collect(
@@ -177,7 +188,7 @@ def _train(run: RunConfig, directory: Path, stop: checkpoint.StopRequest) -> Non
             iterations=iteration,
             updates=int(sum(value for _, _, name, value in logged if name == "updates")),
         ),
-        (checkpoint.MODEL, "train.parquet"),
+        (checkpoint.MODEL, "train.parquet", *(name for name in snapshots if (directory / name).is_file())),
     )
     (directory / checkpoint.CHECKPOINT).unlink(missing_ok=True)
     heartbeat.beat("diverged" if status == "diverged" else "trained", steps, reason, force=True)

@@ -117,7 +117,11 @@ def _memory(sizes: _Sizes) -> Iterator[tuple[str, float, str]]:
         widths = [1, *_flat(run.algorithm_settings.get(name, 1)), 1]
         square = max(widths) ** 2 if isinstance(run.algorithm_settings.get(name), int) else 0  # of a memory cell
         weights = max(square, sum(a * b for a, b in pairwise(widths)))
-        yield "the weights of a network", weights * get("layers") * _WEIGHT, name
+        lower = f"{name} or layers" if "layers" in run.algorithm_settings else name
+        yield "the weights of a network", weights * get("layers") * _WEIGHT, lower
+    context = min(get("context"), sizes.trial * sizes.length)
+    kept = 8 * get("layers") * context * get("hidden") * get("meta_batch") * get("trials")  # keys and values
+    yield "what trials are remembered by", kept, "context, layers, hidden, meta_batch or trials"
     replayed = get("training_tasks") * get("replay_capacity") if "replay_capacity" in run.algorithm_settings else 0
     yield "the replay buffer", replayed * _TRANSITION, "replay_capacity or training_tasks"
     batch = get("meta_batch") * get("batch_size", "context_size")

@@ -30,6 +30,8 @@ class FamilyCell(Model):
     """Training budget of every run, in environment steps."""
     evaluation: Evaluation
     """How runs are evaluated."""
+    snapshots: Index = 0
+    """Equal parts of the budget after each of which the model is kept, for learning curves; 0 for the last alone."""
     references: tuple[str, ...] = DEFAULT_REFERENCES
     """Scripted policies of the family shown beside the algorithms."""
 
@@ -186,6 +188,7 @@ class Suite(Model):
             family_settings=cell.settings,
             algorithm_settings={} if row is None else row.settings | override.settings,
             task_seed=self.task_seed,
+            snapshots=0 if row is None else cell.snapshots,
             device=self.device,
             **facts,
         )

@@ -24,6 +24,8 @@ Budget = Annotated[int, Field(gt=0, le=10**15)]
 
 NAMES = ("suite", "family", "algorithm")
 """Fields that decide only where results are filed: fingerprints of trained models leave them out."""
+KEPT = ("snapshots",)
+"""Fields that decide what is kept beside the results: fingerprints leave them out."""
 FACTS = ("evidence", "test_actions", "headline", "from_scratch")
 """Fields that follow from the modules and settings: all fingerprints leave them out."""
 
@@ -68,6 +70,7 @@ class RunConfig:
         family_settings: complete, as plain values.
         algorithm_settings: complete, as plain values.
         task_seed: chooses the test tasks.
+        snapshots: parts of the budget after each of which the model is kept.
         device: where networks are trained.
         evidence: what the algorithm adapts on.
         test_actions: how it is meant to choose actions when it is tested; "sampled" for reference policies.
@@ -87,6 +90,7 @@ class RunConfig:
     family_settings: Mapping[str, Any] = field(default_factory=dict)
     algorithm_settings: Mapping[str, Any] = field(default_factory=dict)
     task_seed: int = 0
+    snapshots: int = 0
     device: str = "cpu"
     evidence: Evidence = "rollouts"
     test_actions: Mode = "sampled"
@@ -105,7 +109,7 @@ class RunConfig:
     @property
     def train_hash(self) -> str:
         """Fingerprint of all that decides the trained model, seed included; if it changes, the model is outdated."""
-        return _digest(self._without(*NAMES, *FACTS, "evaluation"))
+        return _digest(self._without(*NAMES, *FACTS, *KEPT, "evaluation"))
 
     @property
     def config_hash(self) -> str:
@@ -114,7 +118,7 @@ class RunConfig:
         If it changes, the evaluation is outdated. Whether the suite also asks for the official evaluation is left out:
         that changes no other result.
         """
-        values = self._without(*FACTS, "seed")
+        values = self._without(*FACTS, *KEPT, "seed")
         values["evaluation"].pop("official")
         return _digest(values)
 

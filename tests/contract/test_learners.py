@@ -148,7 +148,7 @@ class Crash(Exception):
 def test_stopped_and_resumed_equals_never_stopped(
     algorithm: str, family_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = tiny.run(algorithm, family_name)
+    run = replace(tiny.run(algorithm, family_name), snapshots=3)
     _, learner = setup(run)
     if not learner.trains:
         train(run, tmp_path / "a")
@@ -180,7 +180,7 @@ def test_stopped_and_resumed_equals_never_stopped(
     assert not (directory / "model.pt").exists()
     train(run, tmp_path / "broken")
     assert len(calls) > 2, "the run was too short to be interrupted"
-    for name in ("model.pt", "train.parquet"):
+    for name in ("model.pt", "train.parquet", "snapshot-1.pt", "snapshot-2.pt"):
         straight = (run.directory(tmp_path / "straight") / name).read_bytes()
         assert (directory / name).read_bytes() == straight, name
     assert not (directory / "checkpoint.pt").exists()

@@ -114,6 +114,31 @@ def test_a_checkpoint_of_other_settings_is_not_resumed(tmp_path: Path) -> None:
     assert not (directory / checkpoint.CHECKPOINT).exists()
 
 
+def test_snapshots_are_the_models_of_shorter_trainings(tmp_path: Path) -> None:
+    run = replace(tiny.run("maml", "bandit"), snapshots=4)
+    train(run, tmp_path / "whole")
+    directory = run.directory(tmp_path / "whole")
+    assert sorted(path.name for path in directory.glob("snapshot-*")) == [f"snapshot-{n}.pt" for n in (1, 2, 3)]
+    assert set(read_json(directory / "run.json")["files"]) >= {"model.pt", "snapshot-1.pt", "snapshot-3.pt"}
+    half = checkpoint.load(directory / "snapshot-2.pt")
+    assert run.steps // 2 <= half["env_steps"] < run.steps
+    shorter = replace(run, steps=run.steps // 2, snapshots=0)
+    train(shorter, tmp_path / "half")
+    model = checkpoint.load(shorter.directory(tmp_path / "half") / "model.pt")
+    assert model["env_steps"] == half["env_steps"]
+    for name, value in model["learner"]["policy"].items():
+        assert torch.equal(value, half["learner"]["policy"][name]), name
+
+
+def test_keeping_snapshots_outdates_nothing_and_old_ones_go(tmp_path: Path) -> None:
+    run = tiny.run("maml", "bandit")
+    kept = replace(run, snapshots=2)
+    assert (run.train_hash, run.config_hash) == (kept.train_hash, kept.config_hash)
+    train(replace(run, snapshots=5), tmp_path)
+    train(kept, tmp_path)
+    assert [path.name for path in run.directory(tmp_path).glob("snapshot-*")] == ["snapshot-1.pt"]
+
+
 def test_equal_values_give_equal_bytes_under_any_name(tmp_path: Path) -> None:
     value = {"weight": torch.arange(5.0), "nested": {"count": 3}}
     checkpoint.save(tmp_path / "a.pt", value)

@@ -11,7 +11,7 @@ import pytest
 
 from kshot.envs.metaworld._vector import default_threads
 from kshot.errors import ConfigError
-from kshot.threads import asked, cores
+from kshot.threads import asked, cores, settle
 from tests.workflow.pipeline import SUITE, environment, kshot, snakemake, write_suite
 
 
@@ -69,3 +69,17 @@ def test_a_device_that_is_not_here_is_refused_before_anything_runs(tmp_path: Pat
     assert (planned.stdout + planned.stderr).count(f"Error: suite 'tiny': device {device}: {reason}") == 1
     elsewhere = snakemake(tmp_path, "--dry-run", "--jobs", "2")  # as a profile of a cluster says
     assert elsewhere.returncode == 0, elsewhere.stderr
+
+
+def test_numeric_libraries_are_told_how_many_threads_to_use_and_not_to_wait_actively(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "environ", {})
+    settle(3)
+    assert {os.environ[f"{library}_NUM_THREADS"] for library in ("OMP", "OPENBLAS", "MKL")} == {"3"}
+    assert os.environ["GOMP_SPINCOUNT"] == "1000"
+    for name, value in (("GOMP_SPINCOUNT", "7"), ("OMP_WAIT_POLICY", "active")):  # what users say is left alone
+        monkeypatch.setattr(os, "environ", {name: value})
+        settle(3)
+        assert os.environ.get("GOMP_SPINCOUNT") == ("7" if name == "GOMP_SPINCOUNT" else None)
+        assert os.environ[name] == value

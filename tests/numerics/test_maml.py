@@ -1,6 +1,7 @@
 """Meta-gradients of the MAML family against finite differences, and what separates its members."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 from gymnasium import spaces
 
 from kshot.algorithms import anil, fomaml, maml, reptile
-from kshot.learning import networks, policy_gradient, trust_region
+from kshot.learning import distributions, networks, policy_gradient, trust_region
 from kshot.learning.distributions import kl, log_prob
 from kshot.learning.networks import flatten, unflatten
 from kshot.learning.policy_gradient import Samples
@@ -277,6 +278,52 @@ def test_groups_of_tasks_give_what_all_tasks_at_once_give(settings: dict[str, ob
     for name, value in whole.policy().params.items():
         torch.testing.assert_close(value, grouped.policy().params[name], rtol=1e-6, atol=1e-9)
     assert not torch.equal(whole.policy().params["weight_0"], start.policy().params["weight_0"]), metrics
+
+
+def test_a_step_is_refused_as_soon_as_some_groups_diverge_too_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"max_kl": 2.0, "surrogate": "log_prob"}  # so far away that the quadratic model is wrong
+    calls = []
+    adapted = maml.MAML.adapted_distribution
+
+    def counted(*arguments: Any) -> distributions.Distribution:
+        calls.append(1)
+        return adapted(*arguments)
+
+    (whole, metrics) = stepped(**settings)
+    monkeypatch.setattr(maml.MAML, "adapted_distribution", counted)
+    (grouped, same) = stepped(samples_at_once=1, **settings)
+    trials = int(metrics["line_search_trials"])
+    assert trials > 1 and same["line_search_trials"] == trials
+    moved, expected = (flatten(list(learner.policy().params.values())) for learner in (grouped, whole))
+    assert relative_error(moved, expected) < 1e-6
+    in_search = len(calls) - T * (1 + grouped.settings.cg_iterations)  # the gradient's, and every curvature product's
+    assert T + trials - 1 <= in_search < T * trials
+
+
+def test_low_precision_rounds_gradient_and_curvature_and_not_what_decides() -> None:
+    exact, low = (
+        maml.build(make_spec(False), maml.Settings(hidden=(64, 64), precision=precision), seed=0, device="cpu")
+        for precision in ("float32", "bfloat16")
+    )
+    samples = [
+        Samples(*(x.float() for x in vars(batch).values())) for batch in make_samples(make_learner(False), False, 2)
+    ]
+    theta = {name: value.clone().requires_grad_() for name, value in exact.policy().params.items()}
+    step = maml.InnerStep(samples[0], exact._stepped(networks.stack(exact.policy().params, T), samples[0]))
+    groups = maml.in_groups([step], samples[1], 10_000)
+    leaves = list(theta.values())
+    before, gradient, old = exact._surrogate_gradient(theta, leaves, groups)
+    _, rounded, _ = low._surrogate_gradient(theta, leaves, groups)
+    assert 1e-5 < relative_error(rounded, gradient) < 0.03
+    vector = torch.randn(gradient.shape, generator=torch.Generator().manual_seed(1))
+    products = [learner._curvature(theta, leaves, [step], samples[1])(vector) for learner in (exact, low)]
+    assert 1e-5 < relative_error(products[1], products[0]) < 0.03
+    compared_with, distributions_then = low._as_sampled(groups)
+    assert compared_with == pytest.approx(before, rel=1e-5)
+    for found, expected in zip(distributions_then[0], old[0], strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    for metrics in (learner.meta_step([None] * T, FixedCollect(make_spec(False)), 0.0) for learner in (exact, low)):  # type: ignore[list-item]
+        assert metrics["accepted"] == 1.0 and 0 < metrics["kl"] <= 0.01
 
 
 @pytest.mark.parametrize("outer", ["trpo", "ppo"])

@@ -1,0 +1,58 @@
+"""Measurements that name parts of learners still find them."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import learners
+
+SMALL: dict[str, dict[str, Any]] = {
+    "maml": {"meta_batch": 10, "episodes": 1, "hidden": (8,), "curvature_stride": 1},
+    "rl2": {"meta_batch": 10, "hidden": 8, "encoder": (8,), "trial_episodes": 2, "chunk": 5, "burn_in": 2, "epochs": 1},
+}
+
+
+@pytest.mark.parametrize("name", sorted(learners.OUTER))
+def test_all_parts_of_a_meta_step_are_timed(name: str) -> None:
+    found = learners.measure(name, SMALL[name], steps=1, horizon=10, profile=False)
+    assert all(found[part] > 0 for part in learners.PARTS)
+    assert found["rate"] == pytest.approx(found["steps"] / sum(found[part] for part in learners.PARTS))
+
+
+def test_another_commit_is_checked_out_for_the_while_of_a_comparison(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def git(*arguments: str) -> None:
+        identity = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+        subprocess.run(["git", "-C", str(tmp_path), *identity, *arguments], check=True, capture_output=True)
+
+    git("init")
+    for text in ("before", "now"):
+        (tmp_path / "code.py").write_text(text)
+        git("add", ".")
+        git("commit", "-m", text)
+    monkeypatch.setattr(learners, "HERE", tmp_path)
+    with learners.trees("HEAD~1") as folders:
+        assert {name: (folder / "code.py").read_text() for name, folder in folders.items()} == {
+            "HEAD~1": "before",
+            "present": "now",
+        }
+    assert not folders["HEAD~1"].exists()
+
+
+def test_company_is_gone_after_the_measurement() -> None:
+    with learners.company(busy=True) as process:
+        assert process is not None and process.poll() is None
+    assert process.poll() is not None
+    with learners.company(busy=False) as process:
+        assert process is None
+
+
+def test_the_script_is_run_from_where_no_file_of_its_folder_shadows_a_library() -> None:
+    """``benchmarks/metaworld.py`` would be imported instead of the package of that name."""
+    script = learners.__file__
+    assert script is not None
+    subprocess.run([sys.executable, "-P", script, "--help"], check=True, capture_output=True, cwd=learners.HERE)

@@ -43,7 +43,9 @@ OUTER = {"maml": "_trust_region_step", "rl2": "_optimise"}
 PARTS = ("collection", "adaptation", "outer")
 
 
-def measure(name: str, changes: dict[str, Any], steps: int, horizon: int, profile: bool) -> dict[str, Any]:
+def measure(
+    name: str, changes: dict[str, Any], steps: int, horizon: int, profile: bool, device: str = "cpu"
+) -> dict[str, Any]:
     """Median seconds of the parts of a meta-step, steps per second over all of it, and peak memory in GB."""
     module = registry.load("algorithms", name)
     values = (
@@ -51,7 +53,7 @@ def measure(name: str, changes: dict[str, Any], steps: int, horizon: int, profil
     )
     settings = module.Settings(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
     family = metaworld.build(metaworld.Settings(benchmark="ML10", horizon=horizon))
-    learner = module.build(family.spec, settings, 0, "cpu")
+    learner = module.build(family.spec, settings, 0, device)
     clock = Clock()
     setattr(learner, OUTER[name], clock.timed("outer", getattr(learner, OUTER[name])))
     rounds: list[dict[str, float]] = []
@@ -132,6 +134,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3, help="meta-steps that are timed")
     parser.add_argument("--horizon", type=int, default=500, help="steps per episode")
     parser.add_argument("--set", nargs="*", default=[], metavar="name=value", help="settings to change")
+    parser.add_argument("--device", default="cpu", help="where networks are trained")
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--beside", metavar="REV", help="a commit to measure in turn with the present code")
     parser.add_argument("--rounds", type=int, default=1, help="how many times each is measured")
@@ -140,12 +143,15 @@ def main() -> None:
     options = parser.parse_args()
     changes = {name: yaml.safe_load(value) for name, value in (item.split("=", 1) for item in options.set)}
     if options.in_this_process:
-        print(json.dumps(measure(options.learners[0], changes, options.steps, options.horizon, options.profile)))
+        sizes = (options.steps, options.horizon, options.profile, options.device)
+        print(json.dumps(measure(options.learners[0], changes, *sizes)))
         return
     passed = ["--steps", str(options.steps), "--horizon", str(options.horizon)]
+    passed += ["--device", options.device]
     passed += ["--set", *options.set] * bool(options.set) + ["--profile"] * options.profile
     threads = os.environ.get("OMP_NUM_THREADS", str(os.cpu_count()))
-    print(f"{os.cpu_count()} cores, {threads} threads, load {os.getloadavg()[0]:.2f}; seconds per meta-step, median")
+    machine = f"{os.cpu_count()} cores, {threads} threads, load {os.getloadavg()[0]:.2f}, {options.device}"
+    print(f"{machine}; seconds per meta-step, median")
     print(f"{'':24} " + " ".join(f"{part:>10}" for part in PARTS) + f" {'steps':>7} {'steps/s':>8} {'peak GB':>8}")
     results = []
     with trees(options.beside) as folders:

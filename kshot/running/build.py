@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import cast
 
 from kshot import registry, seeding
+from kshot.errors import RecordError
 from kshot.suites.run import RunConfig
-from kshot.types import FamilySpec, MetaLearner, TaskFamily
+from kshot.types import Calibrated, FamilySpec, MetaLearner, Split, Task, TaskFamily
 
 
 def family(run: RunConfig) -> TaskFamily:
@@ -24,3 +25,28 @@ def learner(run: RunConfig, spec: FamilySpec) -> MetaLearner:
     # The algorithm's module is part of the key, the row's name is not: renaming a row changes no number.
     seed = seeding.key(run.seed, "learner", run.algorithm_module)
     return cast(MetaLearner, module.build(spec, settings, seed, run.device))
+
+
+def evaluation_tasks(run: RunConfig, family: TaskFamily) -> list[Task]:
+    """The tasks to evaluate on, the same for all runs of a suite on this family. Raises RecordError for too many."""
+    return _tasks(run, family, run.evaluation.split, run.evaluation.tasks, run.task_seed)
+
+
+def training_tasks(run: RunConfig, family: TaskFamily, learner: MetaLearner, iteration: int) -> list[Task]:
+    """Those of a meta-step. Raises RecordError for too many."""
+    draw = 0 if learner.fixed_tasks else iteration
+    return _tasks(run, family, "train", learner.tasks_per_step, seeding.key(run.seed, "training tasks", draw))
+
+
+def calibration_tasks(run: RunConfig, family: TaskFamily, learner: MetaLearner) -> list[Task]:
+    """Those on which a learner chooses something after its training, if it does. Raises RecordError for too many."""
+    if not isinstance(learner, Calibrated):
+        return []
+    return _tasks(run, family, "validation", learner.calibration_tasks, seeding.key(run.seed, "calibration"))
+
+
+def _tasks(run: RunConfig, family: TaskFamily, split: Split, number: int, seed: int) -> list[Task]:
+    try:
+        return family.tasks(split, number, seed)
+    except ValueError as error:  # a finite split with fewer tasks than are asked for
+        raise RecordError(f"family {run.family!r}: {error}") from None

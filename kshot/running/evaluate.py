@@ -73,7 +73,7 @@ def evaluate(run: RunConfig, root: Path) -> None:
     with checkpoint.exclusive(directory):
         start_time = time.monotonic()
         family = build.family(run)
-        tasks = _evaluation_tasks(run, family)
+        tasks = build.evaluation_tasks(run, family)
         recorder = _Recorder(run, tasks)
         spec = family.spec
         learner_entries: dict[str, Any] = {}
@@ -115,14 +115,6 @@ def evaluate(run: RunConfig, root: Path) -> None:
         Heartbeat(directory, "evaluate", episodes, "episodes").beat(
             "diverged" if status == "diverged" else "done", episodes, reason, force=True
         )
-
-
-def _evaluation_tasks(run: RunConfig, family: TaskFamily) -> list[Task]:
-    """The tasks to evaluate on, the same for all runs of a suite on this family."""
-    try:
-        return family.tasks(run.evaluation.split, run.evaluation.tasks, run.task_seed)
-    except ValueError as error:  # a finite split with fewer tasks than the suite asks for
-        raise RecordError(f"family {run.family!r}: {error}") from None
 
 
 def _evaluate_learner(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from kshot import seeding
 from kshot.errors import RecordError
 from kshot.running import build
 from kshot.running.evaluate import evidence_points
@@ -40,7 +39,7 @@ def _told(error: Exception) -> str:
 
 
 def _begin(run: RunConfig, family: TaskFamily) -> None:
-    tasks = family.tasks(run.evaluation.split, run.evaluation.tasks, run.task_seed)
+    tasks = build.evaluation_tasks(run, family)
     if run.kind == "reference":
         family.references[run.algorithm](tasks[:1])
         return
@@ -48,7 +47,8 @@ def _begin(run: RunConfig, family: TaskFamily) -> None:
     evidence_points(learner, run.evaluation.k)
     if learner.trains and run.evidence == "demonstrations":
         _require_demonstrations(run)
-    family.tasks("train", learner.tasks_per_step, seeding.key(run.seed, "training tasks", 0))
+    build.training_tasks(run, family, learner, 0)
+    build.calibration_tasks(run, family, learner)
     learner.policy()
 
 

@@ -85,7 +85,10 @@ def train(run: RunConfig, root: Path) -> None:
 def _train(run: RunConfig, directory: Path, stop: checkpoint.StopRequest) -> None:
     family = build.family(run)
     learner = build.learner(run, family.spec)
-    evidence_points(learner, run.evaluation.k)  # refuses a run that could not be evaluated, before it is trained
+    # What could not be evaluated, or calibrated, is refused before it is trained.
+    evidence_points(learner, run.evaluation.k)
+    build.evaluation_tasks(run, family)
+    for_calibration = build.calibration_tasks(run, family, learner)
     fingerprint = f"{run.train_hash}-{provenance.source_digest(run)}"
     iteration, steps, earlier_seconds, logged = 0, 0, 0.0, list[tuple[int, int, str, float]]()
     saved = _load_checkpoint(directory / checkpoint.CHECKPOINT, fingerprint)
@@ -138,8 +141,7 @@ def _train(run: RunConfig, directory: Path, stop: checkpoint.StopRequest) -> Non
 
     snapshots = {checkpoint.SNAPSHOT.format(part): budget * part // run.snapshots for part in range(1, run.snapshots)}
     while steps < budget:
-        draw = 0 if learner.fixed_tasks else iteration
-        tasks = family.tasks("train", learner.tasks_per_step, seeding.key(run.seed, "training tasks", draw))
+        tasks = build.training_tasks(run, family, learner, iteration)
         collect = Collector(family, run.seed, iteration)
         try:
             metrics = learner.meta_step(tasks, collect, min(steps / budget, 1.0))
@@ -164,11 +166,10 @@ def _train(run: RunConfig, directory: Path, stop: checkpoint.StopRequest) -> Non
             next_save = save_checkpoint()
 
     if status == "ok" and isinstance(learner, Calibrated):
-        tasks = family.tasks("validation", learner.calibration_tasks, seeding.key(run.seed, "calibration"))
         collect = Collector(family, run.seed, iteration, validating=True)
         chosen: Metrics = {}
         try:
-            chosen = learner.calibrate(tasks, collect)
+            chosen = learner.calibrate(for_calibration, collect)
         except FloatingPointError as error:
             status, reason = "diverged", f"calibration: {error}"
         steps += collect.steps

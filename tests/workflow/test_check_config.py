@@ -21,7 +21,7 @@ HAND = TABLES | {"settings": {"task": "reach-v3", "demonstrations": 4}}
         (
             {"nav2d_sparse": BANDIT | {"evaluation": {"tasks": 21, "k": [0, 10]}}},
             {"rl2": {}},
-            "nav2d_sparse/rl2: nav2d_sparse: 21 tasks asked for, the test split has 20",
+            "nav2d_sparse/rl2: family 'nav2d_sparse': nav2d_sparse: 21 tasks asked for, the test split has 20",
         ),
         (
             {"bandit": BANDIT | {"evaluation": {"tasks": 4, "k": [0, 5]}}},
@@ -32,6 +32,11 @@ HAND = TABLES | {"settings": {"task": "reach-v3", "demonstrations": 4}}
             {"tabular_mdp": TABLES | {"settings": {"observe_dynamics": False}}},
             {"replay": {}},
             "tabular_mdp/replay: family 'tabular_mdp' with these settings has no known dynamics to plan with",
+        ),
+        (
+            {"gridnavi": BANDIT | {"evaluation": {"tasks": 1, "k": [0, 1]}, "settings": {"held_out": 3}}},
+            {"maxent_irl": {"settings": {"calibration_tasks": 16}}},
+            "gridnavi/maxent_irl: family 'gridnavi': gridnavi: 16 tasks asked for, the validation split has 3",
         ),
         (
             {"metaworld_hand": HAND},

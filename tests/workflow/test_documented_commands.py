@@ -18,8 +18,9 @@ from tests.workflow.pipeline import snakemake
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "results/README.md", "reports/README.md")]
 PAGES += sorted((ROOT / "docs").rglob("*.md"))
 OURS = ("kshot", "snakemake", "make", "python")
+SCRIPTS = ("benchmarks/accelerator.sh",)  # tests/workflow/test_accelerator.py runs it
 OTHERS = ("conda", "export", "pip", "source", ".venv/bin/pre-commit", ".venv/bin/pytest")
-PROGRAMS = (*OURS, *OTHERS)
+PROGRAMS = (*OURS, *SCRIPTS, *OTHERS)
 RUN = {"list": 0, "check-config": 0, "status": 0, "audit": 2}
 """Those that are run, in an empty folder, with the status they end with there."""
 PLACEHOLDERS = {"SUITE": "smoke", "fidelity-<name>": "fidelity-reach"}
@@ -51,7 +52,8 @@ def of(program: str) -> list[list[str]]:
 
 def test_shell_blocks_hold_nothing_that_is_not_tested_here() -> None:
     assert {words[0] for words in DOCUMENTED} <= set(PROGRAMS)
-    assert set(OURS) <= {words[0] for words in DOCUMENTED}
+    assert {*OURS, *SCRIPTS} <= {words[0] for words in DOCUMENTED}
+    assert all((ROOT / script).is_file() for script in SCRIPTS)
 
 
 @pytest.mark.parametrize("words", of("kshot"), ids=" ".join)

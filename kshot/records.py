@@ -57,6 +57,8 @@ CURVE_SCHEMA = pa.schema(
         ("config_hash", _NAME),
     ]
 )
+LEARNING_SCHEMA = CURVE_SCHEMA.append(pa.field("trained_steps", pa.int64()))  # environment steps behind the policy
+"""Episodes on validation tasks of policies along a training."""
 STATUSES = ("ok", "diverged")
 _UNFINISHED = re.compile(r"\..+\.[0-9a-f]{12}")
 """Names of files in writing."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ from kshot.types import (
 
 TASK_CHUNK = 1000
 """Largest number of tasks evaluated side by side, which bounds memory; results do not depend on it."""
+LEARNING = "learning.parquet"
+"""The learning curve: the table of a run's episodes on validation tasks along its training."""
 HELD_OUT = 8
 """Demonstrations per task whose likelihood is computed, besides those adapted to."""
 HELD_OUT_ARRANGEMENT = 1
@@ -62,8 +65,19 @@ def evidence_points(learner: MetaLearner, points: Sequence[int]) -> list[int]:
     return chosen
 
 
+def along_the_way(run: RunConfig) -> RunConfig | None:
+    """The run as its learning curve has it evaluated, if it has one."""
+    curve = run.learning_curve
+    if curve is None:
+        return None
+    changes = {"split": "validation", "tasks": curve.tasks, "k": curve.k}
+    return replace(run, evaluation=run.evaluation.model_copy(update=changes))
+
+
 def evaluate(run: RunConfig, root: Path) -> None:
     """Evaluate a run by its model file and write ``curve.parquet`` and ``evaluate.json``.
+
+    Where the suite asks for a learning curve, also the models kept along the training, in ``learning.parquet``.
 
     Raises:
         RecordError: the model file is missing, damaged or belongs to another run.
@@ -76,6 +90,7 @@ def evaluate(run: RunConfig, root: Path) -> None:
         tasks = build.evaluation_tasks(run, family)
         recorder = _Recorder(run, tasks)
         spec = family.spec
+        outputs = ["curve.parquet"]
         learner_entries: dict[str, Any] = {}
         family_entries: dict[str, Any] = {
             "horizon": spec.horizon,
@@ -97,6 +112,7 @@ def evaluate(run: RunConfig, root: Path) -> None:
                 learner_entries["adaptation_episodes"] = learner.adaptation_episodes
                 learner_entries["max_evidence"] = learner.max_evidence
                 _evaluate_learner(run, family, learner, tasks, recorder, directory)
+                outputs += _evaluate_snapshots(run, family, learner, directory)
             else:
                 recorder.diverged()
         records.write_table(directory / "curve.parquet", recorder.frame(), records.CURVE_SCHEMA)
@@ -110,7 +126,7 @@ def evaluate(run: RunConfig, root: Path) -> None:
             model_digest=model_digest,
             **learner_entries,
         )
-        checksums.write_record(directory / "evaluate.json", provenance_record, ("curve.parquet",))
+        checksums.write_record(directory / "evaluate.json", provenance_record, outputs)
         episodes = recorder.episodes
         Heartbeat(directory, "evaluate", episodes, "episodes").beat(
             "diverged" if status == "diverged" else "done", episodes, reason, force=True
@@ -124,6 +140,7 @@ def _evaluate_learner(
     tasks: Sequence[Task],
     recorder: _Recorder,
     directory: Path,
+    message: str = "",
 ) -> None:
     points = evidence_points(learner, run.evaluation.k)
     block = learner.adaptation_episodes
@@ -142,7 +159,7 @@ def _evaluate_learner(
         evidence_steps = np.zeros(len(chunk), dtype=np.int64)
         held_out_likelihood = _held_out_likelihood(run, family, learner, chunk, first)
         for update, k in enumerate(stops):
-            heartbeat.beat("evaluating", recorder.episodes)
+            heartbeat.beat("evaluating", recorder.episodes, message)
             play = _player(run, family, chunk, first, k)
             if k in points:
                 played = play(policy, run.evaluation.mean_episodes, "mean")
@@ -157,6 +174,29 @@ def _evaluate_learner(
                 evidence = Episodes.joined([demonstrator.demonstrations(chunk, block, key) for key in keys])
             policy = learner.adapt(policy, evidence.as_evidence())
             evidence_steps = evidence_steps + evidence.lengths.sum(axis=1)
+
+
+def _evaluate_snapshots(run: RunConfig, family: TaskFamily, learner: MetaLearner, directory: Path) -> list[str]:
+    """Score the models kept along the training and write ``learning.parquet``, if the run has a learning curve.
+
+    Returns:
+        The names of the files written.
+    """
+    along = along_the_way(run)
+    if along is None or run.learning_curve is None or not learner.trains:
+        (directory / LEARNING).unlink(missing_ok=True)  # of a suite that asked for one
+        return []
+    tasks, points, parts = build.evaluation_tasks(along, family), run.learning_curve.points, list[pd.DataFrame]()
+    for part in range(1, points + 1):
+        path = directory / (checkpoint.MODEL if part == points else checkpoint.SNAPSHOT.format(part))
+        model = checkpoint.load_model(path, run, family.spec)
+        checkpoint.restore(learner, model, path)
+        recorder = _Recorder(along, tasks)
+        message = f"the model after part {part} of {points} of its training, on validation tasks"
+        _evaluate_learner(along, family, learner, tasks, recorder, directory, message)
+        parts.append(recorder.frame().assign(trained_steps=model["env_steps"]))
+    records.write_table(directory / LEARNING, pd.concat(parts, ignore_index=True), records.LEARNING_SCHEMA)
+    return [LEARNING]
 
 
 def _evaluate_reference(

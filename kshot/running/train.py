@@ -13,7 +13,7 @@ import pandas as pd
 from kshot import checksums, records, seeding
 from kshot.errors import RecordError
 from kshot.running import build, checkpoint, provenance
-from kshot.running.evaluate import evidence_points
+from kshot.running.evaluate import along_the_way, evidence_points
 from kshot.running.heartbeat import Heartbeat
 from kshot.running.rollout import rollout
 from kshot.suites.run import RunConfig
@@ -88,6 +88,9 @@ def _train(run: RunConfig, directory: Path, stop: checkpoint.StopRequest) -> Non
     # What could not be evaluated, or calibrated, is refused before it is trained.
     evidence_points(learner, run.evaluation.k)
     build.evaluation_tasks(run, family)
+    if along := along_the_way(run):
+        evidence_points(learner, along.evaluation.k)
+        build.evaluation_tasks(along, family)
     for_calibration = build.calibration_tasks(run, family, learner)
     fingerprint = f"{run.train_hash}-{provenance.source_digest(run)}"
     iteration, steps, earlier_seconds, logged = 0, 0, 0.0, list[tuple[int, int, str, float]]()
@@ -139,7 +142,8 @@ def _train(run: RunConfig, directory: Path, stop: checkpoint.StopRequest) -> Non
             },
         )
 
-    snapshots = {checkpoint.SNAPSHOT.format(part): budget * part // run.snapshots for part in range(1, run.snapshots)}
+    points = run.learning_curve.points if run.learning_curve else 1
+    snapshots = {checkpoint.SNAPSHOT.format(part): budget * part // points for part in range(1, points)}
     while steps < budget:
         tasks = build.training_tasks(run, family, learner, iteration)
         collect = Collector(family, run.seed, iteration)

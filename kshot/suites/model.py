@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema
 
 from kshot.errors import suggest
 from kshot.suites.document import Document, Problems
-from kshot.suites.run import Budget, Evaluation, Index, Model, RunConfig
+from kshot.suites.run import Budget, Evaluation, Index, LearningCurve, Model, RunConfig
 from kshot.types import Evidence, Headline, Mode
 
 DEFAULT_REFERENCES = ("random", "task_blind", "oracle")
@@ -30,8 +30,8 @@ class FamilyCell(Model):
     """Training budget of every run, in environment steps."""
     evaluation: Evaluation
     """How runs are evaluated."""
-    snapshots: Index = 0
-    """Equal parts of the budget after each of which the model is kept, for learning curves; 0 for the last alone."""
+    learning_curve: LearningCurve | None = None
+    """How policies are scored along their training, on validation tasks; not at all if left out."""
     references: tuple[str, ...] = DEFAULT_REFERENCES
     """Scripted policies of the family shown beside the algorithms."""
 
@@ -188,7 +188,7 @@ class Suite(Model):
             family_settings=cell.settings,
             algorithm_settings={} if row is None else row.settings | override.settings,
             task_seed=self.task_seed,
-            snapshots=0 if row is None else cell.snapshots,
+            learning_curve=None if row is None else cell.learning_curve,
             device=self.device,
             **facts,
         )

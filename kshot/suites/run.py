@@ -24,8 +24,6 @@ Budget = Annotated[int, Field(gt=0, le=10**15)]
 
 NAMES = ("suite", "family", "algorithm")
 """Fields that decide only where results are filed: fingerprints of trained models leave them out."""
-KEPT = ("snapshots",)
-"""Fields that decide what is kept beside the results: fingerprints leave them out."""
 FACTS = ("evidence", "test_actions", "headline", "from_scratch")
 """Fields that follow from the modules and settings: all fingerprints leave them out."""
 
@@ -53,6 +51,17 @@ class Evaluation(Model):
     """Also run Metaworld's own evaluation and show both; for families of Meta-World, on test tasks only."""
 
 
+class LearningCurve(Model):
+    """How policies are scored along their training: on validation tasks, of which learners are told nothing."""
+
+    points: Annotated[int, Field(ge=2, le=1000)]
+    """Equal parts of the budget, after each of which the model is kept, and scored once the training is done."""
+    tasks: Count
+    """Number of validation tasks."""
+    k: Annotated[tuple[Index, ...], Field(min_length=1)]
+    """Evidence points, as in an evaluation."""
+
+
 @dataclass(frozen=True)
 class RunConfig:
     """One run: a family, an algorithm and a seed of a suite.
@@ -70,7 +79,7 @@ class RunConfig:
         family_settings: complete, as plain values.
         algorithm_settings: complete, as plain values.
         task_seed: chooses the test tasks.
-        snapshots: parts of the budget after each of which the model is kept.
+        learning_curve: how it is scored along its training, if it is.
         device: where networks are trained.
         evidence: what the algorithm adapts on.
         test_actions: how it is meant to choose actions when it is tested; "sampled" for reference policies.
@@ -90,7 +99,7 @@ class RunConfig:
     family_settings: Mapping[str, Any] = field(default_factory=dict)
     algorithm_settings: Mapping[str, Any] = field(default_factory=dict)
     task_seed: int = 0
-    snapshots: int = 0
+    learning_curve: LearningCurve | None = None
     device: str = "cpu"
     evidence: Evidence = "rollouts"
     test_actions: Mode = "sampled"
@@ -109,7 +118,7 @@ class RunConfig:
     @property
     def train_hash(self) -> str:
         """Fingerprint of all that decides the trained model, seed included; if it changes, the model is outdated."""
-        return _digest(self._without(*NAMES, *FACTS, *KEPT, "evaluation"))
+        return _digest(self._without(*NAMES, *FACTS, "evaluation", "learning_curve"))
 
     @property
     def config_hash(self) -> str:
@@ -118,8 +127,10 @@ class RunConfig:
         If it changes, the evaluation is outdated. Whether the suite also asks for the official evaluation is left out:
         that changes no other result.
         """
-        values = self._without(*FACTS, *KEPT, "seed")
+        values = self._without(*FACTS, "seed")
         values["evaluation"].pop("official")
+        if self.learning_curve is None:
+            values.pop("learning_curve")  # as before there were any
         return _digest(values)
 
     def directory(self, root: Path = Path("results")) -> Path:
@@ -130,6 +141,7 @@ class RunConfig:
         """All fields as plain JSON types."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}
         values["evaluation"] = self.evaluation.model_dump(mode="json")
+        values["learning_curve"] = self.learning_curve and self.learning_curve.model_dump(mode="json")
         plain: dict[str, Any] = json.loads(json.dumps(values))
         return plain
 

@@ -18,7 +18,7 @@ from kshot.running import train as training
 from kshot.running.evaluate import evaluate
 from kshot.running.rollout import rollout
 from kshot.running.train import train
-from kshot.suites.run import RunConfig
+from kshot.suites.run import LearningCurve, RunConfig
 from kshot.types import Array, DemonstrationFamily, Episodes, MetaLearner, Policy, TaskFamily
 from tests.contract import tiny
 
@@ -148,7 +148,8 @@ class Crash(Exception):
 def test_stopped_and_resumed_equals_never_stopped(
     algorithm: str, family_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = replace(tiny.run(algorithm, family_name), snapshots=3)
+    run = tiny.run(algorithm, family_name)
+    run = replace(run, learning_curve=LearningCurve(points=3, tasks=1, k=run.evaluation.k))
     _, learner = setup(run)
     if not learner.trains:
         train(run, tmp_path / "a")

@@ -21,8 +21,11 @@ from kshot.records import read_json
 from kshot.running import checkpoint
 from kshot.running.evaluate import evaluate
 from kshot.running.train import train
+from kshot.suites.run import LearningCurve
 from tests import synthetic
 from tests.contract import tiny
+
+CURVE = LearningCurve(points=4, tasks=3, k=(0, 2))
 
 
 def trained(root: Path) -> tuple[Any, Path]:
@@ -115,14 +118,14 @@ def test_a_checkpoint_of_other_settings_is_not_resumed(tmp_path: Path) -> None:
 
 
 def test_snapshots_are_the_models_of_shorter_trainings(tmp_path: Path) -> None:
-    run = replace(tiny.run("maml", "bandit"), snapshots=4)
+    run = replace(tiny.run("maml", "bandit"), learning_curve=CURVE)
     train(run, tmp_path / "whole")
     directory = run.directory(tmp_path / "whole")
     assert sorted(path.name for path in directory.glob("snapshot-*")) == [f"snapshot-{n}.pt" for n in (1, 2, 3)]
     assert set(read_json(directory / "run.json")["files"]) >= {"model.pt", "snapshot-1.pt", "snapshot-3.pt"}
     half = checkpoint.load(directory / "snapshot-2.pt")
     assert run.steps // 2 <= half["env_steps"] < run.steps
-    shorter = replace(run, steps=run.steps // 2, snapshots=0)
+    shorter = replace(run, steps=run.steps // 2, learning_curve=None)
     train(shorter, tmp_path / "half")
     model = checkpoint.load(shorter.directory(tmp_path / "half") / "model.pt")
     assert model["env_steps"] == half["env_steps"]
@@ -130,13 +133,52 @@ def test_snapshots_are_the_models_of_shorter_trainings(tmp_path: Path) -> None:
         assert torch.equal(value, half["learner"]["policy"][name]), name
 
 
-def test_keeping_snapshots_outdates_nothing_and_old_ones_go(tmp_path: Path) -> None:
+def test_a_learning_curve_outdates_no_training_and_old_snapshots_go(tmp_path: Path) -> None:
     run = tiny.run("maml", "bandit")
-    kept = replace(run, snapshots=2)
-    assert (run.train_hash, run.config_hash) == (kept.train_hash, kept.config_hash)
-    train(replace(run, snapshots=5), tmp_path)
+    kept = replace(run, learning_curve=LearningCurve(points=2, tasks=3, k=(0, 2)))
+    assert run.train_hash == kept.train_hash and run.config_hash != kept.config_hash
+    train(replace(run, learning_curve=CURVE), tmp_path)
     train(kept, tmp_path)
     assert [path.name for path in run.directory(tmp_path).glob("snapshot-*")] == ["snapshot-1.pt"]
+
+
+def test_a_learning_curve_scores_the_kept_models_on_validation_tasks(tmp_path: Path) -> None:
+    """Each as the evaluation of a training that ended there, on those tasks, would."""
+    run = replace(tiny.run("maml", "bandit"), learning_curve=CURVE)
+    directory = run.directory(tmp_path)
+    train(run, tmp_path)
+    evaluate(run, tmp_path)
+    found = records.read_table(directory / "learning.parquet", records.LEARNING_SCHEMA)
+    models = [checkpoint.load(directory / f"snapshot-{n}.pt")["env_steps"] for n in (1, 2, 3)]
+    assert sorted(set(found["trained_steps"])) == [*models, checkpoint.load(directory / "model.pt")["env_steps"]]
+    assert set(found["split"]) == {"validation"} and set(found["k"]) == {0, 2} and found["task"].nunique() == 3
+    assert read_json(directory / "evaluate.json")["files"].keys() == {"curve.parquet", "learning.parquet"}
+
+    on_validation = run.evaluation.model_copy(update={"split": "validation", "tasks": 3, "k": (0, 2)})
+    shorter = replace(run, steps=run.steps // 2, learning_curve=None, evaluation=on_validation)
+    train(shorter, tmp_path / "half")
+    evaluate(shorter, tmp_path / "half")
+    expected = records.read_table(shorter.directory(tmp_path / "half") / "curve.parquet", records.CURVE_SCHEMA)
+    half = found[found["trained_steps"] == models[1]].reset_index(drop=True)
+    for name in ("task", "k", "mode", "episode", "return", "adaptation_steps"):
+        assert list(half[name].astype(object)) == list(expected[name].astype(object)), name
+
+    evaluate(replace(run, learning_curve=None), tmp_path)
+    assert not (directory / "learning.parquet").exists()
+
+
+def test_a_learning_curve_without_its_snapshots_says_what_to_do(tmp_path: Path) -> None:
+    run = tiny.run("maml", "bandit")
+    train(run, tmp_path)
+    with pytest.raises(RecordError, match=r"snapshot-1\.pt: no such file; train this run first"):
+        evaluate(replace(run, learning_curve=CURVE), tmp_path)
+
+
+def test_a_learning_curve_on_more_tasks_than_there_are_is_refused_before_training(tmp_path: Path) -> None:
+    run = replace(tiny.run("maml", "gridnavi"), learning_curve=CURVE.model_copy(update={"tasks": 1000}))
+    with pytest.raises(RecordError, match="1000 tasks asked for, the validation split has"):
+        train(run, tmp_path)
+    assert not (run.directory(tmp_path) / "model.pt").exists()
 
 
 def test_equal_values_give_equal_bytes_under_any_name(tmp_path: Path) -> None:

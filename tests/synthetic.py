@@ -16,7 +16,7 @@ import pandas as pd
 
 from kshot import checksums, records
 from kshot.seeding import generator
-from kshot.suites.run import Evaluation, RunConfig
+from kshot.suites.run import Evaluation, LearningCurve, RunConfig
 from kshot.types import Headline
 
 DIGEST = "5d41402abc4b2a76"
@@ -90,13 +90,14 @@ def runs_of(
     references: Sequence[str] = tuple(REFERENCES)[:3],
     seeds: int = 5,
     suite: str = "made-up",
+    learning_curve: LearningCurve | None = None,
 ) -> list[RunConfig]:
     """The complete grid: every learner with every seed, every reference once, on every family."""
     runs = []
     for family in families:
         evaluation = Evaluation(tasks=family.n_tasks, k=family.k)
         for name in learners:
-            facts = facts_of(name) | {"headline": family.headline}
+            facts = facts_of(name) | {"headline": family.headline, "learning_curve": learning_curve}
             for seed in range(seeds):
                 runs.append(
                     RunConfig(suite, family.name, family.name, name, name, seed, 1_000_000, evaluation, **facts)
@@ -165,7 +166,11 @@ def write_run(
     if run.kind == "algorithm":
         tested = {"adaptation_episodes": block_of(run), "max_evidence": LIMITS.get((run.family, run.algorithm))}
     evaluated = common | tested | {"env_steps": 5_000, "family": info}
-    checksums.write_record(folder / "evaluate.json", evaluated, ("curve.parquet",))
+    evaluation_files = ["curve.parquet"]
+    if run.learning_curve is not None:
+        records.write_table(folder / "learning.parquet", learning(family, run), records.LEARNING_SCHEMA)
+        evaluation_files.append("learning.parquet")
+    checksums.write_record(folder / "evaluate.json", evaluated, evaluation_files)
     if run.kind == "algorithm":
         trained = {"env_steps": run.steps, "iterations": 50, "updates": 100}
         records.write_table(folder / "train.parquet", training(family, run), records.TRAIN_SCHEMA)
@@ -261,6 +266,22 @@ def curve(family: Family, run: RunConfig) -> pd.DataFrame:
     for name, value in named.items():
         whole[name] = value
     return whole.reindex(columns=records.CURVE_SCHEMA.names)
+
+
+def learning(family: Family, run: RunConfig) -> pd.DataFrame:
+    """A run's episodes along its training: those of its evaluation, from the lowest outcome towards what they are."""
+    assert run.learning_curve is not None
+    evaluation = run.evaluation.model_copy(update={"split": "validation", "k": run.learning_curve.k})
+    frame = curve(replace(family, k=run.learning_curve.k), replace(run, evaluation=evaluation))
+    points = run.learning_curve.points
+    parts = []
+    for part in range(1, points + 1):
+        reached = family.low + (frame["return"] - family.low) * part / points
+        steps = run.steps * part // points + 100 * run.seed
+        yet = np.arange(len(frame)) % points < part
+        flags = {name: frame[name] & yet for name in ("success_any", "success_last")}
+        parts.append(frame.assign(trained_steps=steps, **{"return": reached}, **flags))
+    return pd.concat(parts, ignore_index=True)
 
 
 def training(family: Family, run: RunConfig, iterations: int = 50) -> pd.DataFrame:

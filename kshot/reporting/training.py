@@ -1,4 +1,4 @@
-"""What learners recorded while they trained: ``train.parquet`` of every run."""
+"""What learners recorded while they trained, and what their models reached along it, of every run."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kshot import checksums, records
+from kshot.reporting.schemas import EPISODE_METRICS
 from kshot.suites.run import RunConfig
 
 RETURNS = ("return", "return_adapted")
@@ -43,6 +44,27 @@ class TrainingRecords:
         named = self._drawn["metric"].str.extract(VALIDATION).dropna()
         rows = self._drawn.loc[named.index, ["family", "algorithm", "seed", "value"]]
         return rows.assign(measure=named[0], shots=named[1].astype(int), steps=named[2].astype(int))
+
+    @cached_property
+    def along(self) -> pd.DataFrame:
+        """Mean outcomes on validation tasks of the models kept along the training, classes of tasks counting equally.
+
+        Columns family, algorithm, seed, part (1 for the first model), trained_steps, mode, k, return, success_any and
+        success_last.
+        """
+        names = ["family", "algorithm", "seed", "trained_steps", "mode", "k"]
+        tables = []
+        for run in self.runs:
+            record, path = (run.directory(self.root) / name for name in ("evaluate.json", "learning.parquet"))
+            if run.learning_curve is None or not path.is_file() or not record.is_file():
+                continue
+            checksums.verify(path, checksums.read_record(record))
+            table = records.read_table(path, records.LEARNING_SCHEMA)
+            of_class = table.groupby([*names, "group"], observed=True)[list(EPISODE_METRICS)].mean()
+            means = of_class.groupby(names, observed=True).mean().reset_index()
+            tables.append(means.assign(part=means["trained_steps"].rank(method="dense").astype(int)))
+        columns = [*names, *EPISODE_METRICS, "part"]
+        return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
 
     @cached_property
     def _drawn(self) -> pd.DataFrame:

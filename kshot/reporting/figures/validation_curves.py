@@ -1,0 +1,80 @@
+"""Scores on validation tasks of policies along the training, before and after adaptation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter
+
+from kshot.reporting import stats, style
+from kshot.reporting.figures import _common, _curves
+from kshot.reporting.figures._curves import Line
+from kshot.reporting.looks import looks
+from kshot.reporting.results import Results
+from kshot.reporting.sections import Section
+from kshot.seeding import generator
+
+NAME = "validation_curves"
+PLACES = {"training": 5, "demonstrations": 155}
+CAPTION = (
+    "What the models kept along the training reach on validation tasks, of which no learner is told anything: before "
+    "any evidence (dotted) and after as much as each can use of what the learning curve asks for (solid). By "
+    f"{_common.ACTIONS}; means over runs with {_common.BANDS} of the solid line."
+)
+EMPTY = "no model along a training was scored"
+
+
+def concerns(results: Results) -> list[Section]:
+    """The sections with a learner that has a learning curve."""
+    along = results.training.along
+    scored = set(zip(along["family"], along["algorithm"], strict=True))
+    return [s for s in results.sections if any((s.family, name) in scored for name in s.finished)]
+
+
+def draw(results: Results, sections: Sequence[Section]) -> Figure:
+    figure, panels = _common.panels(sections)
+    for section, axes in panels:
+        _panel(axes, results, section)
+    before = Line2D([], [], color=style.GREY, linestyle=":", label="before any evidence")
+    style.legend(figure, [*_common.learner_handles(results.grid, sections), before])
+    return figure
+
+
+def _panel(axes: Axes, results: Results, section: Section) -> None:
+    found, metric = looks(results.grid.learners), section.episode_metric
+    along = results.training.along
+    along = along[along["family"] == section.family]
+    for name in section.finished:
+        mode = results.summary.mode(section.family, name, metric)
+        rows = along[(along["algorithm"] == name) & (along["mode"] == mode)]
+        if rows.empty:
+            continue
+        first, last = (_line(rows[rows["k"] == k], metric) for k in (rows["k"].min(), rows["k"].max()))
+        color: dict[str, Any] = {"color": found[name].color}
+        if rows["k"].nunique() > 1:
+            axes.plot(first.x, first.values[0], linestyle=":", linewidth=1.2, **color)
+        axes.fill_between(last.x, last.values[1], last.values[2], alpha=_curves.BAND, linewidth=0, **color)
+        axes.plot(last.x, last.values[0], marker=found[name].marker, linestyle=found[name].dashes, **color)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.set_xlim(left=0)
+    axes.set_xlabel("environment steps")
+    axes.set_ylabel(f"{_common.metric_label(metric)},\nvalidation tasks")
+    axes.set_title(_common.heading(results.grid, section))
+
+
+def _line(rows: pd.DataFrame, metric: str) -> Line:
+    """The mean over runs and its interval at every kept model, at the mean of the runs' steps there."""
+    steps, values = [], []
+    for part, runs in rows.groupby("part", sort=True):
+        scores = runs.sort_values("seed")[metric].to_numpy(dtype=np.float64)
+        draws = generator("validation curve", runs["family"].iloc[0], runs["algorithm"].iloc[0], int(str(part)))
+        found = stats.estimate([scores], stats.mean, draws)
+        values.append((found.value, found.lo, found.hi))
+        steps.append(runs["trained_steps"].mean())
+    return Line(np.array(steps), np.array(values, dtype=np.float64).T)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter
 
 from kshot.reporting import style
 from kshot.reporting.figures import _curves
@@ -43,6 +44,21 @@ def panels(sections: Sequence[Section], height: float = style.PANEL_HEIGHT) -> t
     for unused in flat[len(sections) :]:
         unused.remove()
     return figure, list(zip(sections, flat, strict=False))
+
+
+def along_the_training(
+    results: Results, sections: Sequence[Section], panel: Callable[[Axes, Results, Section], None], dotted: str
+) -> Figure:
+    """A figure of curves over environment steps, a panel for each section; ``dotted`` says what dotted lines are."""
+    figure, places = panels(sections)
+    for section, axes in places:
+        panel(axes, results, section)
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.set_xlabel("environment steps")
+        axes.set_title(heading(results.grid, section))
+    before = Line2D([], [], color=style.GREY, linestyle=":", label=dotted)
+    style.legend(figure, [*learner_handles(results.grid, sections), before])
+    return figure
 
 
 def heading(grid: Grid, section: Section) -> str:

@@ -9,10 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import EngFormatter
 
-from kshot.reporting import style
 from kshot.reporting.figures import _common, _curves
 from kshot.reporting.figures._curves import Line
 from kshot.reporting.looks import looks
@@ -38,12 +35,7 @@ def concerns(results: Results) -> list[Section]:
 
 
 def draw(results: Results, sections: Sequence[Section]) -> Figure:
-    figure, panels = _common.panels(sections)
-    for section, axes in panels:
-        _panel(axes, results, section)
-    before = Line2D([], [], color=style.GREY, linestyle=":", label="before adaptation")
-    style.legend(figure, [*_common.learner_handles(results.grid, sections), before])
-    return figure
+    return _common.along_the_training(results, sections, _panel, dotted="before adaptation")
 
 
 def _panel(axes: Axes, results: Results, section: Section) -> None:
@@ -62,10 +54,7 @@ def _panel(axes: Axes, results: Results, section: Section) -> None:
                 axes.plot(at, mean, color=color, linestyle=dashes, linewidth=width, **alone)
                 if alpha:
                     axes.fill_between(at, low, high, color=color, alpha=alpha, linewidth=0)
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.set_xlabel("environment steps")
     axes.set_ylabel("return on training tasks")
-    axes.set_title(_common.heading(results.grid, section))
 
 
 def _binned(rows: pd.DataFrame, budget: float) -> tuple[list[int], Line]:

@@ -9,10 +9,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import EngFormatter
 
-from kshot.reporting import stats, style
+from kshot.reporting import stats
 from kshot.reporting.figures import _common, _curves
 from kshot.reporting.figures._curves import Line
 from kshot.reporting.looks import looks
@@ -38,12 +36,7 @@ def concerns(results: Results) -> list[Section]:
 
 
 def draw(results: Results, sections: Sequence[Section]) -> Figure:
-    figure, panels = _common.panels(sections)
-    for section, axes in panels:
-        _panel(axes, results, section)
-    before = Line2D([], [], color=style.GREY, linestyle=":", label="before any evidence")
-    style.legend(figure, [*_common.learner_handles(results.grid, sections), before])
-    return figure
+    return _common.along_the_training(results, sections, _panel, dotted="before any evidence")
 
 
 def _panel(axes: Axes, results: Results, section: Section) -> None:
@@ -61,11 +54,8 @@ def _panel(axes: Axes, results: Results, section: Section) -> None:
             axes.plot(first.x, first.values[0], linestyle=":", linewidth=1.2, **color)
         axes.fill_between(last.x, last.values[1], last.values[2], alpha=_curves.BAND, linewidth=0, **color)
         axes.plot(last.x, last.values[0], marker=found[name].marker, linestyle=found[name].dashes, **color)
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.set_xlim(left=0)
-    axes.set_xlabel("environment steps")
     axes.set_ylabel(f"{_common.metric_label(metric)},\nvalidation tasks")
-    axes.set_title(_common.heading(results.grid, section))
 
 
 def _line(rows: pd.DataFrame, metric: str) -> Line:

@@ -1,5 +1,6 @@
 """Measurements that name parts of learners still find them."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -55,4 +56,5 @@ def test_the_script_is_run_from_where_no_file_of_its_folder_shadows_a_library() 
     """``benchmarks/metaworld.py`` would be imported instead of the package of that name."""
     script = learners.__file__
     assert script is not None
-    subprocess.run([sys.executable, "-P", script, "--help"], check=True, capture_output=True, cwd=learners.HERE)
+    environment = os.environ | {"PYTHONPATH": str(learners.HERE)}
+    subprocess.run([sys.executable, "-P", script, "--help"], check=True, capture_output=True, env=environment)

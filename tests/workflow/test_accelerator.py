@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ TINY = "--learners maml --steps 1 --horizon 10 --set meta_batch=10 episodes=1 hi
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([str(SCRIPT), *arguments], capture_output=True, text=True, env=os.environ | environment)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # where the machine's python3 is
+    environment = os.environ | {"PATH": path} | environment
+    return subprocess.run([str(SCRIPT), *arguments], capture_output=True, text=True, env=environment)
 
 
 @pytest.mark.parametrize("cell", ["rl2", "rl2:", ":0", "rl2:x", "rl2:0:1", "../rl2:0"])

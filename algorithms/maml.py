@@ -105,6 +105,8 @@ class Settings:
         counts = ("meta_batch", "episodes", "inner_steps", "cg_iterations", "curvature_stride", "line_search_steps")
         require_at_least_one(self, *counts, "outer_epochs", "samples_at_once")
         require_positive(self, "inner_lr", "init_std", "max_kl", "outer_lr", "clip")
+        if self.precision != "float32" and self.outer != "trpo":
+            raise ValueError(f"precision 'bfloat16' is of the outer step 'trpo'; use 'float32' with {self.outer!r}")
 
 
 @dataclass(frozen=True)

@@ -109,6 +109,8 @@ class Settings:
         require_at_least_one(self, "hidden", "meta_batch", "trials", "epochs", "minibatches")
         require_positive(self, "lr", "init_std", "clip", "reward_scale")
         self.check_memory()
+        if self.precision != "float32" and self.memory != "gru":
+            raise ValueError(f"precision 'bfloat16' is of a GRU's gradients; use 'float32' with {self.memory!r}")
         if self.meta_batch * self.trials < self.minibatches and not self.chunk:
             raise ValueError(f"minibatches ({self.minibatches}) exceed the trials of a batch: meta_batch * trials")
         if not 0 <= self.burn_in < max(self.chunk, 1):

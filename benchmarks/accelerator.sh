@@ -26,17 +26,10 @@ results=$(cd "$2" && pwd)
 limit=$3
 shift 3
 for cell in "$@"; do
-    case $cell in
-        *:*[!0-9]* | *: | :* | *[!a-z0-9_:-]*)
-            echo "accelerator.sh: '$cell' is no cell; write LEARNER:SEED, as in rl2:0" >&2
-            exit 2
-            ;;
-        *:*) ;;
-        *)
-            echo "accelerator.sh: '$cell' is no cell; write LEARNER:SEED, as in rl2:0" >&2
-            exit 2
-            ;;
-    esac
+    if ! [[ $cell =~ ^[a-z0-9_-]+:[0-9]+$ ]]; then
+        echo "accelerator.sh: '$cell' is no cell; write LEARNER:SEED, as in rl2:0" >&2
+        exit 2
+    fi
 done
 left() { echo $((limit - $(date +%s) + begin)); }
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from kshot.algorithms import maml, rl2
 from kshot.learning.gru import gru
 from kshot.learning.memory_layers import GRU
 
@@ -81,3 +82,10 @@ def test_reading_is_the_same_with_and_without_gradients() -> None:
     assert outputs.requires_grad
     torch.testing.assert_close(outputs.detach(), again, rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(last.detach(), last_again, rtol=1e-6, atol=1e-6)
+
+
+def test_a_precision_that_would_do_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="precision 'bfloat16' is of a GRU's gradients; use 'float32' with 'lstm'"):
+        rl2.Settings(memory="lstm", precision="bfloat16")
+    with pytest.raises(ValueError, match="precision 'bfloat16' is of the outer step 'trpo'; use 'float32' with 'ppo'"):
+        maml.Settings(outer="ppo", precision="bfloat16")

@@ -6,7 +6,8 @@ memory is printed. One meta-step warms up, the others are timed. ``--set name=va
 adds the ten operations that take most of a meta-step's time.
 
 ``--beside REV`` measures the code of another commit in turn with the present one, ``--rounds`` times, and prints the
-ratio of their median rates; ``--busy`` measures everything again beside a process that computes without pause.
+ratio of their median rates; settings that it does not have yet go to ``--set-present``. ``--busy`` measures everything
+again beside a process that computes without pause, and prints how much slower the present code is there.
 
 Collection is the playing of episodes. The outer update is TRPO's (MAML) or PPO's (RL²). What remains is adaptation:
 advantages and the inner gradient step for MAML; advantages, values and hidden states for RL², which adapts by playing.
@@ -134,6 +135,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3, help="meta-steps that are timed")
     parser.add_argument("--horizon", type=int, default=500, help="steps per episode")
     parser.add_argument("--set", nargs="*", default=[], metavar="name=value", help="settings to change")
+    parser.add_argument("--set-present", nargs="*", default=[], metavar="name=value", help="only of the present code")
     parser.add_argument("--device", default="cpu", help="where networks are trained")
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--beside", metavar="REV", help="a commit to measure in turn with the present code")
@@ -148,7 +150,7 @@ def main() -> None:
         return
     passed = ["--steps", str(options.steps), "--horizon", str(options.horizon)]
     passed += ["--device", options.device]
-    passed += ["--set", *options.set] * bool(options.set) + ["--profile"] * options.profile
+    passed += ["--profile"] * options.profile + ["--set", *options.set]
     threads = os.environ.get("OMP_NUM_THREADS", str(os.cpu_count()))
     machine = f"{os.cpu_count()} cores, {threads} threads, load {os.getloadavg()[0]:.2f}, {options.device}"
     print(f"{machine}; seconds per meta-step, median")
@@ -156,19 +158,25 @@ def main() -> None:
     results = []
     with trees(options.beside) as folders:
         for name in options.learners:
+            quiet = 0.0
             for busy in (False, True)[: 1 + options.busy]:
                 rates: dict[str, list[float]] = {code: [] for code in folders}
                 for code in [*folders] * options.rounds:
                     with company(busy):
-                        found = run(name, folders[code], passed) | {"code": code, "busy": busy}
+                        only = options.set_present if code == "present" else []
+                        found = run(name, folders[code], [*passed, *only]) | {"code": code, "busy": busy}
                     rates[code].append(found["rate"])
                     seconds = " ".join(f"{found[part]:>10.2f}" for part in PARTS)
                     title = f"{name} {code[:10]} {'busy' * busy}"
                     print(f"{title:24} {seconds} {found['steps']:>7} {found['rate']:>8.0f} {found['peak_gb']:>8.2f}")
                     print(found.pop("profile", ""), end="", flush=True)
                     results.append(found)
+                now = statistics.median(rates["present"])
+                if busy:
+                    print(f"{name}: {quiet / now:.2f} times slower beside a busy process")
+                quiet = now
                 if options.beside:
-                    before, now = (statistics.median(rates[code]) for code in (options.beside, "present"))
+                    before = statistics.median(rates[options.beside])
                     where = " beside a busy process" * busy
                     print(f"{name}: {now / before:.2f} times the rate of {options.beside}{where}")
     print(json.dumps({"cores": os.cpu_count(), "threads": threads, "results": results}))

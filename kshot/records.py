@@ -1,6 +1,6 @@
 """The files that runs write and reports read: schemas, atomic writing, checked reading.
 
-These tables are all that running and reporting share: parquet where runs write, CSV for people to look numbers up.
+These files are all that running and reporting share.
 ``results/README.md`` explains every column.
 """
 
@@ -10,7 +10,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,15 +62,6 @@ LEARNING_SCHEMA = CURVE_SCHEMA.append(pa.field("trained_steps", pa.int64()))  # 
 STATUSES = ("ok", "diverged")
 _UNFINISHED = re.compile(r"\..+\.[0-9a-f]{12}")
 """Names of files in writing."""
-CSV_NUMBERS = (
-    *("seed", "k", "score", "mean", "mean_lo", "mean_hi", "iqm", "iqm_lo", "iqm_hi", "task_se"),
-    *("mean_lo_tasks", "mean_hi_tasks", "adaptation_episodes", "max_evidence"),
-    *("n_seeds", "n_seeds_expected", "n_tasks", "n_episodes", "adaptation_updates", "adaptation_steps"),
-    *("train_env_steps", "train_updates", "train_seconds", "threads"),
-    *("evaluate_env_steps", "evaluate_seconds", "wall_seconds"),
-    *("steps", "updates", "minutes", "core_minutes"),
-)
-"""Columns of CSV files that hold numbers. All others are text, even where it looks like a number, as some hashes do."""
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -169,32 +160,3 @@ def read_arrow(path: Path, schema: pa.Schema) -> pa.Table:
         different = sorted(set(table.schema.names) ^ set(schema.names))
         raise RecordError(f"{path}: columns differ from this version's schema in {different}; run its step again")
     return table
-
-
-def write_csv(path: Path, frame: pd.DataFrame) -> None:
-    """CSV with shortest exact floats and nothing for NaN; written whole or not at all."""
-    write_text(path, frame.to_csv(index=False, lineterminator="\n"))
-
-
-def read_csv(path: Path, columns: Sequence[str], made_by: str) -> pd.DataFrame:
-    """A table whose columns are float or integer where ``CSV_NUMBERS`` names them, and text elsewhere ("" where empty).
-
-    Args:
-        path: the file.
-        columns: what it has to have; others may stand beside them.
-        made_by: the command that writes it, to be named where it is missing or damaged.
-
-    Raises:
-        RecordError: the file is missing, no CSV, has text where a number belongs, or lacks a column.
-    """
-    if not path.is_file():
-        raise RecordError(f"{path}: no such file; run `{made_by}` first")
-    try:
-        text = pd.read_csv(path, dtype=str, keep_default_na=False)
-        numbers = {name: pd.to_numeric(text[name]) for name in CSV_NUMBERS if name in text}
-    except (ValueError, OSError) as error:
-        detail = str(error).splitlines()[0]
-        raise RecordError(f"{path}: not readable as CSV ({detail}); run `{made_by}` again") from None
-    if absent := set(columns) - set(text):
-        raise RecordError(f"{path}: lacks {', '.join(sorted(absent))}; run `{made_by}` again")
-    return text.assign(**numbers)

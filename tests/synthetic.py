@@ -148,6 +148,7 @@ def write_run(
         "status": status,
         "reason": "" if status == "ok" else "loss is not finite at iteration 12",
         "wall_seconds": 60.0 + run.seed,
+        "peak_memory_gb": 0.5 + 0.25 * run.seed,
         "git_commit": "0123456789abcdef0123456789abcdef01234567",
         "git_dirty": False,
         "source_digest": digest,

@@ -24,7 +24,7 @@ import pandas as pd
 
 from kshot import records
 from kshot.errors import RecordError
-from kshot.reporting import sums
+from kshot.reporting import csv_files, sums
 from kshot.reporting.evidence import IntendedTest, answering, of_cell
 from kshot.reporting.grid import suite_name
 from kshot.reporting.policy_scores import IDENTITY, PolicyScores, measures
@@ -88,9 +88,9 @@ def aggregate(runs: Sequence[RunConfig], root: Path, partial: bool = False) -> P
     folder = root / suite
     cell_frame = _finish(pd.DataFrame(cells, columns=list(CELL_COLUMNS)), runs)
     records.write_table(folder / "tasks.parquet", pd.concat(tasks, ignore_index=True), TASKS_SCHEMA)
-    records.write_csv(folder / "scores.csv", pd.concat(scores, ignore_index=True))
-    records.write_csv(folder / "cells.csv", cell_frame)
-    records.write_csv(folder / "summary.csv", pd.concat(summary, ignore_index=True))
+    csv_files.write(folder / "scores.csv", pd.concat(scores, ignore_index=True))
+    csv_files.write(folder / "cells.csv", cell_frame)
+    csv_files.write(folder / "summary.csv", pd.concat(summary, ignore_index=True))
     sums.write_record(folder)
     return folder / "summary.csv"
 

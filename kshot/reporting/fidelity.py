@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from kshot import records, yaml_text
 from kshot.errors import RecordError
 from kshot.places import FIDELITY
-from kshot.reporting import sums
+from kshot.reporting import csv_files, sums
 from kshot.reporting.schemas import ALL, MADE_BY
 from kshot.reporting.values import Cell, number
 
@@ -109,8 +109,8 @@ def collect(suite: str, root: Path, out: Path = FILED) -> Path:
     if not asked:
         raise RecordError(f"no yardstick in {FIDELITY.name} uses suite {suite!r}")
     sums.verify(root / suite)
-    summary = records.read_csv(root / suite / "summary.csv", ("group", *COLUMNS[: COLUMNS.index("steps")]), MADE_BY)
-    cells = records.read_csv(root / suite / "cells.csv", _READ, MADE_BY)
+    summary = csv_files.read(root / suite / "summary.csv", ("group", *COLUMNS[: COLUMNS.index("steps")]), MADE_BY)
+    cells = csv_files.read(root / suite / "cells.csv", _READ, MADE_BY)
     path = out / f"{suite}.csv"
     earlier = _read_filed(path) if path.is_file() else pd.DataFrame(columns=list(COLUMNS))
     filed: dict[tuple[Any, ...], dict[str, Any]] = {}
@@ -125,14 +125,14 @@ def collect(suite: str, root: Path, out: Path = FILED) -> Path:
                 filed[tuple(key.values())] = {**found.iloc[0], **({} if runs.empty else _cost(runs))}
             elif not runs.empty:
                 raise RecordError(f"{FIDELITY.name} asks for {key}, which the results do not have")
-    records.write_csv(path, pd.DataFrame(list(filed.values()), columns=list(COLUMNS)))
+    csv_files.write(path, pd.DataFrame(list(filed.values()), columns=list(COLUMNS)))
     return path
 
 
 def _read_filed(path: Path) -> pd.DataFrame:
     """What is filed, with NaN in the columns that it lacks because it was filed before there were such."""
     columns = [name for name in COLUMNS if name not in LATER]
-    return records.read_csv(path, columns, "kshot fidelity").reindex(columns=list(COLUMNS))
+    return csv_files.read(path, columns, "kshot fidelity").reindex(columns=list(COLUMNS))
 
 
 def _cost(runs: pd.DataFrame) -> dict[str, Any]:

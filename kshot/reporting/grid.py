@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from kshot import checksums, records
+from kshot import checksums
 from kshot.errors import RecordError
-from kshot.reporting import sums
+from kshot.reporting import csv_files, sums
 from kshot.reporting.evidence import IntendedTest, of_cell
 from kshot.reporting.names import Pair
 from kshot.reporting.run_files import curve_path
@@ -106,7 +106,7 @@ def read_grid(runs: Sequence[RunConfig], root: Path) -> Grid:
     """
     suite = suite_name(runs)
     sums.verify(root / suite)
-    cells = records.read_csv(root / suite / "cells.csv", CELL_COLUMNS, MADE_BY)
+    cells = csv_files.read(root / suite / "cells.csv", CELL_COLUMNS, MADE_BY)
     _check_fresh(cells, runs, root)
     return Grid(suite, root, tuple(runs), cells)
 

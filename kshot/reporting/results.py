@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kshot import records
-from kshot.reporting import stats
+from kshot.reporting import csv_files, stats
 from kshot.reporting.families import read_families
 from kshot.reporting.grid import Grid, read_grid
 from kshot.reporting.names import At
@@ -125,7 +125,7 @@ def load(runs: Sequence[RunConfig], root: Path) -> Results:
         grid=grid,
         sections=sections(grid, summary),
         summary=summary,
-        scores=RunScores(records.read_csv(grid.folder / "scores.csv", SCORE_COLUMNS, MADE_BY)),
+        scores=RunScores(csv_files.read(grid.folder / "scores.csv", SCORE_COLUMNS, MADE_BY)),
         tasks=TaskOutcomes(records.read_table(grid.folder / "tasks.parquet", TASKS_SCHEMA)),
         training=TrainingRecords(grid.runs, root),
     )

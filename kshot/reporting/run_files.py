@@ -112,6 +112,7 @@ def read_cell(run: RunConfig, root: Path) -> tuple[dict[str, Any], Outcomes | No
     states = (*curve["status"].unique().to_pylist(), evaluated.get("status"), trained.get("status"))
     diverged = "diverged" in states
     train_seconds, evaluate_seconds = (float(part.get("wall_seconds", 0.0)) for part in (trained, evaluated))
+    peaks = [part.get("peak_memory_gb") for part in (trained, evaluated)]  # records of earlier versions lack it
     row |= {
         "state": "diverged" if diverged else "ok",
         "reason": str(trained.get("reason") or evaluated.get("reason") or "") if diverged else "",
@@ -126,6 +127,7 @@ def read_cell(run: RunConfig, root: Path) -> tuple[dict[str, Any], Outcomes | No
         "evaluate_env_steps": int(evaluated.get("env_steps", 0)),
         "evaluate_seconds": evaluate_seconds,
         "wall_seconds": train_seconds + evaluate_seconds,
+        "peak_memory_gb": max((known for known in peaks if known is not None), default=""),
         "curve_sha256": evaluated["files"][path.name][:16],
     }
     if diverged:

@@ -88,6 +88,7 @@ CELL_COLUMNS = (
     "evaluate_env_steps",
     "evaluate_seconds",
     "wall_seconds",
+    "peak_memory_gb",
     "curve_sha256",
 )
 _NAME = pa.dictionary(pa.int32(), pa.string())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kshot import records
+from kshot.reporting import csv_files
 from kshot.reporting.evidence import IntendedTest, answering
 from kshot.reporting.families import FamilyInfo
 from kshot.reporting.names import LIKELIHOOD, ORACLE, RANDOM, TRIAL_RETURN, At, Pair
@@ -115,6 +115,6 @@ class Summary:
 
 def read_points(folder: Path) -> tuple[Point, ...]:
     """The rows of a suite's ``summary.csv``. Raises RecordError where it is missing or damaged."""
-    frame = records.read_csv(folder / "summary.csv", SUMMARY_COLUMNS, MADE_BY)
+    frame = csv_files.read(folder / "summary.csv", SUMMARY_COLUMNS, MADE_BY)
     columns = [frame[name].tolist() for name in SUMMARY_COLUMNS]
     return tuple(Point(*values) for values in zip(*columns, strict=True))

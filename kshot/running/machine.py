@@ -10,6 +10,7 @@ import hashlib
 import os
 import platform
 import re
+import resource
 import sys
 from functools import cache
 from pathlib import Path
@@ -62,6 +63,12 @@ def hardware() -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name(0) if torch is not None and gpu else "",
         "platform": platform.platform(),
     }
+
+
+def peak_memory() -> int:
+    """The most memory that this process has had in use so far, in bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024  # of getrusage(2)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def kernels() -> dict[str, Any]:

@@ -75,6 +75,7 @@ def collect(
         "source_digest": source_digest(run, runner),
         "versions": dict(versions()),
         "hardware": machine.hardware(),
+        "peak_memory_gb": round(machine.peak_memory() / 1e9, 3),
         "kernels": machine.kernels(),
         **more,
     }

@@ -12,7 +12,7 @@ import pytest
 
 from kshot import registry
 from kshot.places import ROOT
-from kshot.records import read_csv
+from kshot.reporting.csv_files import read as read_csv
 from kshot.reporting.fidelity import FILED
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from kshot.errors import RecordError
 from kshot.places import ROOT, SUITES
-from kshot.records import read_csv
 from kshot.reporting import fidelity, sums
 from kshot.reporting import fidelity_picture as pictured
+from kshot.reporting.csv_files import read as read_csv
 from kshot.suites.reading import load_suite
 
 

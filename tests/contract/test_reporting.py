@@ -117,6 +117,8 @@ def test_the_summary_has_its_columns_and_every_cell_of_the_grid(suite: tuple[lis
     missing = cells[cells["state"] == "missing"]
     assert missing["reason"].tolist() == ["failed: out of memory"]
     assert cells.loc[cells["algorithm"] == "pearl", "evidence"].unique().tolist() == ["demonstrations"]
+    ok = cells[cells["state"] == "ok"]
+    assert (ok["peak_memory_gb"] == 0.5 + 0.25 * ok["seed"]).all()  # of training and evaluation, the larger
 
 
 def test_mixed_source_code_is_flagged_where_modules_are_shared(suite: tuple[list[RunConfig], Path]) -> None:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 import kshot
@@ -195,6 +196,8 @@ def test_a_record_holds_all_that_the_report_shows(monkeypatch: pytest.MonkeyPatc
     assert record["run"] == run.to_dict()
     assert (record["config_hash"], record["train_hash"]) == (run.config_hash, run.train_hash)
     assert (record["env_steps"], record["wall_seconds"], record["iterations"]) == (64, 1.5, 8)
+    now = psutil.Process().memory_info().rss / 1e9
+    assert 0.5 * now < record["peak_memory_gb"] < 64
     assert set(record["versions"]) >= {"python", "kshot", "torch", "numpy", "mujoco", "metaworld"}
     assert all(version != "not installed" for version in record["versions"].values())
     hardware = record["hardware"]

@@ -12,6 +12,7 @@ from types import ModuleType
 import pandas as pd
 
 from kshot import records
+from kshot.reporting import csv_files
 from kshot.reporting.faults import Faults
 from kshot.reporting.results import Results, load
 from kshot.reporting.table_text import latex, markdown
@@ -41,7 +42,7 @@ def write_tables(runs: Sequence[RunConfig], root: Path, out: Path) -> list[Path]
     paths = []
     for table in build(results):
         stem = out / table.name
-        records.write_csv(stem.with_suffix(".csv"), pd.DataFrame(table.numbers))
+        csv_files.write(stem.with_suffix(".csv"), pd.DataFrame(table.numbers))
         records.write_text(stem.with_suffix(".tex"), latex(table, results.grid.suite))
         records.write_text(stem.with_suffix(".md"), markdown(table))
         paths += [stem.with_suffix(suffix) for suffix in SUFFIXES]

@@ -105,6 +105,11 @@ def _parser() -> argparse.ArgumentParser:
     auditing = "List results that were made with other code, settings or numeric libraries than are here now."
     _with_suite(command("audit", _audit, auditing))
     _with_suite(command("fidelity", _fidelity, "File what a fidelity suite measured and write docs/fidelity.md."))
+    _with_suite(command("pack", _pack, "Keep a suite's finished runs, without models, in reports/reference/<suite>."))
+    unpacking = command("unpack", _unpack, "Put runs that are kept where all other commands read them.")
+    unpacking.add_argument("folder", type=Path, metavar="FOLDER", help="of one suite, as `kshot pack` wrote it")
+    unpacking.add_argument("--root", type=Path, default=Path("results"), help="the results folder (default: results)")
+    command("redraw", _redraw, "Make reports/reference and the tables in docs/ again from the runs that are kept.")
     return parser
 
 
@@ -263,6 +268,30 @@ def _fidelity(options: argparse.Namespace) -> None:
     from kshot.reporting.fidelity_picture import write_picture
 
     _print_paths([collect(suite.name, options.root), write_page(), write_picture(FILED)])
+
+
+def _pack(options: argparse.Namespace) -> None:
+    suite = _load_recorded(options)
+    from kshot.reporting.kept import pack
+
+    _print_paths(pack(suite.resolved(), suite.runs(), options.root))
+
+
+def _unpack(options: argparse.Namespace) -> None:
+    from kshot.reporting.kept import unpack
+
+    _print_paths(unpack(options.folder, options.root))
+
+
+def _redraw(options: argparse.Namespace) -> None:
+    from kshot.reporting.redraw import redraw
+    from kshot.suites.reading import load_suite
+
+    def load(file: Path) -> tuple[dict[str, object], list[RunConfig]]:
+        suite = load_suite(file, recorded=True)
+        return suite.resolved(facts=False), suite.runs()
+
+    _print_paths(redraw(load))
 
 
 def _print_paths(paths: Iterable[Path]) -> None:

@@ -16,6 +16,7 @@ CONFIG = ROOT / "config"
 SUITES = CONFIG / "suites"
 ALGORITHMS = CONFIG / "algorithms"
 FIDELITY = CONFIG / "fidelity.yaml"
+PUBLISHED = CONFIG / "published.yaml"
 LOOKS = CONFIG / "looks.yaml"
 SCHEMA = CONFIG / "schema" / "suite.schema.json"
 

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from kshot import records, yaml_text
+from kshot import records
 from kshot.errors import RecordError
 from kshot.places import FIDELITY
 from kshot.reporting import csv_files, sums
+from kshot.reporting.noted import read_entries
 from kshot.reporting.schemas import ALL, MADE_BY
 from kshot.reporting.values import Cell, number
 
@@ -89,11 +90,7 @@ class Yardstick(_Model):
 
 def yardsticks(path: Path = FIDELITY) -> list[Yardstick]:
     """What ``config/fidelity.yaml`` asks for. Raises RecordError naming the first mistake."""
-    try:
-        return TypeAdapter(list[Yardstick]).validate_python(yaml_text.parse(path.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise RecordError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    return read_entries(path, Yardstick)
 
 
 def collect(suite: str, root: Path, out: Path = FILED) -> Path:

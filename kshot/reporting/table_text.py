@@ -12,11 +12,16 @@ def markdown(table: Table) -> str:
     """Pipe tables with title, caption and sources."""
     blocks = [f"# {table.title}"]
     for part in table.parts:
-        head, *rows = _lines(part)
-        lines = ["| " + " | ".join(text.replace("|", "\\|") for text in line) + " |" for line in (head, *rows)]
-        lines.insert(1, "| " + " | ".join(["---"] * len(head)) + " |")
-        blocks += [f"## {part.title}"] * bool(part.title) + ["\n".join(lines)]
+        blocks += [f"## {part.title}"] * bool(part.title) + [part_as_markdown(part)]
     return "\n\n".join([*blocks, table.caption, f"From {', '.join(table.sources)}."]) + "\n"
+
+
+def part_as_markdown(part: Part) -> str:
+    """One pipe table, without a title."""
+    head, *rows = _lines(part)
+    lines = ["| " + " | ".join(text.replace("|", "\\|") for text in line) + " |" for line in (head, *rows)]
+    lines.insert(1, "| " + " | ".join(["---"] * len(head)) + " |")
+    return "\n".join(lines)
 
 
 def latex(table: Table, suite: str) -> str:

@@ -73,7 +73,7 @@ if locks := pipeline.remove_dead_locks(
 def only_looks():
     """Whether all that is asked for looks at what is there, perhaps while another pipeline of this suite goes on."""
     targets = set(workflow.dag_settings.targets)
-    return bool(targets) and targets <= {"partial_report", "audit"}
+    return bool(targets) and targets <= {"partial_report", "audit", "reference"}
 
 
 def write_suite():

@@ -155,6 +155,18 @@ rule fidelity:
         "python -m kshot fidelity {params.suite} > {log} 2>&1"
 
 
+# Makes reports/reference and the tables in docs/ again from the runs that are kept there, of whatever suite: trains nothing.
+rule reference:
+    log:
+        "<logs>/reference.log",
+    conda:
+        "../envs/kshot.yaml"
+    resources:
+        mem_mb=2000,
+    shell:
+        "python -m kshot redraw > {log} 2>&1"
+
+
 # Lists the results that were made with other code, settings or numeric libraries than are here now. That there are
 # some (status 1) is what one wants to read, and no failure of the job.
 rule audit:

@@ -1,7 +1,8 @@
 """Runs that are kept beside the code: packed small, and unpacked to where every other command reads them.
 
-``pack`` keeps the files of finished runs in ``reports/reference/<suite>/``, an archive a run, without its models. These
-take most of the space, and no number is made from them again; from the rest every number, figure and page is.
+``pack`` keeps the files of finished runs in ``reports/reference/<suite>/``, an archive for each family, without models.
+These take most of the space, and no number is made from them again; from the rest every number, figure and page is.
+Runs of one family have much in common, such as their tasks, so that together they take a fourth of what each would.
 """
 
 from __future__ import annotations
@@ -25,12 +26,15 @@ KEPT = Path("reports/reference")
 """Where runs are kept."""
 SUITE = "suite.yaml"
 """The resolved suite that they belong to, in the folder of each suite."""
-ARCHIVE = "seed-{}.tar.xz"
+SUFFIX = ".tar.xz"
+"""Of the archive of a family, which holds ``<algorithm>/seed-<n>/<file>``."""
 _EVALUATED = "evaluate.json"
 _RECORDS = ("run.json", _EVALUATED, "official.json")
 _LEFT_OUT = (".pt",)
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-"""What the files of a run can be called; archives that others made may hold anything."""
+_NAME = re.compile(r"([a-z0-9_][a-z0-9_-]*/seed-[0-9]+)/([A-Za-z0-9_][A-Za-z0-9_.-]*)")
+"""What the files of runs can be called; archives that others made may hold anything."""
+Runs = dict[str, dict[str, bytes]]
+"""``<algorithm>/seed-<n>`` -> name of a file -> what is in it."""
 
 
 def pack(suite: Mapping[str, Any], runs: Sequence[RunConfig], root: Path, out: Path = KEPT) -> list[Path]:
@@ -50,22 +54,25 @@ def pack(suite: Mapping[str, Any], runs: Sequence[RunConfig], root: Path, out: P
             settings; nothing is written then.
     """
     name = suite_name(runs)
-    folder = out / name
-    known = {_archive(run, folder): run for run in runs}
-    finished = {path: run for path, run in known.items() if (run.directory(root) / _EVALUATED).is_file()}
+    finished = [run for run in runs if (run.directory(root) / _EVALUATED).is_file()]
     if not finished:
         raise RecordError(f"{root / name}: no run is finished, so that there is nothing to keep")
-    archives = {path: _packed(_files(run, root)) for path, run in finished.items()}
-    for path in sorted(folder.glob("*/*/*.tar.xz")):
-        if path in archives:
-            continue
-        if path not in known:
-            raise RecordError(f"{path}: the suite no longer asks for this run; delete it")
-        same_hash(path, str(json.loads(_unpacked(path)[_EVALUATED]).get("config_hash")), known[path].config_hash)
-    for path, data in archives.items():
+    known = {(run.family, _place(run)): run for run in runs}
+    archives: dict[Path, Runs] = {}
+    for path in sorted((out / name).glob(f"*{SUFFIX}")):
+        archives[path] = _unpacked(path)
+        for place, files in archives[path].items():
+            kept = known.get((path.name.removesuffix(SUFFIX), place))
+            if kept is None:
+                raise RecordError(f"{path}: holds {place}, which the suite no longer asks for; delete the archive")
+            same_hash(path / place, str(json.loads(files[_EVALUATED]).get("config_hash")), kept.config_hash)
+    for run in finished:
+        archives.setdefault(out / name / f"{run.family}{SUFFIX}", {})[_place(run)] = _files(run, root)
+    packed = {path: _packed(content) for path, content in archives.items()}
+    for path, data in packed.items():
         records.write_bytes(path, data)
-    records.write_text(folder / SUITE, yaml_text.sealed(yaml_text.dump(suite)))
-    return [*archives, folder / SUITE]
+    records.write_text(out / name / SUITE, yaml_text.sealed(yaml_text.dump(suite)))
+    return [*packed, out / name / SUITE]
 
 
 def unpack(folder: Path, root: Path) -> list[Path]:
@@ -82,8 +89,9 @@ def unpack(folder: Path, root: Path) -> list[Path]:
         RecordError: an archive is damaged, or another result is in its place; nothing is written then.
     """
     found = {
-        Path(root, folder.name, *path.relative_to(folder).with_suffix("").with_suffix("").parts): _unpacked(path)
-        for path in sorted(folder.glob("*/*/*.tar.xz"))
+        root / folder.name / path.name.removesuffix(SUFFIX) / place: files
+        for path in sorted(folder.glob(f"*{SUFFIX}"))
+        for place, files in _unpacked(path).items()
     }
     if not found:
         raise RecordError(f"{folder}: no runs are kept here")
@@ -107,8 +115,8 @@ def folders(place: Path = KEPT) -> list[Path]:
     return found
 
 
-def _archive(run: RunConfig, folder: Path) -> Path:
-    return folder / run.family / run.algorithm / ARCHIVE.format(run.seed)
+def _place(run: RunConfig) -> str:
+    return f"{run.algorithm}/seed-{run.seed}"
 
 
 def _files(run: RunConfig, root: Path) -> dict[str, bytes]:
@@ -132,32 +140,32 @@ def _files(run: RunConfig, root: Path) -> dict[str, bytes]:
     return files
 
 
-def _packed(files: Mapping[str, bytes]) -> bytes:
+def _packed(runs: Runs) -> bytes:
     """An archive that depends on the files alone, not on who packed them and when."""
     sink = io.BytesIO()
     with tarfile.open(fileobj=sink, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        for name in sorted(files):
-            info = tarfile.TarInfo(name)
-            info.size = len(files[name])
-            archive.addfile(info, io.BytesIO(files[name]))
+        # Files of one name beside each other: what they have in common is then near enough to be found.
+        for name, place in sorted((name, place) for place, files in runs.items() for name in files):
+            info = tarfile.TarInfo(f"{place}/{name}")
+            info.size = len(runs[place][name])
+            archive.addfile(info, io.BytesIO(runs[place][name]))
     return lzma.compress(sink.getvalue(), preset=9 | lzma.PRESET_EXTREME)
 
 
-def _unpacked(path: Path) -> dict[str, bytes]:
-    """The files in an archive, by name."""
+def _unpacked(path: Path) -> Runs:
+    """The runs in an archive."""
+    runs: Runs = {}
     try:
         with tarfile.open(fileobj=io.BytesIO(lzma.decompress(path.read_bytes())), mode="r:") as archive:
-            files = {info.name: _read(archive, info) for info in archive.getmembers()}
+            for info in archive.getmembers():
+                name = _NAME.fullmatch(info.name)
+                file = archive.extractfile(info) if name and info.isreg() else None
+                if name is None or file is None:  # a link, a folder, or a name that leads elsewhere
+                    raise ValueError(f"it holds {info.name!r}, which is no file of a run")
+                runs.setdefault(name[1], {})[name[2]] = file.read()
     except (lzma.LZMAError, tarfile.TarError, EOFError, ValueError) as error:
-        raise RecordError(f"{path}: not a readable archive of a run ({error})") from None
-    if _EVALUATED not in files:
-        raise RecordError(f"{path}: not an archive of a run: it holds no {_EVALUATED}")
-    return files
-
-
-def _read(archive: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
-    """One file. Raises ValueError for links, folders, and names that lead elsewhere."""
-    file = archive.extractfile(info) if info.isreg() and _NAME.fullmatch(info.name) else None
-    if file is None:
-        raise ValueError(f"it holds {info.name!r}, which is no file of a run")
-    return file.read()
+        raise RecordError(f"{path}: not a readable archive of runs ({error})") from None
+    for place, files in runs.items():
+        if _EVALUATED not in files:
+            raise RecordError(f"{path}: not a readable archive of runs ({place} has no {_EVALUATED})")
+    return runs

@@ -74,7 +74,7 @@ def _replace(folder: Path, drawn: Path) -> Iterator[Path]:
     new = {path.relative_to(drawn) for path in drawn.rglob("*") if path.is_file()}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
-        if path.is_file() and name not in new and str(name) not in _OWN and not path.match("*.tar.xz"):
+        if path.is_file() and name not in new and str(name) not in _OWN and not path.match(f"*{kept.SUFFIX}"):
             path.unlink()
     for name in sorted(new):
         records.write_bytes(folder / name, (drawn / name).read_bytes())

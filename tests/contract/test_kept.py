@@ -51,7 +51,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def test_unpacked_files_are_those_of_the_runs_but_for_models(root: Path, tmp_path: Path) -> None:
     written = kept.pack(SUITE, RUNS, root, tmp_path / "kept")
-    assert written[0] == tmp_path / "kept" / "made-up" / "point" / "maml" / "seed-0.tar.xz"
+    assert [path.name for path in written] == ["point.tar.xz", "suite.yaml"]
     unpacked = kept.unpack(tmp_path / "kept" / "made-up", tmp_path / "again")
     assert {folder.relative_to(tmp_path / "again") for folder in unpacked} == {
         run.directory(root).relative_to(root) for run in RUNS
@@ -76,9 +76,9 @@ def test_runs_that_are_kept_already_stay_until_they_no_longer_fit(root: Path, tm
     kept.pack(SUITE, RUNS, root, out)
     assert files(out) == before
     other = [replace(RUNS[0], steps=RUNS[0].steps + 1), *RUNS[1:]]
-    with pytest.raises(RecordError, match=r"seed-0\.tar\.xz: made from other settings"):
+    with pytest.raises(RecordError, match=r"point\.tar\.xz/maml/seed-0: made from other settings"):
         kept.pack(SUITE, other, root, out)
-    with pytest.raises(RecordError, match="the suite no longer asks for this run"):
+    with pytest.raises(RecordError, match="holds maml/seed-0, which the suite no longer asks for"):
         kept.pack(SUITE, RUNS[1:], root, out)
     assert files(out) == before
 
@@ -96,15 +96,17 @@ def test_unfinished_and_damaged_runs_are_not_kept(root: Path, tmp_path: Path) ->
     assert not (tmp_path / "kept").exists()
 
 
-@pytest.mark.parametrize("name", ["../../outside", "/tmp/outside", "a/b", ".hidden", ""])
+@pytest.mark.parametrize(
+    "name", ["../../outside", "/tmp/outside", "a/b", "maml/seed-0/.hidden", "../seed-0/a", "a/seed-0/../b", ""]
+)
 def test_an_archive_writes_nowhere_but_into_its_run(root: Path, tmp_path: Path, name: str) -> None:
     path = kept.pack(SUITE, RUNS, root, tmp_path / "kept")[0]
     sink = io.BytesIO()
     with tarfile.open(fileobj=sink, mode="w") as archive:
-        for member in ("evaluate.json", name):
+        for member in ("maml/seed-0/evaluate.json", name):
             archive.addfile(tarfile.TarInfo(member), io.BytesIO())
     path.write_bytes(lzma.compress(sink.getvalue()))
-    with pytest.raises(RecordError, match=r"seed-0\.tar\.xz: not a readable archive of a run"):
+    with pytest.raises(RecordError, match=r"point\.tar\.xz: not a readable archive of runs \(it holds "):
         kept.unpack(tmp_path / "kept" / "made-up", tmp_path / "again")
     assert not (tmp_path / "again").exists()
 
@@ -113,11 +115,11 @@ def test_links_in_archives_are_refused(root: Path, tmp_path: Path) -> None:
     path = kept.pack(SUITE, RUNS, root, tmp_path / "kept")[0]
     sink = io.BytesIO()
     with tarfile.open(fileobj=sink, mode="w") as archive:
-        link = tarfile.TarInfo("evaluate.json")
+        link = tarfile.TarInfo("maml/seed-0/evaluate.json")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         archive.addfile(link)
     path.write_bytes(lzma.compress(sink.getvalue()))
-    with pytest.raises(RecordError, match=r"'evaluate\.json', which is no file of a run"):
+    with pytest.raises(RecordError, match=r"'maml/seed-0/evaluate\.json', which is no file of a run"):
         kept.unpack(tmp_path / "kept" / "made-up", tmp_path / "again")
 
 
@@ -125,7 +127,7 @@ def test_links_in_archives_are_refused(root: Path, tmp_path: Path) -> None:
 def test_a_damaged_archive_is_one_clear_line(root: Path, tmp_path: Path, data: bytes) -> None:
     path = kept.pack(SUITE, RUNS, root, tmp_path / "kept")[0]
     path.write_bytes(data)
-    with pytest.raises(RecordError, match=r"seed-0\.tar\.xz: not "):
+    with pytest.raises(RecordError, match=r"point\.tar\.xz: not a readable archive of runs"):
         kept.unpack(tmp_path / "kept" / "made-up", tmp_path / "again")
 
 

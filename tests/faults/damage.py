@@ -21,7 +21,7 @@ from kshot.envs import metaworld_hand
 from kshot.envs.metaworld_hand import _store
 from kshot.errors import ConfigError, RecordError
 from kshot.records import write_text
-from kshot.reporting import sums
+from kshot.reporting import kept, sums
 from kshot.reporting.aggregate import aggregate
 from kshot.reporting.results import load
 from kshot.reporting.tables import write_tables
@@ -31,6 +31,7 @@ from kshot.running.evaluate import evaluate
 from kshot.suites.reading import load_suite
 from kshot.suites.run import RunConfig
 
+CURVES = ("curve.parquet", "learning.parquet")
 KINDS = ("truncated", "flipped", "emptied", "exchanged", "deleted")
 SUITE: dict[str, Any] = {
     "name": "sound",
@@ -40,6 +41,7 @@ SUITE: dict[str, Any] = {
             "steps": 240,
             "settings": {"arms": 3, "pulls": 5},
             "evaluation": {"tasks": 4, "k": [0, 1, 2]},
+            "learning_curve": {"points": 2, "tasks": 2, "k": [0, 2]},
             "references": ["random", "oracle"],
         }
     },
@@ -97,6 +99,7 @@ class Damages:
             interrupt(run, root)
         aggregate(self.runs, root)
         write_text(root / "sound" / "suite.yaml", yaml_text.sealed(yaml_text.dump(load_suite(SUITE).resolved())))
+        kept.pack(load_suite(SUITE).resolved(), self.runs, root, root / "kept")
         self.demonstrated(root)
         return root
 
@@ -105,7 +108,9 @@ class Damages:
         one, two = (run.directory(Path()) for run in self.learners)
         for name in ("curve.parquet", "evaluate.json", "run.json", "train.parquet"):
             yield one / name, two / name, self.aggregated
-        yield one / "model.pt", two / "model.pt", self.evaluated
+        yield one / "learning.parquet", two / "learning.parquet", self.aggregated
+        for name in ("model.pt", "snapshot-1.pt"):
+            yield one / name, two / name, self.evaluated
         yield one / "progress.json", two / "progress.json", self.status
         for name in (*sums.FILES, sums.RECORD):
             yield Path("sound", name), one / ("run.json" if name.endswith("json") else "curve.parquet"), self.shown
@@ -114,6 +119,9 @@ class Damages:
         yield begun, other, self.resumed
         first, second = sorted(path.relative_to(self.sound) for path in (self.sound / "cache").iterdir())
         yield first, second, self.demonstrated
+        archive = Path("kept", "sound", "bandit.tar.xz")
+        yield archive, archive.with_name(kept.SUITE), self.unpacked
+        yield archive.with_name(kept.SUITE), archive, self.kept_suite
 
     def damage(self, name: Path, kind: str, other: Path, read: Read) -> None:
         """Damage a file of a copy of the sound results, and read it."""
@@ -133,7 +141,7 @@ class Damages:
                 self.faults.append(f"{name}, {kind}: not named: {error}")
         except Exception as error:
             self.faults.append(f"{name}, {kind}: {type(error).__name__}: {error}")
-        self.counts[name.name if "-" not in name.name else "demonstrations", kind, outcome] += 1
+        self.counts["demonstrations" if name.parts[0] == "cache" else name.name, kind, outcome] += 1
 
     def _copy(self, root: Path) -> Path:
         shutil.rmtree(root, ignore_errors=True)
@@ -158,12 +166,13 @@ class Damages:
     def aggregated(self, root: Path) -> list[bytes]:
         """All numbers, and what learners recorded in training."""
         aggregate(self.runs, root)
-        returns = load(self.runs, root).training.returns.to_csv().encode()
-        return [returns, *((root / "sound" / name).read_bytes() for name in sums.FILES)]
+        training = load(self.runs, root).training
+        curves = [frame.to_csv().encode() for frame in (training.returns, training.along)]
+        return [*curves, *((root / "sound" / name).read_bytes() for name in sums.FILES)]
 
     def evaluated(self, root: Path) -> bytes:
         evaluate(self.learners[0], root)
-        return (self.learners[0].directory(root) / "curve.parquet").read_bytes()
+        return b"".join((self.learners[0].directory(root) / name).read_bytes() for name in CURVES)
 
     def resumed(self, root: Path) -> bytes:
         """The model of a training that goes on from its checkpoint, or begins anew."""
@@ -172,6 +181,13 @@ class Damages:
 
     def shown(self, root: Path) -> list[bytes]:
         return [path.read_bytes() for path in write_tables(self.runs, root, root / "tables")]
+
+    def unpacked(self, root: Path) -> dict[str, bytes]:
+        folders = kept.unpack(root / "kept" / "sound", root / "again")
+        return {str(path): path.read_bytes() for folder in folders for path in folder.iterdir()}
+
+    def kept_suite(self, root: Path) -> list[RunConfig]:
+        return load_suite(root / "kept" / "sound" / kept.SUITE, recorded=True).runs()
 
     def suite(self, root: Path) -> list[RunConfig]:
         return load_suite(root / "sound" / "suite.yaml", recorded=True).runs()

@@ -18,7 +18,7 @@ import pytest
 
 from kshot import checksums, records, registry
 from kshot.errors import RecordError
-from kshot.reporting import figures, page, tables
+from kshot.reporting import figures, page, page_parts, tables
 from kshot.reporting.aggregate import aggregate
 from kshot.reporting.faults import Faults
 from kshot.reporting.figures import _common
@@ -175,44 +175,49 @@ def add(package: ModuleType, name: str, text: str, folder: Path, patch: pytest.M
     patch.delitem(sys.modules, f"{package.__name__}.{name}", raising=False)
 
 
-def part_of(page_text: str, anchor: str) -> str:
-    """The part of the page that begins at an anchor."""
-    return page_text.split(f'<section id="{anchor}">')[1].split("<section")[0]
+def tab_of(page_text: str, card: str, tab: str) -> str:
+    """A tab of a card on the page; empty where there is none."""
+    return page_text.partition(f'<section class="tab" id="{card}--{tab}"')[2].partition("</section>")[0]
 
 
-@pytest.mark.parametrize(
-    ("places", "rewarded", "demonstrated"),
-    [
-        ("{'curves': 15, 'demonstrations': 5}", "curves", "demonstrations"),
-        ("{'families': 5}", "headline", "demonstrations"),
-        ("{'headline': 5}", "headline", ""),
-        ("{'success': 99}", "success", ""),
-        ("{'tasks': 5}", "tasks", ""),
-        ("{'together': 5}", "together", ""),
-        ("{'training': 5}", "training", ""),
-        ("{'demonstrations': 55}", "", "demonstrations"),
-    ],
-)
+CARDS = ("bandit", "classes", "bandit-from-demonstrations", "classes-from-demonstrations")
+
+
+@pytest.mark.parametrize("place", [*page_parts.TABS, None])
 def test_a_new_figure_and_a_new_table_are_a_file_each_that_says_where_it_stands(
-    suite: tuple[list[RunConfig], Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    places: str,
-    rewarded: str,
-    demonstrated: str,
+    suite: tuple[list[RunConfig], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str | None
 ) -> None:
     runs, root = suite
     only_new(monkeypatch)
+    places = {} if place is None else {place: 5}
     add(figures, "bars", FIGURE.format(places=places), tmp_path / "figures", monkeypatch)
     add(tables, "counts", TABLE.format(places=places), tmp_path / "tables", monkeypatch)
     text = page.write_page(SUITE, runs, root, tmp_path / "report", partial=True).read_text()
-    for anchor in ("headline", "curves", "success", "tasks", "together", "training", "demonstrations"):
-        here, count = part_of(text, anchor), 2 * (anchor in (rewarded, demonstrated))
-        assert here.count('alt="bars: ') == count, anchor  # one for each family
-        assert len(re.findall(r"<th>learners</th></tr></thead>", here)) == count, anchor
-        evidence = ", from demonstrations" * (anchor == "demonstrations")
-        assert here.count(f'alt="bars: classes{evidence}"') == count / 2, anchor
-        assert ("How many learners." in here) == bool(count), anchor
+    for card in CARDS:
+        for tab in page_parts.TABS:
+            here, count = tab_of(text, card, tab), int(tab == (place or "more"))
+            assert here.count(f'id="{card}--bars"') == here.count(f'id="{card}--counts-table"') == count, (card, tab)
+            assert here.count("Number of learners.") == here.count("How many learners.") == count, (card, tab)
+    assert text.count('role="tab"') == len(CARDS), "no tab is empty"
+    assert 'aria-label="Bars: classes, from demonstrations."' in text
+    assert '<section id="together">' not in text
+
+
+def test_what_is_about_all_families_stands_once_for_each_evidence(
+    suite: tuple[list[RunConfig], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs, root = suite
+    only_new(monkeypatch)
+    add(figures, "bars", FIGURE.format(places={"together": 5}), tmp_path / "figures", monkeypatch)
+    add(tables, "counts", TABLE.format(places={"together": 5}), tmp_path / "tables", monkeypatch)
+    text = page.write_page(SUITE, runs, root, tmp_path / "report", partial=True).read_text()
+    together = text.partition('<section id="together">')[2].partition("</section>")[0]
+    assert re.findall('aria-label="Bars: (.*?)"', together) == [
+        "bandit, classes.",
+        "bandit, from demonstrations, classes, from demonstrations.",
+    ]
+    assert together.count("How many learners.") == 4
+    assert 'role="tab"' not in text
 
 
 def only_new(patch: pytest.MonkeyPatch) -> None:
@@ -221,10 +226,11 @@ def only_new(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(package, "__path__", [])
 
 
-def test_figures_and_tables_that_name_no_place_have_a_part_of_the_page_each(
+def test_new_figures_and_tables_are_linked_where_they_stand(
     suite: tuple[list[RunConfig], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs, root = suite
+    only_new(monkeypatch)
     add(figures, "bars", FIGURE.format(places={}), tmp_path / "figures", monkeypatch)
     add(tables, "counts", TABLE.format(places={}), tmp_path / "tables", monkeypatch)
     out = tmp_path / "report"
@@ -232,10 +238,8 @@ def test_figures_and_tables_that_name_no_place_have_a_part_of_the_page_each(
     assert out / "tables" / "counts.md" in tables.write_tables(runs, root, out / "tables")
     assert "| all | 2 |" in (out / "tables" / "counts.md").read_text()
     text = page.write_page(SUITE, runs, root, out, partial=True).read_text()
-    assert text.count("<section><h2>Bars</h2>") == text.count("<section><h2>Counts</h2>") == 2, "once for each evidence"
-    assert text.count("Number of learners.") == text.count("How many learners.") == 2
     assert 'href="figures/bars.pdf"' in text and 'href="tables/counts.csv"' in text
-    assert re.search(r"all\s*</td>\s*<td>\s*<b>2</b>", text)
+    assert re.search(r"all</th>\s*<td [^>]*>\s*<span class=\"v\"><b>2</b>", text)
 
 
 def test_an_unknown_place_is_named(
@@ -244,7 +248,7 @@ def test_an_unknown_place_is_named(
     runs, root = suite
     only_new(monkeypatch)
     add(figures, "bars", FIGURE.format(places={"curve": 1}), tmp_path / "figures", monkeypatch)
-    with pytest.raises(ValueError, match="bars: 'curve' is no place on the page; there are families, headline, curves"):
+    with pytest.raises(ValueError, match="bars: 'curve' is no place on the page; there are headline, curves, success"):
         page.write_page(SUITE, runs, root, tmp_path / "report", partial=True)
 
 
@@ -279,16 +283,16 @@ def test_a_figure_or_table_that_fails_costs_itself_alone_and_is_named(
     assert "Not shown, because of an error in its code: figure torn: TypeError: " in text
     assert "Not shown, because of an error in its code: table lost: AttributeError: " in text
     assert text.count("because of an error in its code: figure unread: SyntaxError: ") == 1
-    assert "<h2>Bars</h2>" in text and "<h2>Counts</h2>" in text and "<h2>Torn</h2>" not in text
+    assert 'id="bandit--bars"' in text and 'id="bandit--counts-table"' in text and 'id="bandit--torn"' not in text
 
 
 def test_the_page_names_no_figure_and_no_table() -> None:
     folder = Path(page.__file__).parent
     names = {module.__name__.split(".")[-1] for module in (*figures.modules(Faults()), *tables.modules(Faults()))}
     assert len(names) > 12
-    for path in (folder / "page.py", *sorted((folder / "templates").iterdir())):
+    for path in (folder / "page.py", folder / "page_parts.py", *sorted((folder / "templates").iterdir())):
         text = path.read_text()
-        for name in names - {"headline", "success"}:  # which are places as well
+        for name in names - {"headline", "success", "official", "cost"}:  # which are places as well
             assert not re.search(rf"\b{name}\b", text), f"{path.name} names {name}"
     assert "figures.modules(" in (folder / "page.py").read_text()
 
@@ -330,6 +334,7 @@ def test_tables_are_numbers_and_text(suite: tuple[list[RunConfig], Path], report
         "paired",
         "normalised",
         "likelihood",
+        "cost",
     }  # no improvement from three seeds
     assert {path.name for path in folder.iterdir()} == {f"{n}{s}" for n in names for s in (".csv", ".tex", ".md")}
     numbers = pd.read_csv(folder / "headline.csv")
@@ -394,7 +399,7 @@ class Links(html.parser.HTMLParser):
 def test_the_page_needs_nothing_but_itself_and_all_its_links_exist(report: Path) -> None:
     text = report.read_text()
     found = Links(text)
-    assert not re.search(r"https?://|@import|url\((?!data:)|<script", text)
+    assert not re.search(r"https?://|@import|url\((?!data:|#)|<script [^>]*src|fetch\(|XMLHttpRequest", text)
     anchors = {link[1:] for link in found.links if link.startswith("#")}
     assert anchors and anchors <= set(found.ids)
     files = [link for link in found.links if not link.startswith(("#", "data:"))]

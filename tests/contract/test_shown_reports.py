@@ -234,24 +234,24 @@ def test_learners_without_a_finished_run_stand_where_their_evidence_belongs(tmp_
     aggregate(runs, tmp_path, partial=True)
     text = page.write_page({}, runs, tmp_path, tmp_path / "report", partial=True).read_text()
     before, after = text.split('<section id="demonstrations">')
-    assert ">mandril" not in before.split("<main>")[1]
-    assert re.search(r"mandril</td><td></td>.*?<td>0/3<small>3 missing", after, re.DOTALL)
+    assert "mandril" not in before.partition('<section id="families">')[2]
+    assert re.search(r'data-policy="mandril".*?data-text="0/3 \(3 missing\)"', after, re.DOTALL)
 
 
 def test_the_page_keeps_demonstrations_apart(suite: tuple[list[RunConfig], Path], tmp_path: Path) -> None:
     runs, root = suite
     text = page.write_page({}, runs, root, tmp_path / "both").read_text()
-    before, after = text.split('<section id="demonstrations">')
-    after = after.split('<section id="incomplete">')[0]
+    before, after = text.partition('<section id="families">')[2].split('<section id="demonstrations">')
+    after = after.split('<section id="together">')[0]
     assert "no reward is ever seen" in after and "Expected value difference after K" in after
-    assert ">mandril" not in before and "thompson" in before and "thompson" not in after and "rl2" not in after
+    assert "mandril" not in before and "thompson" in before and "thompson" not in after and "rl2" not in after
     assert re.search(r"<b>\N{MINUS SIGN}?[\d.]+</b><small>± [\d.]+</small><small>median", after)
-    assert 'alt="furthest-stage: reach, from demonstrations"' in after
+    assert 'aria-label="Furthest stage: reach, from demonstrations.' in after
 
     alone = [run for run in runs if run.family == "reach"]
     aggregate(alone, root)
     text = page.write_page({}, alone, root, tmp_path / "alone").read_text()
-    assert 'id="demonstrations"' in text and 'id="headline"' not in text and 'href="#headline"' not in text
+    assert 'id="demonstrations"' in text and 'id="families"' not in text and 'id="answer-rewards"' not in text
     aggregate(runs, root)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -18,6 +19,7 @@ from kshot.reporting.figures._curves import Line
 from kshot.reporting.grid import Grid
 from kshot.reporting.labels import EndLabel
 from kshot.reporting.looks import Look, looks, reference_line
+from kshot.reporting.marks import mark
 from kshot.reporting.names import DEMONSTRATIONS, METRIC_NAMES, policy_name
 from kshot.reporting.results import Results
 from kshot.reporting.sections import Section
@@ -101,9 +103,9 @@ def draw_curve(axes: Axes, results: Results, section: Section, metric: str) -> N
         test = summary.tests[family, name]
         end = ks[-1] if test.limit is None else min(ks[-1], test.limit)
         other = summary.curve(family, name, metric, OTHER[summary.mode(family, name, metric)])
-        _curves.draw_thin(axes, Line.of(other), found[name], block=test.block, end=end)
+        _curves.draw_thin(axes, Line.of(other), found[name], policy_name(name), block=test.block, end=end)
         curve = summary.curve(family, name, metric)
-        _curves.draw(axes, Line.of(curve), found[name], block=test.block, end=end)
+        _curves.draw(axes, Line.of(curve), found[name], policy_name(name), block=test.block, end=end)
     evidence_axis(axes, ks)
     axes.set_xlabel(evidence_label(section.evidence))
 
@@ -130,13 +132,14 @@ def draw_references(axes: Axes, summary: Summary, section: Section, metric: str)
         if not curve:
             continue
         if (level := reference_level(summary, section, name, metric)) is not None:
-            axes.axhline(level, color=color, linestyle=dashes, linewidth=1.2, zorder=1.5)
-            EndLabel(axes, level, policy_name(name), color)
+            line = axes.axhline(level, color=color, linestyle=dashes, linewidth=1.2, zorder=1.5)
+            mark([line, EndLabel(axes, level, policy_name(name), color)], policy_name(name))
         else:
-            line = Line.of(point for point in curve if point.k <= section.info.k[-1])  # a trial may be longer
-            for piece in line.pieces(block=1):
-                axes.plot(piece.x, piece.values[0], color=color, linestyle=dashes, linewidth=1.2, zorder=1.5)
-            EndLabel(axes, line.values[0, -1], policy_name(name), color, x=float(line.x[-1]))
+            shown = Line.of(point for point in curve if point.k <= section.info.k[-1])  # a trial may be longer
+            drawn: list[Artist] = [EndLabel(axes, shown.values[0, -1], policy_name(name), color, x=float(shown.x[-1]))]
+            for piece in shown.pieces(block=1):
+                drawn += axes.plot(piece.x, piece.values[0], color=color, linestyle=dashes, linewidth=1.2, zorder=1.5)
+            mark(drawn, policy_name(name))
 
 
 def reference_level(summary: Summary, section: Section, name: str, metric: str) -> float | None:

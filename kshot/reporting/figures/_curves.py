@@ -12,7 +12,10 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from kshot.reporting.looks import Look
+from kshot.reporting.marks import mark
+from kshot.reporting.names import policy_name
 from kshot.reporting.schemas import Point
+from kshot.reporting.values import Cell, digits_for
 
 Array = NDArray[np.float64]
 
@@ -33,16 +36,20 @@ class Line:
     Attributes:
         x: [n] evaluated points, increasing.
         values: [3, n] means, and the lower and upper ends of their intervals.
+        texts: the numbers of each point in words; or none.
     """
 
     x: Array
     values: Array
+    texts: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, points: Iterable[Point]) -> Line:
         """A policy's points over K, with their intervals over runs."""
+        points = tuple(points)
         rows = np.array([(p.k, p.mean, p.mean_lo, p.mean_hi) for p in points], dtype=np.float64).reshape(-1, 4)
-        return cls(rows[:, 0], rows[:, 1:].T)
+        digits = digits_for(rows[:, 1])
+        return cls(rows[:, 0], rows[:, 1:].T, tuple(_in_words(point, digits) for point in points))
 
     @classmethod
     def of_frame(cls, frame: pd.DataFrame, x: str, mean: str, low: str, high: str) -> Line:
@@ -51,14 +58,15 @@ class Line:
 
     def pieces(self, block: int) -> list[Line]:
         """The stretches between which nothing that could be evaluated was left out."""
-        return [Line(self.x[piece], self.values[:, piece]) for piece in pieces([int(k) for k in self.x], block)]
+        found = pieces([int(k) for k in self.x], block)
+        return [Line(self.x[piece], self.values[:, piece], self.texts[piece]) for piece in found]
 
     def held(self, block: int, end: int) -> Line:
         """The last point repeated where a step is held until the next block or the end."""
         last = min(self.x[-1] + block, end)
         if block <= 1 or last <= self.x[-1]:
             return self
-        return Line(np.append(self.x, last), np.concatenate([self.values, self.values[:, -1:]], axis=1))
+        return Line(np.append(self.x, last), np.concatenate([self.values, self.values[:, -1:]], axis=1), self.texts)
 
 
 def pieces(ks: Sequence[int], block: int = 1) -> list[slice]:
@@ -72,13 +80,21 @@ def pieces(ks: Sequence[int], block: int = 1) -> list[slice]:
     return [slice(first, last) for first, last in zip([0, *breaks], [*breaks, len(ks)], strict=True) if last > first]
 
 
-def draw(axes: Axes, line: Line, look: Look, *, block: int = 1, end: int = 0) -> None:
+def _in_words(point: Point, digits: int) -> str:
+    """``learner, K = 10: 0.84 [0.72 to 0.92], 3 runs, sampled actions``."""
+    runs = "scripted" if point.kind == "reference" else f"{point.n_seeds} run{'' if point.n_seeds == 1 else 's'}"
+    value = Cell(point.mean, digits, point.mean_lo, point.mean_hi, point.n_seeds)
+    return f"{policy_name(point.algorithm)}, K = {point.k}: {value}, {runs}, {point.mode} actions"
+
+
+def draw(axes: Axes, line: Line, look: Look, policy: str = "", *, block: int = 1, end: int = 0) -> None:
     """A curve's points, joined as far as they were evaluated, with their intervals.
 
     Args:
         axes: where.
         line: the points.
         look: how they are drawn.
+        policy: whose they are.
         block: as in ``pieces``; steps are held for so many.
         end: no step is held beyond this.
     """
@@ -86,21 +102,22 @@ def draw(axes: Axes, line: Line, look: Look, *, block: int = 1, end: int = 0) ->
         held = piece.held(block, end)
         mean, low, high = held.values
         if len(held.x) == 1:
-            axes.plot([held.x[0], held.x[0]], [low[0], high[0]], color=look.color, alpha=WHISKER, linewidth=1.2)
+            ends = [held.x[0], held.x[0]], [low[0], high[0]]
+            mark(axes.plot(*ends, color=look.color, alpha=WHISKER, linewidth=1.2), policy)
         else:
             step: Literal["post"] | None = "post" if block > 1 else None
-            axes.fill_between(held.x, low, high, step=step, color=look.color, alpha=BAND, linewidth=0)
+            mark(axes.fill_between(held.x, low, high, step=step, color=look.color, alpha=BAND, linewidth=0), policy)
         options: dict[str, Any] = {"drawstyle": "steps-post" if block > 1 else "default"}
         points = list(range(len(piece.x)))  # what a step is held to was not evaluated by itself
-        axes.plot(
-            held.x, mean, color=look.color, marker=look.marker, linestyle=look.dashes, markevery=points, **options
-        )
+        options |= {"color": look.color, "marker": look.marker, "linestyle": look.dashes, "markevery": points}
+        mark(axes.plot(held.x, mean, **options), policy, piece.texts)
 
 
-def draw_thin(axes: Axes, line: Line, look: Look, *, block: int, end: int) -> None:
+def draw_thin(axes: Axes, line: Line, look: Look, policy: str, *, block: int, end: int) -> None:
     """The same without intervals, as a thin line; a point that nothing joins is a small one."""
     for piece in line.pieces(block):
         held = piece.held(block, end)
         options: dict[str, Any] = {"drawstyle": "steps-post" if block > 1 else "default"}
         options |= {"marker": look.marker, "markersize": 2.5} if len(held.x) == 1 else {}
-        axes.plot(held.x, held.values[0], color=look.color, linewidth=0.9, alpha=0.45, linestyle=look.dashes, **options)
+        options |= {"color": look.color, "linewidth": 0.9, "alpha": 0.45, "linestyle": look.dashes}
+        mark(axes.plot(held.x, held.values[0], **options), policy, other=True)

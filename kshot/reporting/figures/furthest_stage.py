@@ -18,7 +18,7 @@ from kshot.reporting.sections import Section
 from kshot.reporting.summary import Summary
 
 NAME = "furthest_stage"
-PLACES = {"demonstrations": 70}
+PLACES = {"tasks": 5}
 CAPTION = (
     "Share of episodes by the furthest stage that they got to, in per cent, after K demonstrations: by "
     f"{_common.ACTIONS}, mean over runs; scripted policies below. Families without stages are left out."

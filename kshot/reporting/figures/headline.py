@@ -10,9 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from kshot.reporting import style
-from kshot.reporting.figures import _common
+from kshot.reporting.figures import _common, _curves
 from kshot.reporting.labels import TopLabel
 from kshot.reporting.looks import looks, reference_line
+from kshot.reporting.marks import mark
 from kshot.reporting.names import BAYES, policy_name
 from kshot.reporting.results import Results
 from kshot.reporting.schemas import Point
@@ -20,7 +21,7 @@ from kshot.reporting.sections import Section
 from kshot.reporting.summary import Summary
 
 NAME = "headline"
-PLACES = {"families": 0}
+PLACES = {"headline": 0}
 PALE = 0.35
 OVER: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "fontsize": 6.5}
 OVER["bbox"] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5}
@@ -61,21 +62,28 @@ def _draw_learners(axes: Axes, results: Results, section: Section) -> None:
     for y, name in enumerate(names):
         look, there = found[name], reached[name]
         ends = [there.mean_lo, there.mean_hi]
-        axes.plot(ends, [y, y], color=look.color, alpha=0.4, linewidth=5, solid_capstyle="butt")
+        drawn = axes.plot(ends, [y, y], color=look.color, alpha=0.4, linewidth=5, solid_capstyle="butt")
+        dots: dict[str, Any] = {"markersize": 5.5, "color": look.color}
         if not section.by_trial:
             first, most = summary.point(family, name, metric, 0), _more(summary, section, name)
             assert first is not None  # every curve begins there
-            axes.plot([first.mean, there.mean], [y, y], color=look.color, linewidth=1.2)
+            drawn += axes.plot([first.mean, there.mean], [y, y], color=look.color, linewidth=1.2)
             if most is not None:
-                axes.plot(most.mean, y, look.marker, color=look.color, markersize=5.5, alpha=PALE)
+                _point(axes, most, y, look.marker, alpha=PALE, **dots)
                 axes.annotate(f"K = {most.k}", (most.mean, y), (0, 5), **OVER)
-            axes.plot(first.mean, y, look.marker, color=look.color, markerfacecolor="white", markersize=5.5)
-        axes.plot(there.mean, y, look.marker, color=look.color, markersize=6)
+            _point(axes, first, y, look.marker, markerfacecolor="white", **dots)
+        _point(axes, there, y, look.marker, **dots | {"markersize": 6})
+        mark(drawn, policy_name(name))
     axes.set_yticks(range(len(names)), [policy_name(name) for name in names])
     axes.set_ylim(-0.6, len(names) - 0.4)
     axes.grid(axis="y", visible=False)
     axes.set_xlabel(_common.metric_label(metric) + ("" if section.by_trial else f", K = {k}"))
     axes.set_title(_common.heading(results.grid, section))
+
+
+def _point(axes: Axes, point: Point, y: float, marker: str, **options: Any) -> None:
+    """A score, which says its numbers where it is pointed at."""
+    mark(axes.plot(point.mean, y, marker, **options), policy_name(point.algorithm), _curves.Line.of([point]).texts)
 
 
 def _draw_references(axes: Axes, summary: Summary, section: Section) -> None:
@@ -85,5 +93,5 @@ def _draw_references(axes: Axes, summary: Summary, section: Section) -> None:
         levels[BAYES] = section.info.known[BAYES]
     for name, value in levels.items():
         color, dashes = reference_line(name)
-        axes.axvline(value, color=color, linestyle=dashes, linewidth=1.2, zorder=1.5)
-        TopLabel(axes, value, policy_name(name), color)
+        line = axes.axvline(value, color=color, linestyle=dashes, linewidth=1.2, zorder=1.5)
+        mark([line, TopLabel(axes, value, policy_name(name), color)], policy_name(name))

@@ -18,7 +18,7 @@ from kshot.reporting.results import Results
 from kshot.reporting.sections import Section
 
 NAME = "inner_steps"
-PLACES = {"demonstrations": 100}
+PLACES = {"inner": 10}
 CAPTION = (
     "Validation tasks after training: how the number of gradient steps on K demonstrations (a colour each) decides "
     "what comes of them. Held-out loss is that of further demonstrations; return and success of single episodes; mean "

@@ -7,17 +7,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kshot.reporting.figures import _common, _curves
 from kshot.reporting.figures._curves import Line
 from kshot.reporting.looks import looks
+from kshot.reporting.marks import mark
+from kshot.reporting.names import policy_name
 from kshot.reporting.results import Results
 from kshot.reporting.sections import Section
 
 NAME = "learning_curves"
-PLACES = {"training": 10, "demonstrations": 160}
+PLACES = {"training": 20}
 CAPTION = (
     "Mean return on training tasks while meta-training: before adaptation (dotted) and after it (solid). Lines are "
     "averages of the runs in 60 equal intervals of the budget, or fewer where a learner reports less often; they stop "
@@ -51,9 +54,10 @@ def _panel(axes: Axes, results: Results, section: Section) -> None:
                 at, (mean, low, high) = line.x[piece], line.values[:, piece]
                 alone: dict[str, Any] = {"marker": ".", "markersize": 3} if len(at) == 1 else {}
                 width = 1.2 if alpha == 0 else 1.8
-                axes.plot(at, mean, color=color, linestyle=dashes, linewidth=width, **alone)
+                drawn: list[Artist] = [*axes.plot(at, mean, color=color, linestyle=dashes, linewidth=width, **alone)]
                 if alpha:
-                    axes.fill_between(at, low, high, color=color, alpha=alpha, linewidth=0)
+                    drawn.append(axes.fill_between(at, low, high, color=color, alpha=alpha, linewidth=0))
+                mark(drawn, policy_name(name))
     axes.set_ylabel("return on training tasks")
 
 

@@ -10,13 +10,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from kshot.reporting import style
-from kshot.reporting.figures import _common
+from kshot.reporting.figures import _common, _curves
 from kshot.reporting.looks import looks
+from kshot.reporting.marks import mark
+from kshot.reporting.names import policy_name
 from kshot.reporting.results import Results
 from kshot.reporting.sections import Section
 
 NAME = "per_task"
-PLACES = {"tasks": 10, "demonstrations": 110}
+PLACES = {"tasks": 10}
 CAPTION = (
     "Families with several classes of tasks: headline score of each class, before any evidence (hollow) and at the K "
     f"that all learners reach (filled, with {_common.BANDS}). Families with one class: change in return from K = 0 to "
@@ -58,10 +60,13 @@ def _classes(axes: Axes, results: Results, section: Section) -> None:
             if first is None or last is None:
                 continue
             interval = [last.mean_lo, last.mean_hi]
-            axes.plot(interval, [y, y], color=look.color, alpha=0.4, linewidth=3.5, solid_capstyle="butt")
-            axes.plot([first.mean, last.mean], [y, y], color=look.color, linewidth=0.8)
-            axes.plot(first.mean, y, look.marker, color=look.color, markerfacecolor="white", markersize=3.5)
-            axes.plot(last.mean, y, look.marker, color=look.color, markersize=4)
+            drawn = axes.plot(interval, [y, y], color=look.color, alpha=0.4, linewidth=3.5, solid_capstyle="butt")
+            drawn += axes.plot([first.mean, last.mean], [y, y], color=look.color, linewidth=0.8)
+            mark(drawn, policy_name(name))
+            for point, options in ((first, {"markerfacecolor": "white", "markersize": 3.5}), (last, {"markersize": 4})):
+                texts = [f"{group}: {text}" for text in _curves.Line.of([point]).texts]
+                score = axes.plot(point.mean, y, look.marker, color=look.color, **options)
+                mark(score, policy_name(name), texts)
     middles = [i * block + (len(names) - 1) / 2 for i in range(len(classes))]
     axes.set_yticks(middles, list(classes))
     axes.tick_params(axis="y", length=0)
@@ -82,7 +87,8 @@ def _sorted_gain(axes: Axes, results: Results, section: Section) -> None:
             gain = np.quantile(gain, (np.arange(POINTS) + 0.5) / POINTS)
         edges = np.linspace(0, 100, len(gain) + 1)  # every task takes its share of the axis
         look = found[name]
-        axes.stairs(gain, edges, baseline=None, color=look.color, linestyle=look.dashes, linewidth=1.8)
+        curve = axes.stairs(gain, edges, baseline=None, color=look.color, linestyle=look.dashes, linewidth=1.8)
+        mark(curve, policy_name(name))
     axes.axhline(0, color=style.INK, linewidth=0.8, zorder=1.5)
     axes.set_xlim(0, 100)
     axes.set_xlabel("% of test tasks, sorted by gain")

@@ -12,7 +12,7 @@ from kshot.reporting.results import Results
 from kshot.reporting.sections import Section
 
 NAME = "return_after_k"
-PLACES = {"curves": 20, "demonstrations": 80}
+PLACES = {"curves": 30}
 CAPTION = (
     f"Undiscounted return of an episode on unseen tasks against the evidence consumed. Thick: {_common.ACTIONS}, mean "
     f"over runs with {_common.BANDS}; thin: the other kind of actions. Levels are scripted policies; one that learns "

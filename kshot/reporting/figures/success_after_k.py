@@ -12,7 +12,7 @@ from kshot.reporting.results import Results
 from kshot.reporting.sections import Section
 
 NAME = "success_after_k"
-PLACES = {"curves": 10, "demonstrations": 50}
+PLACES = {"curves": 20}
 CAPTION = (
     "Share of episodes on unseen tasks that end in success (last step) and that succeed at any step, against the "
     f"evidence consumed. Thick: {_common.ACTIONS}, mean over runs with {_common.BANDS}; thin: the other kind of "

@@ -14,12 +14,15 @@ from kshot.reporting import stats
 from kshot.reporting.figures import _common, _curves
 from kshot.reporting.figures._curves import Line
 from kshot.reporting.looks import looks
+from kshot.reporting.marks import mark
+from kshot.reporting.names import policy_name
 from kshot.reporting.results import Results
 from kshot.reporting.sections import Section
+from kshot.reporting.values import Cell, digits_for
 from kshot.seeding import generator
 
 NAME = "validation_curves"
-PLACES = {"training": 5, "demonstrations": 155}
+PLACES = {"training": 10}
 CAPTION = (
     "What the models kept along the training reach on validation tasks, of which no learner is told anything: before "
     "any evidence (dotted) and after as much as each can use of what the learning curve asks for (solid). By "
@@ -51,11 +54,21 @@ def _panel(axes: Axes, results: Results, section: Section) -> None:
         first, last = (_line(rows[rows["k"] == k], metric) for k in (rows["k"].min(), rows["k"].max()))
         color: dict[str, Any] = {"color": found[name].color}
         if rows["k"].nunique() > 1:
-            axes.plot(first.x, first.values[0], linestyle=":", linewidth=1.2, **color)
-        axes.fill_between(last.x, last.values[1], last.values[2], alpha=_curves.BAND, linewidth=0, **color)
-        axes.plot(last.x, last.values[0], marker=found[name].marker, linestyle=found[name].dashes, **color)
+            mark(axes.plot(first.x, first.values[0], linestyle=":", linewidth=1.2, **color), policy_name(name))
+        band = axes.fill_between(last.x, last.values[1], last.values[2], alpha=_curves.BAND, linewidth=0, **color)
+        mark(band, policy_name(name))
+        line = axes.plot(last.x, last.values[0], marker=found[name].marker, linestyle=found[name].dashes, **color)
+        mark(line, policy_name(name), _in_words(name, last, rows["k"].max(), rows["seed"].nunique()))
     axes.set_xlim(left=0)
     axes.set_ylabel(f"{_common.metric_label(metric)},\nvalidation tasks")
+
+
+def _in_words(name: str, line: Line, k: int, runs: int) -> list[str]:
+    """``learner, K = 10, after 500,000 steps: 0.72, 1 run``, for every kept model."""
+    digits, head = digits_for(line.values[0]), f"{policy_name(name)}, K = {k}"
+    cells = [Cell(mean, digits, low, high, runs) for mean, low, high in line.values.T]
+    end = f"{runs} run{'' if runs == 1 else 's'}"
+    return [f"{head}, after {steps:,.0f} steps: {cell}, {end}" for steps, cell in zip(line.x, cells, strict=True)]
 
 
 def _line(rows: pd.DataFrame, metric: str) -> Line:

@@ -17,7 +17,7 @@ from kshot.reporting.sections import Section
 from kshot.reporting.summary import Summary
 
 NAME = "value_difference"
-PLACES = {"demonstrations": 20}
+PLACES = {"curves": 10}
 CAPTION = (
     "The best possible expected return of an episode less what it returned, against demonstrations seen. Thick: "
     f"{_common.ACTIONS}, mean over runs with {_common.BANDS}; thin: the other kind of actions. The scale is "

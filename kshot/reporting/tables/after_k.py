@@ -6,7 +6,7 @@ from kshot.reporting.results import Results
 from kshot.reporting.tables._common import Entry, brackets, by_k
 from kshot.reporting.values import Part, Table
 
-PLACES = {"curves": 30, "demonstrations": 90}
+PLACES = {"curves": 40}
 
 
 def build(results: Results) -> Table:

@@ -10,7 +10,7 @@ from kshot.reporting.sections import Section
 from kshot.reporting.tables._common import SCALE, Entry, brackets, cell, columns, evidence_used, part, row
 from kshot.reporting.values import Cell, Part, Row, Table, Value, digits_for
 
-PLACES = {"headline": 10, "demonstrations": 10}
+PLACES = {"curves": 50}
 
 
 def build(results: Results) -> Table:

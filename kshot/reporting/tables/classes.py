@@ -8,7 +8,7 @@ from kshot.reporting.sections import Section
 from kshot.reporting.tables._common import Entry, brackets, cell, columns, part, runs
 from kshot.reporting.values import Part, Row, Table, Value, digits_for
 
-PLACES = {"tasks": 20, "demonstrations": 120}
+PLACES = {"tasks": 20}
 
 
 def build(results: Results) -> Table:

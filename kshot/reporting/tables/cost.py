@@ -13,7 +13,7 @@ from kshot.reporting.sections import Section
 from kshot.reporting.tables._common import Entry, mean_cell, part, row
 from kshot.reporting.values import Cell, Row, Table, Value, digits_for
 
-PLACES = {"training": 20, "demonstrations": 90}
+PLACES = {"cost": 10}
 CAPTION = (
     "Of one run, on average over the runs: environment steps and gradient updates of its training, minutes of training "
     "and of evaluation by the clock, beside other runs and with pauses, core-minutes (minutes times the threads that "

@@ -14,7 +14,7 @@ from kshot.reporting.sections import Section
 from kshot.reporting.tables._common import SCALE, Entry, brackets, cell, columns, evidence_used, part, row
 from kshot.reporting.values import Cell, Part, Row, Table, Value, digits_for, number
 
-PLACES = {"families": 0}
+PLACES = {"headline": 10}
 KNOWN = "known"
 """The kind of a value that is no policy's but known exactly."""
 

@@ -9,7 +9,7 @@ from kshot.reporting.tables._common import Entry, cell, compared_at, of_evidence
 from kshot.reporting.values import Part, Row, Table, Value
 from kshot.types import Evidence
 
-PLACES = {"together": 20, "demonstrations": 150}
+PLACES = {"together": 20}
 Scores = dict[str, list[Array]]
 """[runs] headline scores of every learner, in each section."""
 

@@ -7,7 +7,7 @@ from kshot.reporting.results import Results
 from kshot.reporting.tables._common import Entry, brackets, by_k
 from kshot.reporting.values import Part, Table
 
-PLACES = {"demonstrations": 40}
+PLACES = {"curves": 60}
 
 
 def build(results: Results) -> Table:

@@ -11,7 +11,7 @@ from kshot.reporting.tables._common import Entry, brackets, cell, compared_at, o
 from kshot.reporting.values import Cell, Part, Row, Table
 from kshot.types import Evidence
 
-PLACES = {"together": 10, "demonstrations": 140}
+PLACES = {"together": 10}
 
 
 def build(results: Results) -> Table:

@@ -8,7 +8,7 @@ from kshot.reporting.sections import Section
 from kshot.reporting.tables._common import Entry, cell, difference, part, row
 from kshot.reporting.values import Part, Row, Table, Value, digits_for
 
-PLACES = {"tasks": 30, "demonstrations": 130}
+PLACES = {"tasks": 30}
 
 
 def build(results: Results) -> Table:

@@ -6,7 +6,7 @@ from kshot.reporting.results import Results
 from kshot.reporting.tables._common import Entry, brackets, cell, columns, part, row
 from kshot.reporting.values import Cell, Part, Table, Value
 
-PLACES = {"success": 10, "demonstrations": 60}
+PLACES = {"success": 10}
 
 
 def build(results: Results) -> Table:

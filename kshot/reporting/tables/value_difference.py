@@ -15,7 +15,7 @@ from kshot.reporting.sections import Section
 from kshot.reporting.tables._common import Entry, part, row
 from kshot.reporting.values import Cell, Part, Row, Table, Value, digits_for
 
-PLACES = {"demonstrations": 30}
+PLACES = {"curves": 15}
 CAPTION = (
     "The best possible expected return of an episode less what it returned, by the actions that each learner is "
     "meant to be tested with: mean over runs and tasks "

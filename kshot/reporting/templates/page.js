@@ -1,0 +1,162 @@
+"use strict";
+(() => {
+  const all = (selector, inside = document) => [...inside.querySelectorAll(selector)];
+  document.documentElement.classList.add("js");
+
+  // Tabs: one panel of a card at a time, by click and by arrow keys (WAI-ARIA authoring practices, "tabs").
+  const select = (button) => {
+    for (const other of all("[role=tab]", button.parentElement)) {
+      const chosen = other === button;
+      other.setAttribute("aria-selected", chosen);
+      other.tabIndex = chosen ? 0 : -1;
+      document.getElementById(other.getAttribute("aria-controls")).hidden = !chosen;
+    }
+  };
+  for (const list of all("[role=tablist]")) {
+    const tabs = all("[role=tab]", list);
+    for (const tab of tabs) {
+      document.getElementById(tab.getAttribute("aria-controls")).setAttribute("role", "tabpanel");
+      tab.addEventListener("click", () => select(tab));
+      tab.addEventListener("keydown", (event) => {
+        const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+        if (!step) return;
+        const next = tabs[(tabs.indexOf(tab) + step + tabs.length) % tabs.length];
+        select(next);
+        next.focus();
+      });
+    }
+    if (tabs.length) select(tabs[0]);
+  }
+
+  // A link to something within a tab that is not shown opens that tab.
+  const open = () => {
+    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (!target) return;
+    const panel = target.closest("[role=tabpanel]");
+    if (panel) select(document.getElementById(`${panel.id}--tab`));
+    for (let around = target.closest("details"); around; around = around.parentElement.closest("details")) around.open = true;
+    target.scrollIntoView();
+  };
+  addEventListener("hashchange", open);
+
+  // The matrix at another K.
+  for (const choice of all(".choose-k")) {
+    choice.addEventListener("change", () => {
+      const figure = choice.closest("figure");
+      for (const value of all("[data-k]", figure)) value.hidden = value.dataset.k !== choice.value;
+      for (const at of all(".at", figure)) at.hidden = choice.value !== "";
+    });
+  }
+
+  // What a cell holds: the value that is shown of several.
+  const held = (cell) => (cell.querySelector("[data-k]") ? all("[data-k]", cell).find((value) => !value.hidden) : cell);
+  const text = (cell) => { const found = held(cell); return found ? (found.dataset.text ?? found.textContent.trim()) : ""; };
+  const number = (cell) => { const found = held(cell); return found && found.dataset.value !== undefined ? Number(found.dataset.value) : NaN; };
+
+  // Sorting by a column: numbers by size, the largest first; names in alphabetic order. Empty cells stay last.
+  for (const table of all("table.stacks")) {
+    const heads = all("thead th", table);
+    heads.forEach((head, column) => {
+      head.tabIndex = 0;
+      const sort = () => {
+        const body = table.tBodies[0];
+        const up = head.getAttribute("aria-sort") === "descending" || (column === 0 && head.getAttribute("aria-sort") !== "ascending");
+        for (const other of heads) other.removeAttribute("aria-sort");
+        head.setAttribute("aria-sort", up ? "ascending" : "descending");
+        const sign = up ? 1 : -1;
+        const key = (row) => { const cell = row.cells[column]; const value = number(cell); return Number.isNaN(value) ? text(cell) : value; };
+        const rows = [...body.rows].map((row) => [key(row), row]);
+        rows.sort(([a], [b]) => (a === "" || b === "" ? (a === "") - (b === "")
+          : typeof a === "number" && typeof b === "number" ? sign * (a - b)
+          : typeof a !== typeof b ? (typeof a === "string") - (typeof b === "string") : sign * a.localeCompare(b)));
+        body.append(...rows.map(([, row]) => row));
+        for (const row of body.rows) row.classList.remove("first-scripted");
+      };
+      head.addEventListener("click", sort);
+      head.addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); sort(); } });
+    });
+  }
+
+  // Copying what is shown of a table.
+  const escapes = { "&": "\\&", "%": "\\%", $: "\\$", "#": "\\#", _: "\\_", "{": "\\{", "}": "\\}", "\\": "\\textbackslash ", "±": "$\\pm$", "²": "$^2$" };
+  const formats = {
+    LaTeX: (rows) => {
+      const line = (row) => `${row.map((cell) => cell.replace(/[&%$#_{}\\±²]/g, (c) => escapes[c])).join(" & ")} \\\\`;
+      return [`\\begin{tabular}{l${"r".repeat(rows[0].length - 1)}}`, "\\toprule", line(rows[0]), "\\midrule", ...rows.slice(1).map(line), "\\bottomrule", "\\end{tabular}"].join("\n");
+    },
+    CSV: (rows) => rows.map((row) => row.map((cell) => (/[",\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell)).join(",")).join("\n"),
+    Markdown: (rows) => {
+      const line = (row) => `| ${row.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
+      return [line(rows[0]), line(rows[0].map(() => "---")), ...rows.slice(1).map(line)].join("\n");
+    },
+  };
+  const write = async (content) => {
+    try {
+      await navigator.clipboard.writeText(content);
+    } catch { // opened from a disk, some browsers allow only this
+      const area = document.createElement("textarea");
+      area.value = content;
+      document.body.append(area);
+      area.select();
+      document.execCommand("copy");
+      area.remove();
+    }
+  };
+  for (const table of all("figure.item table")) {
+    const bar = document.createElement("p");
+    bar.className = "copy";
+    bar.append("Copy as");
+    for (const [name, format] of Object.entries(formats)) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = name;
+      button.addEventListener("click", async () => {
+        const rows = [...table.rows].filter((row) => !row.hidden);
+        const head = [...rows[0].cells].map((cell) => (cell.firstChild ? cell.firstChild.textContent.trim() : ""));
+        await write(`${format([head, ...rows.slice(1).map((row) => [...row.cells].map(text))])}\n`);
+        button.textContent = "copied";
+        setTimeout(() => { button.textContent = name; }, 1200);
+      });
+      bar.append(button);
+    }
+    table.parentElement.after(bar);
+  }
+
+  // Filters.
+  for (const box of all(".by-policy")) {
+    box.addEventListener("change", () => {
+      for (const part of all("[data-policy]")) {
+        if (part.dataset.policy !== box.value) continue;
+        if (part instanceof SVGElement) part.classList.toggle("off", !box.checked);
+        else part.hidden = !box.checked;
+      }
+    });
+  }
+  for (const box of all(".by-family")) {
+    box.addEventListener("change", () => {
+      document.getElementById(box.value).hidden = !box.checked;
+      for (const link of all(`.verdicts a[href="#${box.value}"]`)) link.parentElement.hidden = !box.checked;
+    });
+  }
+  const others = document.getElementById("other-actions");
+  if (others) others.addEventListener("change", () => { for (const svg of all("figure > svg")) svg.classList.toggle("without-other", !others.checked); });
+
+  // The numbers of a point under the pointer or the finger.
+  const tip = document.getElementById("tip");
+  const hide = () => { tip.hidden = true; };
+  const show = (event) => {
+    const use = event.target.closest ? event.target.closest("svg use") : null;
+    const title = use && use.querySelector("title");
+    if (!title || !title.textContent) return hide();
+    tip.textContent = title.textContent;
+    tip.hidden = false;
+    const box = tip.getBoundingClientRect();
+    tip.style.left = `${Math.max(6, Math.min(event.clientX + 12, innerWidth - box.width - 6))}px`;
+    tip.style.top = `${event.clientY + 14 + box.height > innerHeight ? event.clientY - box.height - 12 : event.clientY + 14}px`;
+  };
+  document.addEventListener("pointermove", show);
+  document.addEventListener("pointerdown", show);
+  addEventListener("scroll", hide, { passive: true });
+
+  open();
+})();

@@ -77,6 +77,7 @@ class Card:
 
     Attributes:
         id: its place on the page, for links.
+        title: of the section.
         family: its name.
         description: its tasks and episodes in words.
         verdict: what came out, in a sentence.
@@ -85,6 +86,7 @@ class Card:
     """
 
     id: str
+    title: str
     family: str
     description: str
     verdict: str
@@ -140,13 +142,14 @@ def half(
                 parts = [part for part in table.parts if part.title == section.title]
                 found.setdefault(place, []).extend((order, _table(table, part, results, out)) for part in parts)
         tabs = [
-            Tab(f"{slug(section.title)}--{place}", title, _ordered(found[place]))
+            Tab(f"tab--{slug(section.title)}--{place}", title, _ordered(found[place]))
             for place, title in TABS.items()
             if found.get(place)
         ]
         description = page_facts.description(results, section)
         said = verdict(results, section)
-        cards.append(Card(slug(section.title), section.family, description, said, tabs, section.info.split))
+        names = (slug(section.title), section.title, section.family)
+        cards.append(Card(*names, description, said, tabs, section.info.split))
     return Half(
         matrix(results, sections), cards, _together(results, out, pictures, placed, sections, evidences, faults)
     )

@@ -177,7 +177,7 @@ def add(package: ModuleType, name: str, text: str, folder: Path, patch: pytest.M
 
 def tab_of(page_text: str, card: str, tab: str) -> str:
     """A tab of a card on the page; empty where there is none."""
-    return page_text.partition(f'<section class="tab" id="{card}--{tab}"')[2].partition("</section>")[0]
+    return page_text.partition(f'<section class="tab" id="tab--{card}--{tab}"')[2].partition("</section>")[0]
 
 
 CARDS = ("bandit", "classes", "bandit-from-demonstrations", "classes-from-demonstrations")

@@ -175,7 +175,7 @@ def _readme(suite: str, description: str, models: bool) -> str:
 | `suite.yaml` | the suite with every setting, as it was run |
 | `<family>.tar.xz` | the files of the runs, every episode included, {packed} |
 | `provenance.json` | code, packages, machines and kernels of the runs; which runs are missing |
-| `environment/` | the packages to install: `requirements.lock`, and `environment.yml` for conda in a checkout of kshot |
+| `environment/` | the packages: `requirements.lock`, and `environment.yml` for conda in a checkout of kshot |
 | `references.bib` | the papers and software to cite |
 | `{MANIFEST}` | SHA-256 and size of every file |
 

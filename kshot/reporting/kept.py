@@ -2,7 +2,8 @@
 
 ``pack`` keeps the files of finished runs in ``reports/reference/<suite>/``, an archive for each family, without models,
 unless these are asked for. They take most of the space, and no number is made from them again; from the rest every
-number, figure and page is. Runs of one family have much in common, such as their tasks, so that together they take a fourth of what each would.
+number, figure and page is. Runs of one family have much in common, such as their tasks, so that together they take a
+fourth of what each would.
 """
 
 from __future__ import annotations
@@ -94,9 +95,9 @@ def unpack(folder: Path, root: Path) -> list[Path]:
     Raises:
         RecordError: an archive is damaged, or another result is in its place; nothing is written then.
     """
-    name = _name_of(folder)
+    suite = _name_of(folder)
     found = {
-        root / name / path.name.removesuffix(SUFFIX) / place: files
+        root / suite / path.name.removesuffix(SUFFIX) / place: files
         for path in sorted(folder.glob(f"*{SUFFIX}"))
         for place, files in _unpacked(path).items()
     }
@@ -109,8 +110,8 @@ def unpack(folder: Path, root: Path) -> list[Path]:
     for target, files in found.items():
         for name, data in files.items():
             records.write_bytes(target / name, data)
-    if not (root / name / SUITE).is_file():
-        records.write_bytes(root / name / SUITE, (folder / SUITE).read_bytes())
+    if not (root / suite / SUITE).is_file():
+        records.write_bytes(root / suite / SUITE, (folder / SUITE).read_bytes())
     return list(found)
 
 

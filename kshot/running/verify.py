@@ -313,9 +313,8 @@ def _reasons(run: RunConfig, kept: Path, again: Path, step: jobs.Name) -> Iterat
 def _scores(run: RunConfig, old: Path, new: Path, seeds: Sequence[Path]) -> tuple[str, bool]:
     """The largest difference of a score in words, and whether the new one lies where another seed's would.
 
-    That is the 95 % prediction interval of one more run, by Student's t: mean +- t s sqrt(1 + 1/n) over the n runs that
-    are kept. It is asked of one number, the run's score with the most evidence; where one run alone is kept there is
-    no interval, and nothing speaks against it.
+    It is asked of one number, the run's score with the most evidence; where one run alone is kept there is no interval,
+    and nothing speaks against it.
     """
     curves = [records.read_table(folder / "curve.parquet", records.CURVE_SCHEMA) for folder in (old, new)]
     if any((curve["status"] != "ok").any() for curve in curves):
@@ -335,11 +334,17 @@ def _scores(run: RunConfig, old: Path, new: Path, seeds: Sequence[Path]) -> tupl
     values = values[np.isfinite(values)]
     if len(values) < 2:
         return f"{text}; one run alone has no interval", True
-    half = stats.t.ppf((1 + COVERAGE) / 2, len(values) - 1) * values.std(ddof=1) * np.sqrt(1 + 1 / len(values))
-    low, high, value = values.mean() - half, values.mean() + half, now[metric][last]
+    (low, high), value = interval(values), now[metric][last]
     within = bool(low - 1e-9 <= value <= high + 1e-9)
     where = f"{'within' if within else 'outside'} [{low:.4g}, {high:.4g}], where 95 % of other seeds would be"
     return f"{text}; with the most evidence {value:.4g}, {where}", within
+
+
+def interval(values: Sequence[float] | np.ndarray[Any, np.dtype[np.float64]]) -> tuple[float, float]:
+    """The 95 % prediction interval of one more value, by Student's t: mean +- t s sqrt(1 + 1/n) of n values, n > 1."""
+    n = len(values)
+    half = stats.t.ppf((1 + COVERAGE) / 2, n - 1) * np.std(values, ddof=1) * (1 + 1 / n) ** 0.5
+    return float(np.mean(values) - half), float(np.mean(values) + half)
 
 
 def _means(curve: pd.DataFrame) -> pd.DataFrame:

@@ -125,9 +125,9 @@ rule selection:
 # The report on what is there, while the rest is still running or after a job has failed: reports/<suite>/partial/.
 # It asks for no input, so that it starts nothing and waits for nothing; the page lists the runs that are missing.
 rule partial_report:
-    localrule: True
     log:
         "<logs>/partial_report.log",
+    localrule: True
     conda:
         "../envs/kshot.yaml"
     params:
@@ -171,9 +171,9 @@ rule reference:
 # Lists the results that were made with other code, settings or numeric libraries than are here now. That there are
 # some (status 1) is what one wants to read, and no failure of the job.
 rule audit:
-    localrule: True
     log:
         "<logs>/audit.log",
+    localrule: True
     conda:
         "../envs/kshot.yaml"
     params:

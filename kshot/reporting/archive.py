@@ -134,7 +134,12 @@ def _put(folder: Path, out: Path) -> None:
     former = out.with_name(f".{out.name}.{secrets.token_hex(6)}")
     if out.exists():
         out.rename(former)
-    folder.rename(out)
+    try:
+        folder.rename(out)
+    except OSError:
+        if former.exists():
+            former.rename(out)
+        raise
     shutil.rmtree(former, ignore_errors=True)
 
 

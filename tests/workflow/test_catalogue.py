@@ -61,9 +61,7 @@ def test_the_workflow_plans_the_same_from_either_file(tmp_path: Path) -> None:
     write_suite(tmp_path)
     planned = []
     for file in ("Snakefile", "workflow/Snakefile"):
-        done = snakemake(
-            tmp_path, "--snakefile", str(ROOT / file), "--configfile", "suite.yaml", "--dry-run", "--quiet"
-        )
+        done = snakemake(tmp_path, "--snakefile", str(ROOT / file), "--configfile", "suite.yaml", "--dry-run")
         assert done.returncode == 0, done.stderr
         planned.append(re.findall(r"^([a-z_]+) +(\d+)$", done.stdout + done.stderr, re.MULTILINE))
     assert planned[0] == planned[1] and ("train", "3") in planned[0]

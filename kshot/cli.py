@@ -26,7 +26,7 @@ FINDINGS, USER_ERROR = 1, 2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status.
 
-    0 done, 1 ``audit`` has findings, 2 something the user can mend (one line each on stderr), 130 Ctrl-C.
+    0 done, 1 ``audit`` or ``verify`` has findings, 2 something the user can mend (one line each on stderr), 130 Ctrl-C.
     """
     os.environ["MPLBACKEND"] = "agg"  # draws files; what a notebook names in its own process is not there in others
     options = _parser().parse_args(arguments)
@@ -109,6 +109,15 @@ def _parser() -> argparse.ArgumentParser:
     unpacking = command("unpack", _unpack, "Put runs that are kept where all other commands read them.")
     unpacking.add_argument("folder", type=Path, metavar="FOLDER", help="of one suite, as `kshot pack` wrote it")
     unpacking.add_argument("--root", type=Path, default=Path("results"), help="the results folder (default: results)")
+    archiving = _with_suite(command("archive", _archive, "Put all that a paper's artefact needs into one folder."))
+    archiving.add_argument("--out", type=Path, help="the folder (default: reports/<suite>/archive)")
+    archiving.add_argument("--models", action="store_true", help="keep the trained models, too")
+    verifying = command("verify", _verify, "Check an archive or a kept suite, and compute some of its runs again.")
+    verifying.add_argument("folder", type=Path, metavar="FOLDER", help="as `kshot archive` or `kshot pack` wrote it")
+    choice = verifying.add_mutually_exclusive_group()
+    choice.add_argument("--cells", type=int, default=1, metavar="N", help="how many runs, drawn by --seed (default: 1)")
+    choice.add_argument("--cell", nargs="+", default=[], metavar="FAMILY/ALGORITHM/SEED", help="these runs")
+    verifying.add_argument("--seed", type=int, default=0, help="of the drawing (default: 0)")
     command("redraw", _redraw, "Make reports/reference and the tables in docs/ again from the runs that are kept.")
     return parser
 
@@ -281,6 +290,27 @@ def _unpack(options: argparse.Namespace) -> None:
     from kshot.reporting.kept import unpack
 
     _print_paths(unpack(options.folder, options.root))
+
+
+def _archive(options: argparse.Namespace) -> None:
+    suite = _load_recorded(options)
+    from kshot.reporting.archive import archive
+
+    out = options.out or _out(options, suite) / "archive"
+    _print_paths(archive(suite.resolved(), suite.runs(), options.root, out, options.models))
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from functools import partial
+
+    from kshot.reporting.archive import damages
+    from kshot.reporting.kept import unpack
+    from kshot.running.verify import Reading, verify
+    from kshot.suites.reading import load_suite
+
+    reading = Reading(damages, unpack, lambda file: load_suite(file, recorded=True).runs())
+    promised = verify(options.folder, reading, options.cell, options.cells, options.seed, partial(print, flush=True))
+    return 0 if promised else FINDINGS
 
 
 def _redraw(options: argparse.Namespace) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
 ROOT = (_PACKAGE / "shipped" / "Snakefile").resolve().parent
-"""The folder that holds ``Snakefile``, ``workflow/``, ``profiles/`` and ``config/``."""
+"""The folder that holds ``Snakefile``, ``workflow/``, ``profiles/``, ``config/``, the lock, licence and citation."""
 INSTALLED = ROOT.is_relative_to(_PACKAGE)
 """Whether this is an installed copy, which has no repository around it."""
 CONFIG = ROOT / "config"
@@ -18,6 +18,8 @@ ALGORITHMS = CONFIG / "algorithms"
 FIDELITY = CONFIG / "fidelity.yaml"
 PUBLISHED = CONFIG / "published.yaml"
 LOOKS = CONFIG / "looks.yaml"
+REFERENCES = CONFIG / "references.bib"
+CITED = CONFIG / "references.yaml"
 SCHEMA = CONFIG / "schema" / "suite.schema.json"
 
 

@@ -1,8 +1,9 @@
 """Runs that are kept beside the code: packed small, and unpacked to where every other command reads them.
 
-``pack`` keeps the files of finished runs in ``reports/reference/<suite>/``, an archive for each family, without models.
-These take most of the space, and no number is made from them again; from the rest every number, figure and page is.
-Runs of one family have much in common, such as their tasks, so that together they take a fourth of what each would.
+``pack`` keeps the files of finished runs in ``reports/reference/<suite>/``, an archive for each family, without models,
+unless these are asked for. They take most of the space, and no number is made from them again; from the rest every
+number, figure and page is. Runs of one family have much in common, such as their tasks, so that together they take a
+fourth of what each would.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from kshot import checksums, records, yaml_text
 from kshot.errors import RecordError
@@ -30,21 +33,25 @@ SUFFIX = ".tar.xz"
 """Of the archive of a family, which holds ``<algorithm>/seed-<n>/<file>``."""
 _EVALUATED = "evaluate.json"
 _RECORDS = ("run.json", _EVALUATED, "official.json")
-_LEFT_OUT = (".pt",)
+_MODELS = ".pt"
 _NAME = re.compile(r"([a-z0-9_][a-z0-9_-]*/seed-[0-9]+)/([A-Za-z0-9_][A-Za-z0-9_.-]*)")
 """What the files of runs can be called; archives that others made may hold anything."""
+_SUITE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 Runs = dict[str, dict[str, bytes]]
 """``<algorithm>/seed-<n>`` -> name of a file -> what is in it."""
 
 
-def pack(suite: Mapping[str, Any], runs: Sequence[RunConfig], root: Path, out: Path = KEPT) -> list[Path]:
-    """Keep the files of all finished runs of a suite, but for their models.
+def pack(
+    suite: Mapping[str, Any], runs: Sequence[RunConfig], root: Path, out: Path = KEPT, models: bool = False
+) -> list[Path]:
+    """Keep the files of all finished runs of a suite.
 
     Args:
         suite: resolved, with its facts: what the runs were made from.
         runs: the complete grid that it asks for.
         root: folder of all results.
         out: where suites are kept. Runs that are kept there and have no results in ``root`` stay as they are.
+        models: keep trained models and their snapshots, too.
 
     Returns:
         The archives, and the file of the suite.
@@ -67,7 +74,7 @@ def pack(suite: Mapping[str, Any], runs: Sequence[RunConfig], root: Path, out: P
                 raise RecordError(f"{path}: holds {place}, which the suite no longer asks for; delete the archive")
             same_hash(path / place, str(json.loads(files[_EVALUATED]).get("config_hash")), kept.config_hash)
     for run in finished:
-        archives.setdefault(out / name / f"{run.family}{SUFFIX}", {})[_place(run)] = _files(run, root)
+        archives.setdefault(out / name / f"{run.family}{SUFFIX}", {})[_place(run)] = _files(run, root, models)
     packed = {path: _packed(content) for path, content in archives.items()}
     for path, data in packed.items():
         records.write_bytes(path, data)
@@ -88,8 +95,9 @@ def unpack(folder: Path, root: Path) -> list[Path]:
     Raises:
         RecordError: an archive is damaged, or another result is in its place; nothing is written then.
     """
+    suite = _name_of(folder)
     found = {
-        root / folder.name / path.name.removesuffix(SUFFIX) / place: files
+        root / suite / path.name.removesuffix(SUFFIX) / place: files
         for path in sorted(folder.glob(f"*{SUFFIX}"))
         for place, files in _unpacked(path).items()
     }
@@ -102,9 +110,21 @@ def unpack(folder: Path, root: Path) -> list[Path]:
     for target, files in found.items():
         for name, data in files.items():
             records.write_bytes(target / name, data)
-    if not (root / folder.name / SUITE).is_file():
-        records.write_bytes(root / folder.name / SUITE, (folder / SUITE).read_bytes())
+    if not (root / suite / SUITE).is_file():
+        records.write_bytes(root / suite / SUITE, (folder / SUITE).read_bytes())
     return list(found)
+
+
+def _name_of(folder: Path) -> str:
+    """The name of the suite whose runs are kept in a folder, which may be called otherwise."""
+    try:
+        suite = yaml_text.parse((folder / SUITE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise RecordError(f"{folder}: no runs are kept here ({SUITE}: {' '.join(str(error).split())})") from None
+    name = suite.get("name") if isinstance(suite, dict) else None
+    if not isinstance(name, str) or not _SUITE_NAME.fullmatch(name):
+        raise RecordError(f"{folder / SUITE}: {name!r} is no name of a suite")
+    return name
 
 
 def folders(place: Path = KEPT) -> list[Path]:
@@ -119,8 +139,8 @@ def _place(run: RunConfig) -> str:
     return f"{run.algorithm}/seed-{run.seed}"
 
 
-def _files(run: RunConfig, root: Path) -> dict[str, bytes]:
-    """The records of a run and all that they name but its models, checked."""
+def _files(run: RunConfig, root: Path, models: bool) -> dict[str, bytes]:
+    """The records of a run and all that they name, with or without its models, checked."""
     directory = run.directory(root)
     files: dict[str, bytes] = {}
     for name in _RECORDS:
@@ -133,7 +153,7 @@ def _files(run: RunConfig, root: Path) -> dict[str, bytes]:
         key, expected = ("config_hash", run.config_hash) if name == _EVALUATED else ("train_hash", run.train_hash)
         same_hash(path, str(record.get(key)), expected)
         for other in record.get("files", {}):
-            if not other.endswith(_LEFT_OUT):
+            if models or not other.endswith(_MODELS):
                 checksums.verify(path.with_name(other), record)
                 files[other] = path.with_name(other).read_bytes()
         files[name] = path.read_bytes()

@@ -48,21 +48,33 @@ def redraw(load: LoadSuite, place: Path = kept.KEPT, pages: tuple[Path, ...] = P
     built: dict[str, list[Table]] = {}
     for folder in kept.folders(place):
         with tempfile.TemporaryDirectory() as scratch:
-            drawn = Path(scratch, "report")
-            built[folder.name] = _draw(load, folder, Path(scratch, "results"), drawn)
+            root, drawn = Path(scratch, "results"), Path(scratch, "report")
+            kept.unpack(folder, root)
+            built[folder.name] = draw(*load(folder / kept.SUITE), root, drawn, _FORMATS)
             yield from _replace(folder, drawn)
     for page in pages:
         if page.is_file():
             yield embed(page, built)
 
 
-def _draw(load: LoadSuite, folder: Path, root: Path, out: Path) -> list[Table]:
-    """Everything about one suite, into ``out``; returns its tables."""
-    kept.unpack(folder, root)
-    suite, runs = load(folder / kept.SUITE)
+def draw(
+    suite: Mapping[str, Any], runs: Sequence[RunConfig], root: Path, out: Path, formats: tuple[str, ...]
+) -> list[Table]:
+    """Everything about one suite, to be kept without its results: numbers, figures, tables and a page.
+
+    Args:
+        suite: what users wrote of it, with every default.
+        runs: the complete grid that it asks for; those without results are listed as missing.
+        root: folder of all results.
+        out: where all of it is written to.
+        formats: suffixes of the figures that stay beside the page.
+
+    Returns:
+        The tables.
+    """
     aggregate(runs, root, partial=True)
     for path in figures.render_all(runs, root, out / "figures"):
-        if path.suffix not in _FORMATS:
+        if path.suffix not in formats:
             path.unlink()
     tables.write_tables(runs, root, out / "tables")
     write_page(suite, runs, root, out, partial=True, alone=True)

@@ -98,39 +98,49 @@ def audit(runs: Sequence[RunConfig], root: Path) -> Audit:
 
 
 def machine_differences(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Differences between what computed a result and the present machine: pairs of a kind and a text.
+    """Differences between what computed a result and the present machine: pairs as of ``differences_between``."""
+    modules = {"torch": "torch", "llvm": "llvmlite.binding"}
+    recorded = record.get("kernels") or {}
+    for name in ("numpy", "scipy.linalg", *(module for key, module in modules.items() if key in recorded)):
+        importlib.import_module(name)  # ``machine.kernels`` reports only what is loaded
+    present = {"kernels": machine.kernels(), "hardware": {"threads": asked() or 1}}
+    return differences_between(record, present | {"versions": dict(provenance.versions())})
+
+
+def differences_between(record: dict[str, Any], present: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Differences between what computed two results, the second here: pairs of a kind and a text.
 
     Packages, kernels and threads decide the last bits of a result (``docs/reproducibility.md``). Another processor is
     no difference if the kernels are the same.
+
+    Args:
+        record: of one step, as ``provenance.collect`` makes it.
+        present: likewise; ``versions``, ``kernels`` and ``hardware`` are enough.
     """
-    present_versions = dict(provenance.versions())
     for name, recorded_version in record.get("versions", {}).items():
-        present = present_versions.get(name, recorded_version)
-        if recorded_version != present:
-            yield "versions", f"{name} {recorded_version}, here {present}"
+        version = present["versions"].get(name, recorded_version)
+        if recorded_version != version:
+            yield "versions", f"{name} {recorded_version}, here {version}"
     recorded = record.get("kernels")
     if recorded is None:
         yield "kernels", "not recorded"
     else:
-        yield from _kernel_differences(recorded, str(record.get("hardware", {}).get("cpu", "")))
+        cpu = str(record.get("hardware", {}).get("cpu", ""))
+        yield from _kernel_differences(_flat(recorded), _flat(present["kernels"]), cpu)
     recorded_threads = record.get("hardware", {}).get("threads")
-    present_threads = asked() or 1
-    if recorded_threads is not None and recorded_threads != present_threads:
-        yield "threads", f"{recorded_threads}, here {present_threads}"
+    threads = present["hardware"]["threads"]
+    if recorded_threads is not None and recorded_threads != threads:
+        yield "threads", f"{recorded_threads}, here {threads}"
 
 
-def _kernel_differences(recorded: dict[str, Any], cpu: str) -> Iterator[tuple[str, str]]:
-    """Pairs as of ``machine_differences``; ``cpu`` is the processor that the kernels were recorded on."""
-    modules = {"torch": "torch", "llvm": "llvmlite.binding"}
-    for name in ("numpy", "scipy.linalg", *(module for key, module in modules.items() if key in recorded)):
-        importlib.import_module(name)  # ``machine.kernels`` reports only what is loaded
-    present = _flat(machine.kernels())
-    for name, recorded_value in _flat(recorded).items():
+def _kernel_differences(recorded: dict[str, str], present: dict[str, str], cpu: str) -> Iterator[tuple[str, str]]:
+    """Pairs as of ``differences_between``, of flat kernels; ``cpu``: where the first were recorded."""
+    for name, recorded_value in recorded.items():
         present_value = present.get(name, "none")
         if recorded_value != present_value:
             yield "kernels", f"{name} {recorded_value}{f' (on {cpu})' if cpu else ''}, here {present_value}"
     for name in present:  # environment variables that are set now and were not then
-        if name.startswith("variable ") and name not in _flat(recorded):
+        if name.startswith("variable ") and name not in recorded:
             yield "kernels", f"{name} not set, here {present[name]}"
 
 

@@ -15,7 +15,10 @@ from kshot.places import ROOT
 from tests.workflow.conftest import Called
 from tests.workflow.pipeline import snakemake
 
-PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "results/README.md", "reports/README.md")]
+PAGES = [
+    ROOT / name
+    for name in ("README.md", "CONTRIBUTING.md", "results/README.md", "reports/README.md", "config/README.md")
+]
 PAGES += sorted((ROOT / "docs").rglob("*.md"))
 OURS = ("kshot", "snakemake", "make", "python")
 SCRIPTS = ("benchmarks/accelerator.sh",)  # tests/workflow/test_accelerator.py runs it

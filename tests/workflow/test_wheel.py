@@ -89,6 +89,14 @@ def test_it_holds_every_algorithm_and_family_and_nothing_of_others(installed: Pa
     assert set(lines) - {""} == here
     assert {path.name.split("-")[0] for path in installed.iterdir() if path.name != "bin"} == {"kshot"}
     assert (installed / "kshot" / "py.typed").is_file()
+    for name in (
+        "requirements.lock",
+        "environment.yml",
+        "LICENSE",
+        "CITATION.cff",
+        "config/references.bib",
+    ):  # archives
+        assert (installed / "kshot" / "shipped" / name).read_bytes() == (ROOT / name).read_bytes()
 
 
 def test_the_pipeline_starts_from_it(installed: Path, tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from kshot import yaml_text
 from kshot.places import SUITES
-from kshot.suites.reading import read_suite
+from kshot.suites.reading import load_suite, read_suite
 from kshot.errors import ConfigError
-from kshot.suites.document import read
+from kshot.suites.document import command_line, read
 from kshot.suites.estimates import too_large
 from kshot.records import write_text
 from kshot.suites.run import why_no_selection
@@ -30,11 +30,22 @@ def stop(*lines):
     sys.exit(2)
 
 
-def load_suite():
-    """The suite of the command line: --configfile (default: laptop) with --config key=value on top."""
+def asked_suite():
+    """The suite that is asked for, with complete settings.
+
+    From the command line: --configfile (default: laptop) with --config key=value on top. As a module of another workflow,
+    whose command line speaks of something else, what that one hands over as ``config``.
+    """
+    if __name__:  # the name of the module; Snakemake gives a main workflow none
+        return load_suite(command_line(config, f"config of module {__name__}"))
     files = workflow.overwrite_configfiles or [SUITES / "laptop.yaml"]
+    return read_suite(files, workflow.config_settings.config)
+
+
+def checked_suite():
+    """The suite, if its results may be filed and it can be computed here; else the end, with a line for each reason."""
     try:
-        suite = read_suite(files, workflow.config_settings.config)
+        suite = asked_suite()
         file = Path("results", suite.name, "suite.yaml")
         earlier = read(file).value if file.is_file() else {"name": suite.name}
     except ConfigError as error:
@@ -57,7 +68,7 @@ def load_suite():
     return suite
 
 
-SUITE = load_suite()
+SUITE = checked_suite()
 RESULTS = Path("results", SUITE.name)
 
 # A pipeline that was killed leaves its locks, and jobs that end by themselves: the same command goes on.

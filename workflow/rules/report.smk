@@ -127,6 +127,7 @@ rule selection:
 rule partial_report:
     log:
         "<logs>/partial_report.log",
+    localrule: True
     conda:
         "../envs/kshot.yaml"
     params:
@@ -172,6 +173,7 @@ rule reference:
 rule audit:
     log:
         "<logs>/audit.log",
+    localrule: True
     conda:
         "../envs/kshot.yaml"
     params:

@@ -41,7 +41,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as it stands on the page: an image for each section, by its title, and links to its files."""
+    """A figure as it stands on the page: its images by their titles, and links to its files."""
 
     name: str
     caption: str
@@ -226,13 +226,13 @@ def _card(results: Results, section: Section, items: Sequence[Item]) -> Card:
 
 
 def _picture(module: ModuleType, results: Results, out: Path, sections: Sequence[Section], faults: Faults) -> Picture:
-    """A figure as images, one for each of the sections that it has something to show of."""
+    """A figure as images: one for each of the sections, or for all of them, that it has something to show of."""
     images = {}
     with faults.caught(f"figure {module.NAME}"), style.context(module.NAME):
-        for section in figures.concerned(module, results):
-            if section in sections:
-                svg = style.render(figures.draw(module, results, [section]), "svg")
-                images[section.title] = "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
+        for title, shown in figures.pictures(module, results).items():
+            if shown[0] in sections:
+                svg = style.render(figures.draw(module, results, shown), "svg")
+                images[title] = "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
     files = [out / "figures" / f"{module.NAME}.{format}" for format in style.FORMATS]
     return Picture(module.NAME, module.CAPTION, images, links.existing(files, out), getattr(module, "PLACES", {}))
 

@@ -39,12 +39,12 @@ Drawn = list[tuple[str, Results, Sequence[Section], Figure]]
 
 @pytest.fixture(scope="module", params=shipped.SUITES, ids=lambda path: path.stem)
 def drawn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Drawn:
-    """Every figure of a suite; of the smallest also as the page has it, section by section."""
+    """Every figure of a suite; of the smallest also as the page has it, picture by picture."""
     data = shipped.made_up(request.param, tmp_path_factory.mktemp(request.param.stem))
     found: Drawn = []
     for module in figures.modules(Faults()):
         concerned = figures.concerned(module, data)
-        alone = [[section] for section in concerned] if data.grid.suite == "smoke" else []
+        alone = figures.pictures(module, data).values() if data.grid.suite == "smoke" else []
         for shown in (concerned, *alone):
             with style.context(module.NAME):
                 found.append((module.NAME, data, shown, figures.draw(module, data, shown)))

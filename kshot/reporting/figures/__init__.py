@@ -6,6 +6,8 @@ on the page, since one panel stays readable on a phone. A module may also say
 - ``PLACES``, where the page shows it: its order among what stands there, by the names in
   ``kshot.reporting.page.PLACES``; without it, the figure has a part of the page of its own;
 - ``concerns(results)``, the sections that it has something to show of, where that is not every one with results;
+- ``TOGETHER = True``, that it shows several families in one panel: then a picture on the page has all sections of one
+  kind of evidence;
 - ``EMPTY``, what its files say where there are none.
 """
 
@@ -19,6 +21,7 @@ from matplotlib.figure import Figure
 
 from kshot.reporting import style
 from kshot.reporting.faults import Faults
+from kshot.reporting.names import FROM_DEMONSTRATIONS
 from kshot.reporting.results import Results, load
 from kshot.reporting.sections import Section
 from kshot.suites.run import RunConfig
@@ -60,6 +63,15 @@ def concerned(module: ModuleType, results: Results) -> list[Section]:
     """The sections that a figure has something to show of."""
     found: Iterable[Section] = module.concerns(results) if hasattr(module, "concerns") else results.sections
     return [section for section in found if section.finished]
+
+
+def pictures(module: ModuleType, results: Results) -> dict[str, list[Section]]:
+    """The sections of every picture on the page, by its title."""
+    found: dict[str, list[Section]] = {}
+    for section in concerned(module, results):
+        together = f"all families, {FROM_DEMONSTRATIONS}" if section.demonstrated else "all families"
+        found.setdefault(together if getattr(module, "TOGETHER", False) else section.title, []).append(section)
+    return found
 
 
 def draw(module: ModuleType, results: Results, sections: Sequence[Section]) -> Figure:

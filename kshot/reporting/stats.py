@@ -27,6 +27,10 @@ them the tasks within each class. This is the bootstrap of crossed factors (Owen
 Applied Statistics 1 (2007) 386-411); tasks drawn anew for each run would count that luck as many times smaller as there
 are runs.
 
+**The optimality gap** of that paper is the mean by which scores fall short of 1, those above 1 counting as 1. Its
+**performance profiles** ("run-score distributions") are the share of scores above each threshold, families counting
+equally, with pointwise bands from the same bootstrap, from five runs on.
+
 **Probability of improvement**, from five runs on each side, has the score interval of Newcombe, "Confidence intervals
 for an effect size measure based on the Mann-Whitney statistic, part 2", Statistics in Medicine 25 (2006) 559-573,
 method 5, whose variance is that of Hanley & McNeil 1982. A bootstrap of runs that never overlap knows nothing but 1 and
@@ -101,6 +105,11 @@ def trimmed(values: Array) -> Array:
     return np.asarray(ordered[..., n // 4 : n - n // 4].mean(axis=-1))
 
 
+def optimality_gap(values: Array) -> Array:
+    """Mean of max(0, 1 - value) over the last axis: how far normalised scores fall short of the oracle's."""
+    return mean(np.maximum(0.0, 1.0 - np.asarray(values, dtype=np.float64)))
+
+
 def iqm(scores: Array) -> float:
     """Interquartile mean of all values of ``scores``, of any shape; equals ``scipy.stats.trim_mean(x, 0.25, None)``."""
     return float(trimmed(np.ravel(scores)))
@@ -132,20 +141,15 @@ def estimate(
 
     Args:
         strata: score matrices [runs, columns] or [runs]; see the module's introduction.
-        statistic: ``mean`` or ``trimmed``.
+        statistic: ``mean``, ``trimmed`` or ``optimality_gap``.
         generator: from ``kshot.seeding.generator``.
         repetitions: bootstrap samples.
 
     Raises:
         ValueError: there is no stratum, a stratum is empty, or a score is not finite.
     """
-    matrices = [_matrix(scores) for scores in strata]
-    if not matrices or any(matrix.size == 0 for matrix in matrices):
-        raise ValueError("a stratum without scores has no estimate")
-    values = np.concatenate([matrix.ravel() for matrix in matrices])
-    if not np.isfinite(values).all():
-        raise ValueError("scores must be finite; leave out what is missing and say so")
-    value = float(statistic(values))
+    matrices = _checked(strata)
+    value = float(statistic(np.concatenate([matrix.ravel() for matrix in matrices])))
     fewest, most = min(map(len, matrices)), max(map(len, matrices))
     if fewest < MINIMUM_RUNS or (is_range(fewest) and fewest < most):
         return Estimate(value, np.nan, np.nan)
@@ -187,6 +191,39 @@ def estimates(
     for rows, of in zip(found, replicates, strict=True):
         rows[1:] = _percentile_interval(of)
     return tuple(found)
+
+
+def profile(
+    strata: Sequence[Array], thresholds: Array, generator: np.random.Generator, repetitions: int = REPETITIONS
+) -> Array:
+    """The share of scores above each threshold, strata counting equally, with its pointwise 95 % bootstrap band.
+
+    Args:
+        strata: score matrices [runs, columns] or [runs]; rows are drawn whole, within their stratum.
+        thresholds: [T].
+        generator: from ``kshot.seeding.generator``.
+        repetitions: bootstrap samples.
+
+    Returns:
+        [3, T]: the share, and the lower and upper ends of the band; these are NaN where a stratum has fewer than five
+        runs.
+
+    Raises:
+        ValueError: as ``estimate``.
+    """
+    matrices = _checked(strata)
+    # Counts of scores, not shares: products of whole numbers are exact, whatever order they are added in.
+    above = [(matrix[:, :, None] > thresholds).sum(axis=1).astype(np.float64) for matrix in matrices]
+    weights = [1 / (matrix.size * len(matrices)) for matrix in matrices]
+    found = np.full((3, len(thresholds)), np.nan)
+    found[0] = sum(weight * counts.sum(axis=0) for weight, counts in zip(weights, above, strict=True))
+    if min(map(len, matrices)) >= INTERVAL_RUNS:
+        drawn = [
+            weight * (_counts(generator, len(counts), repetitions) @ counts)
+            for weight, counts in zip(weights, above, strict=True)
+        ]
+        found[1:] = _percentile_interval(np.sum(drawn, axis=0).T)
+    return found
 
 
 def normalise(scores: Array, random: float, oracle: float) -> Array:
@@ -331,6 +368,16 @@ def _counts(generator: np.random.Generator, n: int, repetitions: int) -> Array:
 def _rows(runs: int, generator: np.random.Generator, repetitions: int) -> Array:
     """[repetitions, runs] the runs of every bootstrap sample."""
     return generator.integers(runs, size=(repetitions, runs))
+
+
+def _checked(strata: Sequence[Array]) -> list[Array]:
+    """Every stratum as a matrix. Raises ValueError where there are no scores, or some are not finite."""
+    matrices = [_matrix(scores) for scores in strata]
+    if not matrices or any(matrix.size == 0 for matrix in matrices):
+        raise ValueError("a stratum without scores has no estimate")
+    if not all(np.isfinite(matrix).all() for matrix in matrices):
+        raise ValueError("scores must be finite; leave out what is missing and say so")
+    return matrices
 
 
 def _matrix(scores: Array) -> Array:

@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from io import BytesIO
 from itertools import pairwise
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from matplotlib.transforms import Bbox
 
 from kshot import registry
 from kshot.places import ROOT
-from kshot.reporting import fidelity_picture, figures, looks, style
+from kshot.reporting import fidelity_picture, figures, looks, page_parts, style
 from kshot.reporting.faults import Faults
 from kshot.reporting.fidelity import FILED, PICTURE
 from kshot.reporting.figures import _common, _curves
@@ -37,14 +38,23 @@ Drawn = list[tuple[str, Results, Sequence[Section], Figure]]
 """(name, what it is drawn from, the sections that it shows, figure), laid out."""
 
 
+def on_the_page(module: ModuleType, data: Results) -> list[list[Section]]:
+    """The sections of every picture of a figure that the page has."""
+    concerned = figures.concerned(module, data)
+    if page_parts.TOGETHER not in getattr(module, "PLACES", {}):
+        return [[section] for section in concerned]
+    groups = ([section for section in concerned if section.demonstrated == demonstrated] for demonstrated in (0, 1))
+    return [group for group in groups if group]
+
+
 @pytest.fixture(scope="module", params=shipped.SUITES, ids=lambda path: path.stem)
 def drawn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Drawn:
-    """Every figure of a suite; of the smallest also as the page has it, section by section."""
+    """Every figure of a suite; of the smallest also as the page has it, picture by picture."""
     data = shipped.made_up(request.param, tmp_path_factory.mktemp(request.param.stem))
     found: Drawn = []
     for module in figures.modules(Faults()):
         concerned = figures.concerned(module, data)
-        alone = [[section] for section in concerned] if data.grid.suite == "smoke" else []
+        alone = on_the_page(module, data) if data.grid.suite == "smoke" else []
         for shown in (concerned, *alone):
             with style.context(module.NAME):
                 found.append((module.NAME, data, shown, figures.draw(module, data, shown)))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
+from kshot.reporting.costs import run_costs
 from kshot.reporting.results import Results
 from kshot.reporting.sections import Section
 from kshot.reporting.tables._common import Entry, mean_cell, part, row
@@ -20,7 +18,6 @@ CAPTION = (
     "computed), training steps per second, and the most memory that a process had in use, in 10^9 bytes. Score: the "
     "headline measure at the K that all learners reach. Empty where the records do not say."
 )
-_TAKEN = ("train_env_steps", "train_updates", "train_seconds", "evaluate_seconds", "threads", "peak_memory_gb")
 
 
 def build(results: Results) -> Table:
@@ -34,7 +31,7 @@ def build(results: Results) -> Table:
         digits = digits_for(point.mean for point in scores if point is not None)
         rows = []
         for (name, _), point in zip(section.policies, scores, strict=True):
-            entries = [_entry(section, cell) for cell in _finished(results, section, name)]
+            entries = run_costs(results, section, name)
             numbers += entries
             if entries:
                 judged = point is not None and (name in section.judged or name in section.references)
@@ -43,25 +40,6 @@ def build(results: Results) -> Table:
         if rows:
             parts.append(part(section, rows))
     return Table("cost", "What runs cost", CAPTION, numbers, parts, ("cells.csv", "summary.csv"), PLACES)
-
-
-def _finished(results: Results, section: Section, name: str) -> list[dict[str, Any]]:
-    """The cells of a policy's runs that have results."""
-    cells = results.grid.cells
-    own = (cells["family"] == section.family) & (cells["algorithm"] == name) & (cells["state"] != "missing")
-    return [{str(key): value for key, value in cell.items()} for cell in cells[own].to_dict("records")]
-
-
-def _entry(section: Section, cell: Mapping[str, Any]) -> Entry:
-    """What one run cost, as plain numbers; NaN where its records do not say."""
-    entry: Entry = {"family": section.family, "algorithm": cell["algorithm"], "evidence": section.evidence}
-    entry |= {"seed": cell["seed"], "state": cell["state"]}
-    entry |= {key: pd.to_numeric(cell[key], errors="coerce") for key in _TAKEN}
-    trained = entry["train_env_steps"] > 0
-    seconds = entry["train_seconds"] + entry["evaluate_seconds"]
-    entry["core_minutes"] = seconds / 60 * entry["threads"] if trained else np.nan
-    entry["steps_per_second"] = entry["train_env_steps"] / entry["train_seconds"] if trained else np.nan
-    return entry
 
 
 def _row(results: Results, section: Section, name: str, entries: list[Entry], score: Value) -> Row:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from kshot.reporting import stats
 from kshot.reporting.names import policy_name
 from kshot.reporting.results import Array, Results
@@ -25,7 +27,11 @@ def build(results: Results) -> Table:
         known = [entry for entry in entries.values() if entry is not None]
         numbers += known
         rows = [
-            Row(policy_name(x), {policy_name(y): _value(entries.get((x, y)), x == y) for y in names}) for x in names
+            Row(
+                policy_name(x),
+                {policy_name(y): _value(entries[x, y], scores[x], scores[y]) if x != y else "" for y in names},
+            )
+            for x in names
         ]
         parts += [over_families(results, evidence, rows, head="row beats column")] if known else []
     caption = (
@@ -57,14 +63,16 @@ def _entry(evidence: Evidence, scores: Scores, x: str, y: str) -> Entry | None:
     }
 
 
-def _value(entry: Entry | None, same: bool) -> Value:
-    if entry is None:
-        return "" if same else "too few runs"
-    return cell(entry, "probability", 2, note=_basis(entry))
+def _value(entry: Entry | None, x: Sequence[Array], y: Sequence[Array]) -> Value:
+    if entry is not None:
+        return cell(entry, "probability", 2, note=_basis(entry["n_families"], entry["n_runs_x"], entry["n_runs_y"]))
+    both = [(a.size, b.size) for a, b in zip(x, y, strict=True) if a.size and b.size]
+    if not both:
+        return "no family in common"
+    return f"too few runs ({_basis(len(both), max(n for n, _ in both), max(n for _, n in both))})"
 
 
-def _basis(entry: Entry) -> str:
+def _basis(families: int, n_x: int, n_y: int) -> str:
     """``3 families, n = 5 and 10``."""
-    families = "1 family" if entry["n_families"] == 1 else f"{entry['n_families']} families"
-    n = entry["n_runs_x"], entry["n_runs_y"]
-    return f"{families}, n = {n[0]}" + (f" and {n[1]}" if n[0] != n[1] else "")
+    of = "1 family" if families == 1 else f"{families} families"
+    return f"{of}, n = {n_x}" + (f" and {n_y}" if n_x != n_y else "")

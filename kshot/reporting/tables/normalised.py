@@ -13,6 +13,8 @@ from kshot.types import Evidence
 
 PLACES = {"together": 10}
 
+_STATISTICS = {"mean": stats.mean, "iqm": stats.trimmed, "gap": stats.optimality_gap}
+
 
 def build(results: Results) -> Table:
     numbers: list[Entry] = []
@@ -26,7 +28,8 @@ def build(results: Results) -> Table:
     caption = (
         "Headline scores on each family's scale from the random policy (0) to the scripted oracle (1), which is no "
         f"bound, so that scores can exceed 1; all learners of a family at the same K ({compared_at(results)}) and by "
-        "the actions that each is meant to be tested with, over all runs and families: interquartile mean and mean, "
+        "the actions that each is meant to be tested with, over all runs and families: interquartile mean, mean and "
+        "optimality gap (the mean shortfall from 1, where scores above 1 count as 1: lower is better), "
         f"{brackets(entry['mean_n'] for entry in numbers)}, stratified by family. A learner that adapts only after a "
         "trial is left out where the headline is a trial's return. Rows over other families are not comparable."
     )
@@ -44,7 +47,7 @@ def _entries(results: Results, evidence: Evidence) -> list[Entry]:
             continue
         entry: Entry = {"algorithm": name, "evidence": evidence}
         least = min(len(scores) for scores in strata.values())
-        for label, statistic in (("mean", stats.mean), ("iqm", stats.trimmed)):
+        for label, statistic in _STATISTICS.items():
             generator = seeding.generator("bootstrap", results.grid.suite, "families", name)
             found = stats.estimate(list(strata.values()), statistic, generator)
             entry |= {label: found.value, f"{label}_lo": found.lo, f"{label}_hi": found.hi, f"{label}_n": least}
@@ -61,5 +64,6 @@ def _has_scale(results: Results, section: Section) -> bool:
 
 def _row(entry: Entry, total: int) -> Row:
     families = f"{entry['n_families']} of {total}"
-    values = {"IQM": cell(entry, "iqm", 2), "mean": cell(entry, "mean", 2), "runs": Cell(entry["n_runs"], 0)}
-    return Row(policy_name(entry["algorithm"]), {**values, "families": families})
+    shown = {"IQM": "iqm", "mean": "mean", "optimality gap": "gap"}
+    values = {title: cell(entry, key, 2) for title, key in shown.items()}
+    return Row(policy_name(entry["algorithm"]), {**values, "runs": Cell(entry["n_runs"], 0), "families": families})

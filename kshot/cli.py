@@ -10,12 +10,12 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kshot import __version__
+from kshot.arguments import SUITE_HELP, Parser, positive, with_root, with_run, with_suite
 
 if TYPE_CHECKING:
-    from kshot import registry
     from kshot.running import jobs
     from kshot.suites.model import Suite
     from kshot.suites.run import RunConfig
@@ -58,14 +58,14 @@ def _mistakes() -> tuple[type[Exception], ...]:
     return kinds
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="kshot", description="Success after K episodes on unseen tasks: meta-reinforcement learning, benchmarked."
     )
     parser.add_argument("--version", action="version", version=f"kshot {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, run: Callable[[argparse.Namespace], int | None], text: str) -> argparse.ArgumentParser:
+    def command(name: str, run: Callable[[argparse.Namespace], int | None], text: str) -> Parser:
         sub = commands.add_parser(name, help=text, description=text)
         sub.set_defaults(command=run)
         return sub
@@ -73,43 +73,48 @@ def _parser() -> argparse.ArgumentParser:
     command("list", _list, "Show the algorithms, task families and suites that can be named.")
     command("path", _path, "Print the folder of the Snakefile, the suites and the settings.")
     check = command("check-config", _check_config, "Check suites and count their runs; nothing is run or written.")
-    check.add_argument("suites", nargs="+", metavar="SUITE", help=_SUITE_HELP)
+    check.add_argument("suites", nargs="+", metavar="SUITE", help=SUITE_HELP)
     for name, run, text in (
         ("train", _train, "Train one run to its budget; goes on from its checkpoint if there is one."),
         ("evaluate", _evaluate, "Evaluate one trained run, or a reference policy, on unseen tasks."),
         ("official", _official, "Put one trained run through Metaworld's own evaluation."),
     ):
-        job = _with_suite(command(name, run, text))
-        job.add_argument("--family", required=True, help="the family's name in the suite")
-        job.add_argument("--algorithm", required=True, help="the algorithm's (or reference policy's) name in the suite")
-        job.add_argument("--seed", required=True, type=int, help="one of the suite's seeds; 0 for a reference policy")
-        job.add_argument("--threads", type=_positive, help="threads for computing (default: $OMP_NUM_THREADS or 1)")
+        job = with_run(command(name, run, text))
         job.add_argument("--again", action="store_true", help="do it even if it is finished, replacing its results")
-    summing = _with_suite(command("aggregate", _aggregate, "Check all results of a suite and compute its numbers."))
-    page = _with_suite(command("report", _report, "Write the report page from the numbers, figures and tables."))
+    running = command("run", _run, "Run a whole suite with Snakemake, showing how far it is: training to report.")
+    running.add_argument("suite", metavar="SUITE", help=SUITE_HELP)
+    running.add_argument("--cores", default="all", metavar="N", help="how many cores to use (default: all)")
+    running.passes_on, running.usage = True, "kshot run [-h] [--cores N] SUITE [-- OPTIONS AND TARGETS OF SNAKEMAKE]"
+    filming = with_run(command("render", _render, "Show a run on a test task, before and after evidence, as a clip."))
+    filming.add_argument("--task", type=int, default=0, help="number of the test task, from 0 (default: 0)")
+    filming.add_argument("--k", type=int, nargs="+", help="after how much evidence (default: the least and the most)")
+    filming.add_argument("--frames", type=positive, default=50, help="pictures of an episode, at most (default: 50)")
+    filming.add_argument("--camera", help="of Meta-World: corner (the default), corner2, corner3, topview, ...")
+    filming.add_argument("--out", type=Path, help="a .gif or .mp4 (default: a .gif in reports/<suite>/clips/)")
+    logging = with_suite(command("tensorboard", _tensorboard, "Write training metrics as TensorBoard's event files."))
+    logging.add_argument("--out", type=Path, help="where to write (default: runs/<suite>)")
+    summing = with_suite(command("aggregate", _aggregate, "Check all results of a suite and compute its numbers."))
+    page = with_suite(command("report", _report, "Write the report page from the numbers, figures and tables."))
     for sub in (summing, page):
         sub.add_argument("--partial", action="store_true", help="work with the runs that are there, listing the others")
     alone = "for a page kept without the results: copy the suite's CSV files beside it, and link to files there alone"
     page.add_argument("--alone", action="store_true", help=alone)
     stripping = command("strip-links", _strip_links, "Leave out links of pages to files that are not beside them.")
-    stripping.add_argument(
-        "pages", nargs="+", type=Path, metavar="PAGE", help="an index.html that `kshot report` wrote"
-    )
-    drawing = _with_suite(command("figures", _figures, "Draw the figures of a suite from its numbers."))
-    tabling = _with_suite(command("tables", _tables, "Write the tables of a suite (CSV, LaTeX, Markdown)."))
-    choosing = _with_suite(command("select", _select, "Choose settings among the rows of a suite on validation tasks."))
+    stripping.add_argument("pages", nargs="+", type=Path, metavar="PAGE", help="an index.html of `kshot report`")
+    drawing = with_suite(command("figures", _figures, "Draw the figures of a suite from its numbers."))
+    tabling = with_suite(command("tables", _tables, "Write the tables of a suite (CSV, LaTeX, Markdown)."))
+    choosing = with_suite(command("select", _select, "Choose settings among the rows of a suite on validation tasks."))
     for sub in (page, drawing, tabling, choosing):
         sub.add_argument("--out", type=Path, help="where to write (default: reports/<suite>)")
-    status = _with_suite(command("status", _status, "Show what every run of a suite is doing, until all are finished."))
+    status = with_suite(command("status", _status, "Show what every run of a suite is doing, until all are finished."))
     status.add_argument("--once", action="store_true", help="print once instead of following")
     auditing = "List results that were made with other code, settings or numeric libraries than are here now."
-    _with_suite(command("audit", _audit, auditing))
-    _with_suite(command("fidelity", _fidelity, "File what a fidelity suite measured and write docs/fidelity.md."))
-    _with_suite(command("pack", _pack, "Keep a suite's finished runs, without models, in reports/reference/<suite>."))
-    unpacking = command("unpack", _unpack, "Put runs that are kept where all other commands read them.")
+    with_suite(command("audit", _audit, auditing))
+    with_suite(command("fidelity", _fidelity, "File what a fidelity suite measured and write docs/fidelity.md."))
+    with_suite(command("pack", _pack, "Keep a suite's finished runs, without models, in reports/reference/<suite>."))
+    unpacking = with_root(command("unpack", _unpack, "Put runs that are kept where all other commands read them."))
     unpacking.add_argument("folder", type=Path, metavar="FOLDER", help="of one suite, as `kshot pack` wrote it")
-    unpacking.add_argument("--root", type=Path, default=Path("results"), help="the results folder (default: results)")
-    archiving = _with_suite(command("archive", _archive, "Put all that a paper's artefact needs into one folder."))
+    archiving = with_suite(command("archive", _archive, "Put all that a paper's artefact needs into one folder."))
     archiving.add_argument("--out", type=Path, help="the folder (default: reports/<suite>/archive)")
     archiving.add_argument("--models", action="store_true", help="keep the trained models, too")
     verifying = command("verify", _verify, "Check an archive or a kept suite, and compute some of its runs again.")
@@ -122,33 +127,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-_SUITE_HELP = "a suite file, or the name of one in config/suites/ or of a folder in the results folder"
-
-
-def _with_suite(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    parser.add_argument("suite", metavar="SUITE", help=_SUITE_HELP)
-    parser.add_argument("--root", type=Path, default=Path("results"), help="the results folder (default: results)")
-    return parser
-
-
-def _positive(text: str) -> int:
-    value = int(text) if text.isdigit() else 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
-    return value
-
-
-def _load(options: argparse.Namespace, only: tuple[str, str] | None = None) -> Suite:
+def _load(options: argparse.Namespace, **how: Any) -> Suite:
+    """The suite, read as ``kshot.suites.reading.load_suite`` can be asked to."""
     from kshot.suites.reading import find_suite, load_suite
 
-    return load_suite(find_suite(options.suite, options.root), only=only)
+    return load_suite(find_suite(options.suite, options.root), **how)
 
 
 def _load_recorded(options: argparse.Namespace) -> Suite:
     """The suite for what reads results alone; of one that was resolved before no algorithm or family is imported."""
-    from kshot.suites.reading import find_suite, load_suite
-
-    return load_suite(find_suite(options.suite, options.root), recorded=True)
+    return _load(options, recorded=True)
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -218,6 +206,35 @@ def _prepare(options: argparse.Namespace) -> RunConfig:
     for runner in (provenance.RUNNER, provenance.OFFICIAL_RUNNER):
         provenance.source_digest(run, runner)
     return run
+
+
+def _run(options: argparse.Namespace) -> int:
+    from kshot.running import workflow
+    from kshot.suites.reading import find_suite, read_suite
+
+    file = find_suite(options.suite)
+    suite = read_suite([file], workflow.overrides(options.passed_on), modules=False)
+    return workflow.run(suite.name, suite.runs(), file, options.cores, options.passed_on)
+
+
+def _render(options: argparse.Namespace) -> None:
+    from kshot.rendering import graphics
+
+    # MuJoCo takes what it is to draw with from the environment, when the family is imported.
+    found = _load(options, modules=False).find(options.family, options.algorithm, options.seed)
+    graphics.choose_for(found.family_module)
+    run = _prepare(options)
+    from kshot.rendering.clips import default_path, render
+
+    out = options.out or default_path(run, options.task)
+    print(render(run, options.root, options.task, options.k, out, options.frames, options.camera), out, sep="\n")
+
+
+def _tensorboard(options: argparse.Namespace) -> None:
+    suite = _load_recorded(options)
+    from kshot.running.event_files import write_all
+
+    _print_paths(write_all(suite.runs(), options.root, options.out or Path("runs") / suite.name))
 
 
 def _aggregate(options: argparse.Namespace) -> None:
@@ -358,28 +375,15 @@ def _audit(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> None:
-    from kshot import registry
-    from kshot.listing import describe
-    from kshot.places import suite_files
+    from kshot.listing import lines
 
-    titles: dict[registry.Kind, str] = {"algorithms": "Algorithms", "envs": "Task families"}
-    for kind, title in titles.items():
-        print(f"{title}:")
-        for name in registry.names(kind):
-            print(_line(name, *describe(kind, name)))
-    print("Suites:")
-    for path in suite_files():
-        print(_line(path.stem, str(path), ""))
+    print("\n".join(lines()))
 
 
 def _path(options: argparse.Namespace) -> None:
     from kshot.places import ROOT
 
     print(ROOT)
-
-
-def _line(name: str, facts: str, text: str) -> str:
-    return f"  {name:<14} {facts:<40} {text}".rstrip()
 
 
 def _check_config(options: argparse.Namespace) -> int:
@@ -393,18 +397,14 @@ def _check_config(options: argparse.Namespace) -> int:
     for name in options.suites:
         try:
             suite = load_suite(find_suite(name))
+            runs, no_device = suite.runs(), why_no_device(suite.device)
+            # What is too large is not begun to see whether it would be refused.
+            if reasons := ([no_device] if no_device else []) + too_large(runs) or list(refusals(runs)):
+                raise ConfigError(f"{name}: {reason}" for reason in reasons)
         except ConfigError as error:
             status = USER_ERROR
             for line in error.problems:
                 print(f"kshot: {line}", file=sys.stderr)
-            continue
-        runs = suite.runs()
-        no_device = why_no_device(suite.device)
-        # What is too large is not begun to see whether it would be refused.
-        if reasons := ([no_device] if no_device else []) + too_large(runs) or list(refusals(runs)):
-            status = USER_ERROR
-            for reason in reasons:
-                print(f"kshot: {name}: {reason}", file=sys.stderr)
             continue
         trained = sum(run.kind == "algorithm" for run in runs)
         print(f"{name}: {trained} training runs and {len(runs) - trained} reference evaluations, all valid")

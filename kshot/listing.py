@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from kshot import registry
+from kshot.places import suite_files
 
 _WIDTH = 110
 
@@ -32,6 +33,22 @@ def describe(kind: registry.Kind, name: str) -> tuple[str, str]:
         return "cannot be used", f"{type(error).__name__}: {error}"
     evidence, actions, text = facts
     return f"{evidence}; {actions} actions", textwrap.shorten(text.split("\n\n")[0], _WIDTH, placeholder=" ...")
+
+
+def lines() -> Iterator[str]:
+    """Everything that can be named, a line each, below titles."""
+    titles: dict[registry.Kind, str] = {"algorithms": "Algorithms", "envs": "Task families"}
+    for kind, title in titles.items():
+        yield f"{title}:"
+        for name in registry.names(kind):
+            yield _line(name, *describe(kind, name))
+    yield "Suites:"
+    for path in suite_files():
+        yield _line(path.stem, str(path), "")
+
+
+def _line(name: str, facts: str, text: str) -> str:
+    return f"  {name:<14} {facts:<40} {text}".rstrip()
 
 
 def _read_source(kind: registry.Kind, path: Path) -> tuple[str, str, str] | None:

@@ -32,7 +32,7 @@ _GAP = "  "
 _NAME_COLUMNS = ("family", "algorithm")
 _SHORT_NAME = 14
 """Names are shortened to this many characters before a column is left out."""
-_FINISHED = ("done", "diverged")
+FINISHED = ("done", "diverged")
 _STYLES = {
     "waiting": "dim",
     "training": "cyan",
@@ -84,7 +84,7 @@ def read(run: RunConfig, root: Path, now: float) -> RunStatus:
             restart = "goes on from its checkpoint" if resumes else "begins anew"
             state, message = "stopped", message or f"its process is gone; started again it {restart}"
         elif state in RUNNING and now - updated > SILENT_SECONDS:
-            message = f"last report {_duration(now - updated)} ago"
+            message = f"last report {duration(now - updated)} ago"
         rate = float(beat["rate"])
         return RunStatus(
             run,
@@ -136,7 +136,7 @@ def show(runs: Sequence[RunConfig], root: Path, once: bool, console: Console | N
     def picture() -> tuple[Group, bool]:
         statuses = [read(run, root, time.time()) for run in runs]
         max_lines = max(console.height - 8, 10) if console.is_terminal and not once else None
-        return render(statuses, console.width, max_lines), all(status.state in _FINISHED for status in statuses)
+        return render(statuses, console.width, max_lines), all(status.state in FINISHED for status in statuses)
 
     first, finished = picture()
     if once or finished or not console.is_terminal:
@@ -212,9 +212,7 @@ def _columns(statuses: Sequence[RunStatus]) -> dict[str, list[str]]:
             f"{_short(status.rate)} {status.unit}/s" if runs and status.rate > 0 else ""
             for status, runs in zip(statuses, running, strict=True)
         ],
-        "left": [
-            _duration(status.seconds_left) if runs else "" for status, runs in zip(statuses, running, strict=True)
-        ],
+        "left": [duration(status.seconds_left) if runs else "" for status, runs in zip(statuses, running, strict=True)],
     }
 
 
@@ -255,20 +253,20 @@ def _totals(statuses: Sequence[RunStatus]) -> str:
     trained_runs = [status for status in statuses if status.run.kind == "algorithm"]
     steps = sum(_steps_done(status) for status in trained_runs)
     budget = sum(status.run.steps for status in trained_runs)
-    text = f"{sum(counts[state] for state in _FINISHED)} of {len(statuses)} runs finished ({', '.join(parts)})"
+    text = f"{sum(counts[state] for state in FINISHED)} of {len(statuses)} runs finished ({', '.join(parts)})"
     if budget:
         text += f"; training {steps / budget:.0%} of {_short(budget)} steps"
-    seconds = _training_seconds_left(trained_runs, sum(status.state in RUNNING for status in statuses))
-    return text + (f"; about {_duration(seconds)} of training left at this pace" if seconds else "")
+    seconds = training_seconds_left(trained_runs, sum(status.state in RUNNING for status in statuses))
+    return text + (f"; about {duration(seconds)} of training left at this pace" if seconds else "")
 
 
 def _steps_done(status: RunStatus) -> int:
-    if status.state in ("trained", "evaluating", *_FINISHED):
+    if status.state in ("trained", "evaluating", *FINISHED):
         return status.run.steps
     return min(status.done, status.run.steps) if status.unit == "steps" else status.run.steps
 
 
-def _training_seconds_left(statuses: Sequence[RunStatus], n_running: int) -> float | None:
+def training_seconds_left(statuses: Sequence[RunStatus], n_running: int) -> float | None:
     """Time to train what is left with ``n_running`` processes; None if that is 0 or no rate is known.
 
     Steps of one family may cost a thousand times those of another: a step of a run is expected to take the mean time of
@@ -306,7 +304,7 @@ def _short(value: float) -> str:
     return f"{value:.3g}"
 
 
-def _duration(seconds: float | None) -> str:
+def duration(seconds: float | None) -> str:
     if seconds is None:
         return "?"
     minutes, whole = divmod(round(seconds), 60)

@@ -42,8 +42,10 @@ def find_suite(name: str, root: Path = Path("results"), prefer_results: bool = F
     raise ConfigError([f"no suite {name!r}{suggest(name, known)}"])
 
 
-def read_suite(files: Sequence[Path], overrides: Mapping[str, Any]) -> Suite:
+def read_suite(files: Sequence[Path], overrides: Mapping[str, Any], modules: bool = True) -> Suite:
     """A suite from the files and key=value options of Snakemake's command line; later ones override earlier ones.
+
+    ``modules`` as in ``load_suite``.
 
     Raises:
         ConfigError: with one line for every mistake.
@@ -51,7 +53,7 @@ def read_suite(files: Sequence[Path], overrides: Mapping[str, Any]) -> Suite:
     documents = [read(relative(path)) for path in files]
     if overrides:
         documents.append(command_line(overrides, "--config"))
-    return load_suite(reduce(Document.merged, documents))
+    return load_suite(reduce(Document.merged, documents), modules=modules)
 
 
 def load_suite(

@@ -29,11 +29,13 @@ ALLOWED = {
     "kshot.algorithms": ("kshot.algorithms", "kshot.learning", *GROUND),
     # Tables of records: demonstrations of a simulation are kept on disk.
     "kshot.envs": ("kshot.envs", "kshot.records", *GROUND),
+    # What it draws of a family, it knows from the family itself.
+    "kshot.rendering": ("kshot.rendering", "kshot.running", "kshot.envs", *SHARED),
     "kshot.running": ("kshot.running", "kshot.places", *SHARED),
     "kshot.reporting": ("kshot.reporting", "kshot.places", *SHARED),
 }
 FORBIDDEN = {"kshot.reporting": ("torch",), "kshot.envs": ("torch",)}
-WINGS = ("learning", "running", "reporting", "algorithms", "envs", "cli")
+WINGS = ("learning", "running", "rendering", "reporting", "algorithms", "envs", "cli")
 
 
 def within(name: str, parents: tuple[str, ...]) -> bool:
@@ -80,6 +82,7 @@ def test_there_is_no_circle() -> None:
         ("kshot.reporting.page, kshot.reporting.figures, kshot.reporting.tables", "torch"),
         ("kshot.suites.reading, kshot.running.status", "torch"),
         ("kshot.running.evaluate, kshot.running.train, kshot.envs.bandit", "torch"),
+        ("kshot.rendering.graphics, kshot.rendering.clips", "torch mujoco"),
         ("kshot.cli", "torch pandas pydantic numpy"),
     ],
 )

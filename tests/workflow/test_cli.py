@@ -60,9 +60,9 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> No
         cli.main(["--help"])
     commands = re.findall(r"^    ([a-z-]+)(?: |$)", capsys.readouterr().out, flags=re.MULTILINE)
     expected = (
-        "list path check-config train evaluate official aggregate report strip-links figures tables select status"
+        "list path check-config train evaluate official run render tensorboard aggregate report strip-links figures"
     )
-    assert commands == [*expected.split(), "audit", "fidelity"]
+    assert commands == f"{expected} tables select status audit fidelity pack unpack redraw".split()
     for command in commands:
         with pytest.raises(SystemExit) as ended:
             cli.main([command, "--help"])

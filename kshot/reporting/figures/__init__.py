@@ -4,8 +4,8 @@
 on the page, since one panel stays readable on a phone. A module may also say
 
 - ``PLACES``, where the page shows it: its order among what stands there, by the name of a tab in
-  ``kshot.reporting.page_parts.PLACES``; without it, the figure stands in the last tab. In ``together`` a picture has all
-  sections of one kind of evidence;
+  ``kshot.reporting.page_parts.PLACES``; without it, the figure stands in the last tab. In ``together`` a picture has
+  all sections of one kind of evidence;
 - ``TITLE``, how the page calls it, where that is not its name;
 - ``concerns(results)``, the sections that it has something to show of, where that is not every one with results;
 - ``EMPTY``, what its files say where there are none.

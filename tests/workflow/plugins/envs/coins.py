@@ -97,3 +97,8 @@ class CoinsEnv(VectorEnv[Array, Array, Array]):
         won = actions == self._coins
         ended, cut = np.ones(self.num_envs, dtype=bool), np.zeros(self.num_envs, dtype=bool)
         return np.zeros((self.num_envs, 1), dtype=np.float32), won * self._prize, ended, cut, {"success": won}
+
+
+def picture(task: Task, path: Array, t: int) -> Array:
+    """Grey before the throw, the coin's colour after it."""
+    return np.full((32, 32, 3), 128 if t == 0 else 255 * task["coin"], dtype=np.uint8)

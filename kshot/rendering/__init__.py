@@ -1,0 +1,1 @@
+"""Clips of policies on test tasks, before and after evidence."""

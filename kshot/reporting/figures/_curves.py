@@ -22,6 +22,8 @@ READING = (
     "not evaluated, no line joins them, and the interval is a whisker."
 )
 """How to read a curve, for captions."""
+MARKS = 6
+"""About so many markers tell whose a line with many points is."""
 BAND, WHISKER = 0.15, 0.6
 """How opaque intervals are drawn, as an area and as a line."""
 
@@ -70,6 +72,18 @@ def pieces(ks: Sequence[int], block: int = 1) -> list[slice]:
     """
     breaks = [i + 1 for i in range(len(ks) - 1) if ks[i + 1] - ks[i] > block]
     return [slice(first, last) for first, last in zip([0, *breaks], [*breaks, len(ks)], strict=True) if last > first]
+
+
+def marked(points: int, place: int, of: int) -> list[int]:
+    """The points of a long line that have its marker: about ``MARKS``, and not those of the other lines.
+
+    Args:
+        points: how many there are.
+        place: of the line among those that are drawn, from 0.
+        of: how many lines there are.
+    """
+    step = max(1, points // MARKS)
+    return list(range(place * step // of, points, step))
 
 
 def draw(axes: Axes, line: Line, look: Look, *, block: int = 1, end: int = 0) -> None:

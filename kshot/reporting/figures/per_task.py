@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from kshot.reporting import style
-from kshot.reporting.figures import _common
+from kshot.reporting.figures import _common, _curves
 from kshot.reporting.looks import looks
 from kshot.reporting.results import Results
 from kshot.reporting.sections import Section
@@ -72,7 +72,8 @@ def _classes(axes: Axes, results: Results, section: Section) -> None:
 
 def _sorted_gain(axes: Axes, results: Results, section: Section) -> None:
     family, k, found = section.family, section.k, looks(results.grid.learners)
-    for name in section.finished:
+    names = section.finished
+    for place, name in enumerate(names):
         point = results.summary.point(family, name, "return", k)
         first, last = (results.task_values(family, name, "return", at) for at in (0, k))
         if first is None or last is None or point is None or point.k == 0:
@@ -83,6 +84,9 @@ def _sorted_gain(axes: Axes, results: Results, section: Section) -> None:
         edges = np.linspace(0, 100, len(gain) + 1)  # every task takes its share of the axis
         look = found[name]
         axes.stairs(gain, edges, baseline=None, color=look.color, linestyle=look.dashes, linewidth=1.8)
+        middles = (edges[:-1] + edges[1:]) / 2
+        marked = _curves.marked(len(gain), place, len(names))
+        axes.plot(middles[marked], gain[marked], look.marker, color=look.color)
     axes.axhline(0, color=style.INK, linewidth=0.8, zorder=1.5)
     axes.set_xlim(0, 100)
     axes.set_xlabel("% of test tasks, sorted by gain")

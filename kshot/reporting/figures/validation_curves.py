@@ -51,7 +51,8 @@ def _panel(axes: Axes, results: Results, section: Section) -> None:
         first, last = (_line(rows[rows["k"] == k], metric) for k in (rows["k"].min(), rows["k"].max()))
         color: dict[str, Any] = {"color": found[name].color}
         if rows["k"].nunique() > 1:
-            axes.plot(first.x, first.values[0], linestyle=":", linewidth=1.2, **color)
+            marker: dict[str, Any] = {"marker": found[name].marker, "markerfacecolor": "white", "markersize": 3.5}
+            axes.plot(first.x, first.values[0], linestyle=":", linewidth=1.2, **marker, **color)
         axes.fill_between(last.x, last.values[1], last.values[2], alpha=_curves.BAND, linewidth=0, **color)
         axes.plot(last.x, last.values[0], marker=found[name].marker, linestyle=found[name].dashes, **color)
     axes.set_xlim(left=0)

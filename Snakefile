@@ -49,7 +49,7 @@ rule all:
 
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
-# Targets of their own: aggregate, figures, tables, report, selection, partial_report, audit, reference.
+# Targets of their own: aggregate, figures, paper_figures, tables, report, selection, partial_report, audit, reference.
 include: "workflow/rules/report.smk"
 
 

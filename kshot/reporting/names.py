@@ -39,5 +39,5 @@ def policy_name(name: str) -> str:
 
 
 def slug(title: str) -> str:
-    """``point, from demonstrations`` -> ``point-demonstrations``: the title of a section in names of files and labels."""
+    """``point, from demonstrations`` -> ``point-demonstrations``: a section's title in names of files and labels."""
     return re.sub(r"[^\w.]+", "-", title.replace(FROM_DEMONSTRATIONS, DEMONSTRATIONS)).strip("-")

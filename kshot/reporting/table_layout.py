@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -12,7 +12,7 @@ from kshot.reporting import tex
 from kshot.reporting.values import Part, Value
 
 COLUMN, TEXT = 3.25 * 72.27, 5.5 * 72.27
-"""TeX points of one of two columns, and of a page's text: those of ICML and NeurIPS, which others are no narrower than."""
+"""TeX points of one of two columns, and of a page's text: ICML's and NeurIPS's, the narrowest of the usual."""
 GAP = 6
 """Points between two columns."""
 SMALL = 7
@@ -70,7 +70,10 @@ class Column:
     @cached_property
     def least(self) -> float:
         """Points that it cannot do without."""
-        return max(self._widths(self.head, *(value if self._breaks(value) else self._fixed(value) for value in self.values)))
+        texts = [self.head, *(str(value) for value in self.values if self._breaks(value))]
+        lines = [line for value in self.values if not self._breaks(value) for line in self._fixed(value)]
+        pieces = [Line(word.strip()) for text in texts for word in words(text, self.size)]
+        return max((line.width(self.size) for line in (*pieces, *lines)), default=0.0)
 
     @cached_property
     def most(self) -> float:
@@ -95,15 +98,6 @@ class Column:
             return [Line(str(value))]
         above, below = value.stacked()
         return [Line(above), *([Line(below, small=True)] if below else [])]
-
-    def _widths(self, *content: str | Lines) -> Iterator[float]:
-        """Of all lines, and of text's words."""
-        for item in content:
-            if isinstance(item, str):
-                yield from (tex.width(word.strip(), self.size) for word in words(item, self.size))
-            else:
-                yield from (line.width(self.size) for line in item)
-        yield 0.0
 
 
 @dataclass(frozen=True)
@@ -143,7 +137,8 @@ class Layout:
 
 def lay_out(part: Part) -> Layout:
     """The layout with the largest text and the fewest lines that fits a column or, if none does, the whole page."""
-    for environment, room in (("table", COLUMN), ("table*", TEXT)):
+    rooms: dict[Environment, float] = {"table": COLUMN, "table*": TEXT}
+    for environment, room in rooms.items():
         for size, stacked in ((8, False), (8, True), (7, True)):
             columns = _columns(part, size, stacked)
             widths = _widths(columns, _MARGIN * room)

@@ -10,27 +10,29 @@ from pathlib import Path
 import matplotlib
 from matplotlib.ft2font import FT2Font
 
+# Dollar and section sign in mathematics: as text they come from a font that many have as bitmaps alone (tcrm).
 _SPECIAL = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"$\$$", "#": r"\#", "_": r"\_",
     "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": "$<$", ">": "$>$", "|": "$|$",
-    "¹": "$^1$", "²": "$^2$", "³": "$^3$", "°": r"$^\circ$", "±": r"$\pm$", "×": r"$\times$", "÷": r"$\div$",
+    "¹": "$^1$", "²": "$^2$", "³": "$^3$", "°": r"$^\circ$", "±": r"$\pm$", "×": r"$\times$", "÷": r"$\div$",  # noqa: RUF001
     "·": r"$\cdot$", "−": "$-$", "–": "--", "—": "---", "…": r"\ldots{}", "≤": r"$\leq$", "≥": r"$\geq$",  # noqa: RUF001
     "≠": r"$\neq$", "≈": r"$\approx$", "→": r"$\to$", "←": r"$\leftarrow$", "∞": r"$\infty$", "√": r"$\surd$",
-    "µ": r"$\mu$", "§": r"\S{}", "“": "``", "”": "''", "‘": "`", "’": "'", "\N{NO-BREAK SPACE}": "~",  # noqa: RUF001
-    "ß": r"\ss{}", "æ": r"\ae{}", "Æ": r"\AE{}", "ø": r"\o{}", "Ø": r"\O{}", "ł": r"\l{}", "Ł": r"\L{}", "ı": r"\i{}",
+    "µ": r"$\mu$", "§": r"$\S$", "“": "``", "”": "''", "‘": "`", "’": "'", "\N{NO-BREAK SPACE}": "~",  # noqa: RUF001
+    "ß": r"\ss{}", "æ": r"\ae{}", "Æ": r"\AE{}", "ø": r"\o{}", "Ø": r"\O{}", "ł": r"\l{}", "Ł": r"\L{}", "ı": r"\i{}",  # noqa: RUF001
 }  # fmt: skip
-_SPECIAL |= {
-    letter: rf"$\{name}$"
-    for letter, name in zip(
-        "αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΥΦΨΩ",  # noqa: RUF001
-        "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi "
-        "omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega".split(),
-        strict=True,
-    )
-}
+_GREEK = (
+    "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi",
+    "pi", "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega",
+    "Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Upsilon", "Phi", "Psi", "Omega",
+)  # fmt: skip
+for _name in _GREEK:
+    _case = "SMALL" if _name.islower() else "CAPITAL"
+    _letters = _name.upper().replace("LAMBDA", "LAMDA")  # as Unicode spells it
+    _SPECIAL[unicodedata.lookup(f"GREEK {_case} LETTER {_letters}")] = rf"$\{_name}$"
 _ACCENTS = {
     "\N{COMBINING GRAVE ACCENT}": "`", "\N{COMBINING ACUTE ACCENT}": "'", "\N{COMBINING CIRCUMFLEX ACCENT}": "^",
-    "\N{COMBINING TILDE}": "~", "\N{COMBINING DIAERESIS}": '"', "\N{COMBINING CARON}": "v", "\N{COMBINING CEDILLA}": "c",
+    "\N{COMBINING TILDE}": "~", "\N{COMBINING DIAERESIS}": '"', "\N{COMBINING CARON}": "v",
+    "\N{COMBINING CEDILLA}": "c",
     "\N{COMBINING DOUBLE ACUTE ACCENT}": "H", "\N{COMBINING MACRON}": "=", "\N{COMBINING DOT ABOVE}": ".",
     "\N{COMBINING BREVE}": "u", "\N{COMBINING RING ABOVE}": "r",
 }  # fmt: skip
@@ -78,9 +80,9 @@ def _letter(letter: str) -> str:
         return _SPECIAL[letter]
     if letter.isascii():
         return letter if letter.isprintable() else " "
-    base, *marks = unicodedata.normalize("NFD", letter)
-    if base.isascii() and len(marks) == 1 and marks[0] in _ACCENTS:
-        return rf"\{_ACCENTS[marks[0]]}{{{base}}}"
+    parts = unicodedata.normalize("NFD", letter)
+    if len(parts) == 2 and parts[0].isascii() and parts[1] in _ACCENTS:
+        return rf"\{_ACCENTS[parts[1]]}{{{parts[0]}}}"
     return f"[U+{ord(letter):04X}]"
 
 

@@ -49,7 +49,7 @@ def _panel(axes: Axes, results: Results, section: Section) -> None:
         for metric, dashes, alpha in (("return", ":", 0.0), ("return_adapted", "-", 0.12)):
             intervals, line = _binned(rows[rows["metric"] == metric], budget)
             marked = _curves.marked(len(intervals), place, len(section.finished))
-            inside = {} if alpha else {"markerfacecolor": "white"}
+            inside: dict[str, Any] = {} if alpha else {"markerfacecolor": "white"}
             axes.plot(
                 line.x[marked], line.values[0, marked], found[name].marker, color=color, markersize=MARKER, **inside
             )

@@ -1,4 +1,4 @@
-"""Figures as a paper includes them: of one family each, one or two columns wide, text of one size, and no title."""
+"""Figures for papers: of one family each, a column or the text wide, with text of one size and no title."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ _APART = 2.5
 """Points between labels of ticks."""
 _MANY = 3
 """So many panels stand in one column."""
-_LETTERS = 20
-"""So many letters of a title have room in an inch."""
+_LETTERS, _SCALE = 20, 0.4
+"""So many letters of a title have room in an inch, and so many inches of a panel are left of its title."""
 _TIE = "\N{NO-BREAK SPACE}"
 _RC: Any = {
     # Like Times, in which most papers are set; a quarter narrower than DejaVu Sans, which has what letters it lacks.
@@ -197,7 +197,8 @@ def _arrange(figure: Figure, width: str) -> float:
     for (row, column), axes in standing.items():
         axes.set_subplotspec(cells[row, column])
         title = re.sub(r"\([^)]*\)", lambda found: found[0].replace(" ", _TIE), axes.get_title(loc="left"))
-        axes.set_title(textwrap.fill(title, int(_LETTERS * WIDTHS[width] / columns)), loc="left", linespacing=1.0)
+        letters = int(_LETTERS * (WIDTHS[width] / columns - _SCALE))
+        axes.set_title(textwrap.fill(title, letters), loc="left", linespacing=1.0)
         below = standing.get((row + 1, column))
         # What stands below both is said once. Not taken away: what names the scale would put it there again.
         axes.xaxis.label.set_visible(below is None or below.get_xlabel() != axes.get_xlabel())

@@ -1,4 +1,4 @@
-"""Tables as LaTeX floats with captions and labels, no wider than a column of a paper or its text.
+"""Tables as LaTeX floats with captions and labels, for papers.
 
 They need the package booktabs and nothing else.
 """

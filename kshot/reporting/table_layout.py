@@ -1,4 +1,4 @@
-"""How a table is broken into lines and columns so that it is no wider than a column of a paper, or its text."""
+"""How a table is broken into lines and columns to fit a column of a paper, or its text."""
 
 from __future__ import annotations
 

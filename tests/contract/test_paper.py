@@ -60,7 +60,7 @@ def drawn(data: Results) -> Drawn:
 
 
 def texts(figure: Figure) -> list[Text]:
-    """All that is read, but for ticks outside their axes."""
+    """All that is read, but for ticks outside their axes; to be called inside ``context``, as ticks hang on its sizes."""
     shown = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
     ticks: set[Any] = set()
     for axes in figure.axes:
@@ -88,7 +88,9 @@ def test_figures_are_as_wide_as_their_place_and_no_higher_than_a_page(drawn: Dra
 
 def test_all_text_is_of_one_size_and_dark(drawn: Drawn) -> None:
     for module, section, _, figure in drawn:
-        for text in texts(figure):
+        with paper.context(module.NAME):
+            found = texts(figure)
+        for text in found:
             assert text.get_fontsize() == paper.FONT >= LEAST_POINTS, f"{module.NAME} of {section.title}: {text}"
             if isinstance(text, (EndLabel, TopLabel)):
                 assert text.get_color() == style.INK
@@ -105,7 +107,8 @@ def test_the_caption_says_what_titles_would(drawn: Drawn, data: Results) -> None
 
 def test_no_text_touches_another(drawn: Drawn) -> None:
     for module, section, width, figure in drawn:
-        boxes = [(text.get_text(), Text.get_window_extent(text)) for text in texts(figure)]
+        with paper.context(module.NAME):
+            boxes = [(text.get_text(), Text.get_window_extent(text)) for text in texts(figure)]
         for (one, a), (other, b) in combinations(boxes, 2):
             # Lines of text overlap by what letters have above and below them.
             assert not a.shrunk(0.98, 0.75).overlaps(b.shrunk(0.98, 0.75)), (

@@ -6,11 +6,11 @@ CORES ?= all
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help bench smoke test test-faults test-slurm parity lint clean
+.PHONY: help bench smoke test test-faults test-slurm test-tex parity lint clean
 
 help:
 	@sed -n '1,2s/^# //p' Makefile
-	@echo "Targets: bench smoke test test-faults test-slurm parity lint clean"
+	@echo "Targets: bench smoke test test-faults test-slurm test-tex parity lint clean"
 
 bench: $(INSTALLED)
 	$(BIN)/snakemake --cores $(CORES)
@@ -31,6 +31,12 @@ test-faults: $(INSTALLED)
 test-slurm: $(INSTALLED)
 	$(BIN)/pip install --quiet snakemake-executor-plugin-slurm
 	$(BIN)/python -m tests.slurm
+
+# Tables and figures for papers in an article, set by a real LaTeX (minutes).
+test-tex: $(INSTALLED)
+	@for program in pdflatex pdffonts; do command -v $$program > /dev/null || { echo "$$program is not here. On Debian:" \
+		"apt-get install --no-install-recommends texlive-latex-base texlive-latex-recommended poppler-utils" >&2; exit 1; }; done
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/workflow/test_tex.py
 
 # Every class of Meta-World, step by step beside the official one (about a quarter of an hour).
 parity: $(INSTALLED)

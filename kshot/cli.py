@@ -102,6 +102,8 @@ def _parser() -> Parser:
     stripping = command("strip-links", _strip_links, "Leave out links of pages to files that are not beside them.")
     stripping.add_argument("pages", nargs="+", type=Path, metavar="PAGE", help="an index.html of `kshot report`")
     drawing = with_suite(command("figures", _figures, "Draw the figures of a suite from its numbers."))
+    paper = "draw those for papers: a PDF for each family, one column and one page wide, without titles"
+    drawing.add_argument("--paper", action="store_true", help=paper)
     tabling = with_suite(command("tables", _tables, "Write the tables of a suite (CSV, LaTeX, Markdown)."))
     choosing = with_suite(command("select", _select, "Choose settings among the rows of a suite on validation tasks."))
     for sub in (page, drawing, tabling, choosing):
@@ -247,9 +249,12 @@ def _aggregate(options: argparse.Namespace) -> None:
 
 def _figures(options: argparse.Namespace) -> None:
     suite = _load_recorded(options)
-    from kshot.reporting.figures import render_all
+    from kshot.reporting import figures, paper
 
-    _print_paths(render_all(suite.runs(), options.root, _out(options, suite) / "figures"))
+    if options.paper:
+        _print_paths(paper.render_all(suite.runs(), options.root, _out(options, suite) / "figures" / "paper"))
+    else:
+        _print_paths(figures.render_all(suite.runs(), options.root, _out(options, suite) / "figures"))
 
 
 def _tables(options: argparse.Namespace) -> None:

@@ -67,7 +67,7 @@ def made_up(suite: Path, root: Path) -> Results:
         for run in runs:
             folder = synthetic.write_run(family_of(run), run, root)
             if run.algorithm_module in ("mandril", "maxent_irl", "pretrained_irl"):
-                _with_validation(run, folder / "train.parquet")
+                with_validation(run, folder / "train.parquet")
                 synthetic.sign(folder / "run.json")
     aggregate(runs, root)
     return load(runs, root)
@@ -79,7 +79,8 @@ def _block(run: RunConfig) -> int:
     return next(n for n in (100, 40, 10, 5, 2, 1) if last % n == 0 and last >= n)
 
 
-def _with_validation(run: RunConfig, path: Path) -> None:
+def with_validation(run: RunConfig, path: Path) -> None:
+    """Add what a calibration measures, for every number of inner steps and of shots."""
     frame = records.read_table(path, records.TRAIN_SCHEMA).astype({"metric": str})
     first = frame[frame["metric"] == "loss"].head(1)
     rows = [

@@ -31,14 +31,10 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class _Line(_Model):
-    marker: str
-    dashes: Dashes
-
-
 class _Spare(_Model):
     colors: tuple[str, ...]
-    lines: tuple[_Line, ...]
+    markers: tuple[str, ...]
+    dashes: tuple[Dashes, ...]
 
 
 class _Scripted(_Model):
@@ -72,7 +68,13 @@ def known() -> Mapping[str, Look]:
 def spare() -> tuple[Look, ...]:
     """The looks of everyone else: so many learners without one of their own can be told apart in one suite."""
     shared = _configured().spare
-    return tuple(Look(color, line.marker, line.dashes) for line in shared.lines for color in shared.colors)
+    markers = shared.markers
+    return tuple(
+        # Moved on by three from one kind of dashes to the next: a colour and a marker come together once.
+        Look(color, markers[(i + 3 * j) % len(markers)], dashes)
+        for j, dashes in enumerate(shared.dashes)
+        for i, color in enumerate(shared.colors)
+    )
 
 
 def looks(names: Iterable[str]) -> Mapping[str, Look]:

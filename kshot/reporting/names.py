@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from kshot.types import Evidence
@@ -35,3 +36,8 @@ METRIC_NAMES = {
 def policy_name(name: str) -> str:
     """``task_blind`` -> ``task-blind``: a name as it is shown."""
     return {BAYES: "Bayes-optimal"}.get(name, name.replace("_", "-"))
+
+
+def slug(title: str) -> str:
+    """``point, from demonstrations`` -> ``point-demonstrations``: a section's title in names of files and labels."""
+    return re.sub(r"[^\w.]+", "-", title.replace(FROM_DEMONSTRATIONS, DEMONSTRATIONS)).strip("-")

@@ -144,8 +144,10 @@ def _measured(figure: Figure) -> Figure:
     return figure
 
 
-def settle(figure: Figure) -> None:
+def settle(figure: Figure, widen: bool = True) -> None:
     """Lay the figure out once and for all: scales are named, labels stand at their lines.
+
+    It may grow for that, but only in height where it is not to ``widen``.
 
     The constraint solver behind matplotlib's layout returns positions that differ in their last bits from one process
     to the next, which would change every element id in an SVG: they are rounded to a millionth of the figure.
@@ -158,9 +160,9 @@ def settle(figure: Figure) -> None:
         _say_scale(axes.xaxis, ", ")
         _say_scale(axes.yaxis, ",\n")  # beside a panel there is less room than below it
     labels.place(figure)
-    _lay_out(figure)
+    _lay_out(figure, widen)
     if labels.place(figure):  # they take room of their own
-        _lay_out(figure)
+        _lay_out(figure, widen)
     left = min((axes.get_position().x0 for axes in figure.axes), default=0.0)
     for axes in figure.axes:
         box = axes.get_position()
@@ -174,7 +176,7 @@ def settle(figure: Figure) -> None:
     labels.place(figure)
 
 
-def _lay_out(figure: Figure) -> None:
+def _lay_out(figure: Figure, widen: bool) -> None:
     """Give every panel its place; the figure grows until names, legends and titles leave room for all panels.
 
     Where there is no room at all, matplotlib leaves everything where it is, overlapping, and warns.
@@ -188,7 +190,7 @@ def _lay_out(figure: Figure) -> None:
             engine.execute(figure)
         boxes = [axes.get_position() for axes in figure.axes]
         width, height = figure.get_size_inches()
-        narrow = bool(caught) or any(box.width * width < LEAST_WIDTH for box in boxes)
+        narrow = widen and (bool(caught) or any(box.width * width < LEAST_WIDTH for box in boxes))
         low = bool(caught) or any(box.height * height < LEAST_HEIGHT for box in boxes)
         if not (narrow or low):
             return

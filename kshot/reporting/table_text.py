@@ -1,9 +1,8 @@
-"""Tables as text: Markdown for documents, LaTeX for papers."""
+"""Tables as Markdown, for documents."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from kshot.reporting.values import Part, Table
 
@@ -24,28 +23,7 @@ def part_as_markdown(part: Part) -> str:
     return "\n".join(lines)
 
 
-def latex(table: Table, suite: str) -> str:
-    """A booktabs ``tabular`` for each part, to be put into a table environment."""
-    lines = [f"% {line}" for line in (f"{table.title}, suite {suite}. Needs \\usepackage{{booktabs}}.", table.caption)]
-    lines.append(f"% From {', '.join(table.sources)}.")
-    for part in table.parts:
-        head, *rows = _lines(part)
-        lines += [f"% {part.title}"] * bool(part.title)
-        lines += [rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}", r"\toprule", _latex_line(head), r"\midrule"]
-        lines += [*map(_latex_line, rows), r"\bottomrule", r"\end{tabular}"]
-    return "\n".join(lines) + "\n"
-
-
 def _lines(part: Part) -> list[Sequence[str]]:
     """The titles of the columns, and every row."""
     text = part.text()
     return [list(text.columns), *text.to_numpy(dtype=object).tolist()]
-
-
-def _latex_line(cells: Iterable[str]) -> str:
-    return " & ".join(map(_escape, cells)) + r" \\"
-
-
-def _escape(text: str) -> str:
-    escaped = re.sub(r"([&%$#_{}])", r"\\\1", text.replace("\\", r"\textbackslash ")).replace("±", r"$\pm$")
-    return re.sub(r"(?<![\w.])-(?=\d)", "$-$", escaped)

@@ -48,14 +48,16 @@ class Cell:
 
     def __str__(self) -> str:
         """``0.80 [0.76, 0.86] at K = 10``, ``0.80 [0.76 to 0.86] (note)`` of few runs, or ``0.80 ± 0.04 (0.82)``."""
+        return " ".join(filter(None, self.stacked()))
+
+    def stacked(self) -> tuple[str, str]:
+        """The number with its error, and what qualifies it, which may stand below it."""
         if not math.isfinite(self.value):
-            return ""
-        parts = [self._number(self.value)]
-        parts += [f"± {self._number(self.error)}"] * math.isfinite(self.error)
-        parts += [self._ends(self._number)] * math.isfinite(self.low)
-        parts += [f"at K = {self.k}"] * (self.k is not None)
+            return "", ""
+        number = self._number(self.value) + f" ± {self._number(self.error)}" * math.isfinite(self.error)
+        parts = [self._ends(self._number)] * math.isfinite(self.low) + [f"at K = {self.k}"] * (self.k is not None)
         notes = [self._number(self.median)] * math.isfinite(self.median) + [self.note] * bool(self.note)
-        return " ".join([*parts, *(f"({note})" for note in notes)])
+        return number, " ".join([*parts, *(f"({note})" for note in notes)])
 
     def html(self) -> Markup:
         """The number, and below it what qualifies it."""
@@ -90,7 +92,11 @@ class RunCount:
     lost: str = ""
 
     def __str__(self) -> str:
-        return f"{self.counted}/{self.expected}" + f" ({self.lost})" * bool(self.lost)
+        return " ".join(filter(None, self.stacked()))
+
+    def stacked(self) -> tuple[str, str]:
+        """The numbers, and what became of the others, which may stand below them."""
+        return f"{self.counted}/{self.expected}", f"({self.lost})" * bool(self.lost)
 
     def html(self) -> Markup:
         """What became of the others stands below."""

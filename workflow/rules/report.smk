@@ -50,6 +50,22 @@ rule figures:
         "python -m kshot figures {params.suite} > {log} 2>&1"
 
 
+# Its files lie in the folder of `figures`, and go with that when it is drawn again: they can be no output of their own.
+rule paper_figures:
+    input:
+        rules.figures.output,
+    log:
+        "<logs>/paper_figures.log",
+    conda:
+        "../envs/kshot.yaml"
+    resources:
+        mem_mb=2000,
+    params:
+        suite=f"results/{SUITE.name}/suite.yaml",
+    shell:
+        "python -m kshot figures {params.suite} --paper > {log} 2>&1"
+
+
 rule tables:
     input:
         numbers=rules.aggregate.output,

@@ -25,6 +25,8 @@ READING = (
     "not evaluated, no line joins them, and the interval is a whisker."
 )
 """How to read a curve, for captions."""
+MARKS = 6
+"""About so many markers tell whose a line with many points is."""
 BAND, WHISKER = 0.15, 0.6
 """How opaque intervals are drawn, as an area and as a line."""
 
@@ -85,6 +87,18 @@ def _in_words(point: Point, digits: int) -> str:
     runs = "scripted" if point.kind == "reference" else f"{point.n_seeds} run{'' if point.n_seeds == 1 else 's'}"
     value = Cell(point.mean, digits, point.mean_lo, point.mean_hi, point.n_seeds)
     return f"{policy_name(point.algorithm)}, K = {point.k}: {value}, {runs}, {point.mode} actions"
+
+
+def marked(points: int, place: int, of: int) -> list[int]:
+    """The points of a long line that have its marker: about ``MARKS``, and not those of the other lines.
+
+    Args:
+        points: how many there are.
+        place: of the line among those that are drawn, from 0.
+        of: how many lines there are.
+    """
+    step = max(1, points // MARKS)
+    return list(range(place * step // of, points, step))
 
 
 def draw(axes: Axes, line: Line, look: Look, policy: str = "", *, block: int = 1, end: int = 0) -> None:

@@ -28,6 +28,7 @@ CAPTION = (
 )
 EMPTY = "no training record holds a return"
 BINS = 60
+MARKER = 4
 
 
 def concerns(results: Results) -> list[Section]:
@@ -45,11 +46,15 @@ def _panel(axes: Axes, results: Results, section: Section) -> None:
     found = looks(results.grid.learners)
     returns = results.training.returns
     returns = returns[returns["family"] == section.family]
-    for name in section.finished:
+    for place, name in enumerate(section.finished):
         rows, color = returns[returns["algorithm"] == name], found[name].color
         budget = float(rows["env_steps"].max()) if len(rows) else 0.0
         for metric, dashes, alpha in (("return", ":", 0.0), ("return_adapted", "-", 0.12)):
             intervals, line = _binned(rows[rows["metric"] == metric], budget)
+            marked = _curves.marked(len(intervals), place, len(section.finished))
+            inside: dict[str, Any] = {} if alpha else {"markerfacecolor": "white"}
+            inside |= {"color": color, "markersize": MARKER}
+            mark(axes.plot(line.x[marked], line.values[0, marked], found[name].marker, **inside), policy_name(name))
             for piece in _curves.pieces(intervals):
                 at, (mean, low, high) = line.x[piece], line.values[:, piece]
                 alone: dict[str, Any] = {"marker": ".", "markersize": 3} if len(at) == 1 else {}

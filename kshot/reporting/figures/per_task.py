@@ -77,7 +77,8 @@ def _classes(axes: Axes, results: Results, section: Section) -> None:
 
 def _sorted_gain(axes: Axes, results: Results, section: Section) -> None:
     family, k, found = section.family, section.k, looks(results.grid.learners)
-    for name in section.finished:
+    names = section.finished
+    for place, name in enumerate(names):
         point = results.summary.point(family, name, "return", k)
         first, last = (results.task_values(family, name, "return", at) for at in (0, k))
         if first is None or last is None or point is None or point.k == 0:
@@ -88,7 +89,9 @@ def _sorted_gain(axes: Axes, results: Results, section: Section) -> None:
         edges = np.linspace(0, 100, len(gain) + 1)  # every task takes its share of the axis
         look = found[name]
         curve = axes.stairs(gain, edges, baseline=None, color=look.color, linestyle=look.dashes, linewidth=1.8)
-        mark(curve, policy_name(name))
+        middles = (edges[:-1] + edges[1:]) / 2
+        marked = _curves.marked(len(gain), place, len(names))
+        mark([curve, *axes.plot(middles[marked], gain[marked], look.marker, color=look.color)], policy_name(name))
     axes.axhline(0, color=style.INK, linewidth=0.8, zorder=1.5)
     axes.set_xlim(0, 100)
     axes.set_xlabel("% of test tasks, sorted by gain")

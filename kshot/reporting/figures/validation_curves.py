@@ -54,7 +54,9 @@ def _panel(axes: Axes, results: Results, section: Section) -> None:
         first, last = (_line(rows[rows["k"] == k], metric) for k in (rows["k"].min(), rows["k"].max()))
         color: dict[str, Any] = {"color": found[name].color}
         if rows["k"].nunique() > 1:
-            mark(axes.plot(first.x, first.values[0], linestyle=":", linewidth=1.2, **color), policy_name(name))
+            marker: dict[str, Any] = {"marker": found[name].marker, "markerfacecolor": "white", "markersize": 3.5}
+            start = axes.plot(first.x, first.values[0], linestyle=":", linewidth=1.2, **marker, **color)
+            mark(start, policy_name(name))
         band = axes.fill_between(last.x, last.values[1], last.values[2], alpha=_curves.BAND, linewidth=0, **color)
         mark(band, policy_name(name))
         line = axes.plot(last.x, last.values[0], marker=found[name].marker, linestyle=found[name].dashes, **color)

@@ -15,7 +15,8 @@ from kshot import records
 from kshot.reporting import csv_files
 from kshot.reporting.faults import Faults
 from kshot.reporting.results import Results, load
-from kshot.reporting.table_text import latex, markdown
+from kshot.reporting.table_latex import latex
+from kshot.reporting.table_text import markdown
 from kshot.reporting.values import Table
 from kshot.suites.run import RunConfig
 

@@ -1,0 +1,239 @@
+"""Figures for papers: of one family each, a column or the text wide, with text of one size and no title."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec
+from matplotlib.lines import Line2D
+from matplotlib.text import Text
+from matplotlib.ticker import FixedLocator
+
+from kshot import records
+from kshot.reporting import figures, style, tex
+from kshot.reporting.faults import Faults
+from kshot.reporting.figures import _common
+from kshot.reporting.labels import EndLabel, Label
+from kshot.reporting.names import slug
+from kshot.reporting.results import Results, load
+from kshot.reporting.sections import Section
+from kshot.suites.run import RunConfig
+
+WIDTHS = {"column": 3.25, "text": 5.5}
+"""Inches of one of two columns, and of a page's text: ICML's and NeurIPS's, the narrowest of the usual."""
+TALLEST = 8.0
+"""Inches that leave a page room for the caption."""
+FONT = 8.0
+"""Points of all text."""
+_SHARE = 0.5
+"""Of the inches that a figure is high on screen, those that its panels have here."""
+_LEAST = 1.0
+"""Inches of the narrowest panel that is still read."""
+_LINE, _BAR = 1.2, 3.0
+"""Points of a line; lines of at least the latter are bars, and stay as they are."""
+_BEHIND = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.3}
+"""What names of lines stand on, where they stand on others' lines."""
+_APART = 2.5
+"""Points between labels of ticks."""
+_MANY = 3
+"""So many panels stand in one column."""
+_LETTERS, _SCALE = 20, 0.4
+"""So many letters of a title have room in an inch, and so many inches of a panel are left of its title."""
+_TIE = "\N{NO-BREAK SPACE}"
+_RC: Any = {
+    # Like Times, in which most papers are set; a quarter narrower than DejaVu Sans, which has what letters it lacks.
+    "font.family": ["STIXGeneral", "DejaVu Sans"],
+    "font.size": FONT,
+    "axes.titlesize": FONT,
+    "axes.titleweight": "normal",
+    "axes.labelsize": FONT,
+    "axes.labelpad": 2.0,
+    "xtick.labelsize": FONT,
+    "ytick.labelsize": FONT,
+    "xtick.major.pad": 2.0,
+    "ytick.major.pad": 2.0,
+    "legend.fontsize": FONT,
+    "legend.columnspacing": 1.2,
+    "legend.handletextpad": 0.5,
+    "legend.labelspacing": 0.25,
+    "lines.linewidth": _LINE,
+    "lines.markersize": 4.0,
+    "grid.linewidth": 0.5,
+}
+
+
+@contextmanager
+def context(name: str) -> Iterator[None]:
+    """Drawing the figure ``name`` for a paper happens inside this; otherwise like ``style.context``."""
+    with style.context(name):
+        matplotlib.rcParams.update(_RC)
+        yield
+
+
+def render_all(runs: Sequence[RunConfig], root: Path, out: Path) -> list[Path]:
+    """Write every figure of every section as ``out/<section>-<figure>-<width>.pdf``, and its float beside it.
+
+    The float, ``out/<section>-<figure>.tex``, has a caption that says all that the figure does not. A figure that
+    cannot be drawn costs that figure: it is named in the log, and its files are removed.
+
+    Args:
+        runs: the complete grid that the suite expects.
+        root: folder of all results.
+        out: folder of the figures for papers.
+
+    Raises:
+        RecordError: the suite has not been aggregated since its runs last changed.
+    """
+    results, faults = load(runs, root), Faults()
+    paths: list[Path] = []
+    for module in figures.modules(faults):
+        for section in figures.concerned(module, results):
+            name = stem(module, section)
+            drawn: dict[str, bytes] = {}
+            with faults.caught(f"figure {name} for papers"):
+                for width in WIDTHS:
+                    with context(name):
+                        drawn[f"{name}-{width}.pdf"] = style.render(draw(module, results, section, width), "pdf")
+                drawn[f"{name}.tex"] = as_float(module, results, section).encode()
+            for file in (*(f"{name}-{width}.pdf" for width in WIDTHS), f"{name}.tex"):
+                if len(drawn) > len(WIDTHS):
+                    records.write_bytes(out / file, drawn[file])
+                    paths.append(out / file)
+                else:
+                    (out / file).unlink(missing_ok=True)
+    return paths
+
+
+def stem(module: ModuleType, section: Section) -> str:
+    """What the files of a section's figure begin with: ``point-demonstrations-headline``."""
+    return f"{slug(section.title)}-{module.NAME}"
+
+
+def as_float(module: ModuleType, results: Results, section: Section) -> str:
+    """The figure's float for LaTeX; a document's graphics path says where the PDF lies."""
+    name = stem(module, section)
+    caption = f"{section.title} ({_common.seeds(results.grid, section)}). {module.CAPTION}"
+    lines = [
+        "% For a figure over all of the page, figure* and -text.pdf. Once the caption is read, cut it short.",
+        r"\begin{figure}[t]",
+        r"\centering",
+        rf"\includegraphics{{{name}-column.pdf}}",
+        rf"\caption{{{tex.escape(caption)}}}",
+        rf"\label{{fig:{results.grid.suite}-{name}}}",
+        r"\end{figure}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def draw(module: ModuleType, results: Results, section: Section, width: str) -> Figure:
+    """The module's figure of one section, laid out; call it inside ``context``, which names the figure.
+
+    Raises:
+        style.DrawingError: names and legend leave no room for the panels.
+    """
+    figure: Figure = module.draw(results, [section])
+    _retitle(figure)
+    height = _SHARE * figure.get_figheight() * _arrange(figure, width)
+    for text in figure.findobj(Text):
+        text.set_fontsize(FONT)
+        if isinstance(text, Label):
+            text.set_color(style.INK)  # that of the line is as pale as a line may be, and no text
+            text.set_bbox(_BEHIND)
+    for line in figure.findobj(Line2D):
+        if _LINE < line.get_linewidth() < _BAR:
+            line.set_linewidth(_LINE)
+    figure.set_size_inches(WIDTHS[width], min(height + 0.5, TALLEST))
+    for legend in list(figure.legends):
+        for handle, text in zip(legend.legend_handles, legend.texts, strict=True):
+            assert handle is not None
+            handle.set_label(text.get_text())
+        legend.remove()
+        style.legend(figure, list(legend.legend_handles), columns=6)
+    _settle(figure, height)
+    return figure
+
+
+def _retitle(figure: Figure) -> None:
+    """Leave out what the caption says: titles that do not tell panels apart."""
+    titles = [axes.get_title(loc="left") or axes.get_title() for axes in figure.axes]
+    for axes, title in zip(figure.axes, titles, strict=True):
+        axes.set_title("")
+        axes.set_title(title if len(set(titles)) > 1 else "", loc="left")
+
+
+def _arrange(figure: Figure, width: str) -> float:
+    """Put alike panels below each other in a column and, where there is room or they are many, in several columns.
+
+    Returns:
+        How many times higher the figure becomes by that.
+    """
+    panels = figure.axes
+    grids = {id(spec.get_gridspec()): spec.get_gridspec() for axes in panels if (spec := axes.get_subplotspec())}
+    if len(grids) != 1 or len(panels) < 2:
+        return 1.0
+    (grid,) = grids.values()
+    if len(set(np.ravel(grid.get_height_ratios()).tolist())) > 1:
+        return 1.0
+    named = any(isinstance(text, EndLabel) for axes in panels for text in axes.texts)
+    if width == "text":
+        columns = 3 if len(panels) % 3 == 0 and not named else 2
+    else:
+        columns = 1 if len(panels) <= _MANY or named else 2
+    rows = -(-len(panels) // columns)
+    across = width == "text"  # or down, so that panels that stood below each other still do
+    places = [divmod(i, columns) if across else divmod(i, rows)[::-1] for i in range(len(panels))]
+    cells = GridSpec(rows, columns, figure=figure)
+    standing = dict(zip(places, panels, strict=True))
+    for (row, column), axes in standing.items():
+        axes.set_subplotspec(cells[row, column])
+        title = re.sub(r"\([^)]*\)", lambda found: found[0].replace(" ", _TIE), axes.get_title(loc="left"))
+        letters = int(_LETTERS * (WIDTHS[width] / columns - _SCALE))
+        axes.set_title(textwrap.fill(title, letters), loc="left", linespacing=1.0)
+        below = standing.get((row + 1, column))
+        # What stands below both is said once. Not taken away: what names the scale would put it there again.
+        axes.xaxis.label.set_visible(below is None or below.get_xlabel() != axes.get_xlabel())
+    return rows / grid.nrows
+
+
+def _settle(figure: Figure, height: float) -> None:
+    """Lay the figure out as wide as it is, so high that its panels have ``height`` inches together."""
+    for last in (False, False, True):
+        for axes in figure.axes:
+            axes.set_in_layout(True)  # a panel with a place of its own would keep it
+        style.settle(figure, widen=False)
+        if not last:
+            for axes in figure.axes:
+                _thin(axes)
+        boxes = [axes.get_position() for axes in figure.axes]
+        if not last:
+            used = sum({round(box.y0, 3): box.height for box in boxes}.values()) * figure.get_figheight()
+            figure.set_figheight(min(figure.get_figheight() + height - used, TALLEST))
+    least = min((box.width for box in boxes), default=1.0) * figure.get_figwidth()
+    if least < _LEAST or figure.get_figheight() > TALLEST:
+        raise style.DrawingError(
+            f"its names and legend leave {least:.1f} in for a panel, and {TALLEST:g} in of height do not hold it"
+        )
+
+
+def _thin(axes: Axes) -> None:
+    """Leave out labels of evidence points that would touch the next one to the right."""
+    if not isinstance(axes.xaxis.get_major_locator(), FixedLocator):
+        return
+    ticks = sorted(zip(axes.get_xticks(), axes.get_xticklabels(), strict=True), key=lambda tick: -tick[0])
+    kept, end = [], float("inf")
+    for place, label in ticks:
+        box = label.get_window_extent()
+        if box.x1 + _APART * axes.figure.dpi / 72 <= end:
+            kept.append((place, label.get_text()))
+            end = box.x0
+    axes.set_xticks([place for place, _ in kept], [text for _, text in kept])

@@ -33,6 +33,8 @@ TABS = {
     "more": "More",
 }
 """What the card of a family is divided into. A figure or table that names no place stands in the last."""
+POINTS_PER_INCH = 72
+"""The unit of an SVG that matplotlib writes."""
 TOGETHER = "together"
 """The place of what is about all families together."""
 PLACES = (*TABS, TOGETHER)
@@ -60,6 +62,14 @@ class Item:
     svg: str = ""
     part: Part | None = None
     sources: Sequence[tuple[str, str]] = ()
+
+    @property
+    def wide(self) -> bool:
+        """Whether nothing fits beside it: a figure with panels side by side, or a table with many columns."""
+        if self.part is not None:
+            return len(self.part.columns) > 6
+        box = re.search(r'viewBox="0 0 ([0-9.]+)', self.svg)
+        return box is not None and float(box[1]) > 1.3 * POINTS_PER_INCH * style.PANEL_WIDTH
 
 
 @dataclass(frozen=True)

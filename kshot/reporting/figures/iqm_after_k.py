@@ -20,6 +20,7 @@ from kshot.reporting.schemas import Point
 from kshot.reporting.sections import Section
 
 NAME = "iqm_after_k"
+TITLE = "IQM of normalised scores after K"
 PLACES = {"together": 0}
 CAPTION = (
     "Interquartile mean, over the runs of all families of a panel, of the normalised score of single episodes (0: "

@@ -139,7 +139,7 @@
     });
   }
   const others = document.getElementById("other-actions");
-  if (others) others.addEventListener("change", () => { for (const svg of all("figure > svg")) svg.classList.toggle("without-other", !others.checked); });
+  if (others) others.addEventListener("change", () => { for (const svg of all("figure svg")) svg.classList.toggle("without-other", !others.checked); });
 
   // The numbers of a point under the pointer or the finger.
   const tip = document.getElementById("tip");

@@ -1,8 +1,10 @@
 """Two sets of results side by side: which learners differ, by how much, and what else differs between the two.
 
-Every learner that both sides have is compared on the family's headline measure at one K, the largest that all compared
-learners of its section reach on both sides: that is the test. What it reached at other K is shown with its interval and
-not tested. ``compare_stats`` says how the test is made, and what it holds.
+Every learner that both sides have is compared with itself, by the family's headline measure, at the largest K that both
+sides were evaluated at and both of its versions reach: that is the test. (Reports compare learners with each other, at
+the largest K that all of them reach; there, a learner that adapts on long blocks may not have adapted yet.) What it
+reached at the other K is shown with its interval and not tested. ``compare_stats`` says how the test is made, and what
+it holds.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from kshot.errors import ConfigError, suggest
 from kshot.reporting.compare_sides import Side
 from kshot.reporting.compare_stats import LEVEL, Contrast, TaskNoise, contrast, holm, task_noise
 from kshot.reporting.evidence import common
-from kshot.reporting.names import DEMONSTRATIONS, FROM_DEMONSTRATIONS, TRIAL_RETURN, policy_name
+from kshot.reporting.names import DEMONSTRATIONS, FROM_DEMONSTRATIONS, METRIC_NAMES, TRIAL_RETURN, policy_name
 from kshot.reporting.schemas import Point
 from kshot.reporting.stats import MINIMUM_RUNS
 from kshot.types import Evidence
@@ -186,18 +188,12 @@ def _section(a: Side, b: Side, family: str, evidence: Evidence, renamed: Mapping
     matched = {other for _, other in pairs}
     pairs += [("", name) for name in theirs if name not in matched]
     ks = sorted(set(a.summary.families[family].k) & set(b.summary.families[family].k))
-    both = [(name, other) for name, other in pairs if name and other] or pairs
-    tests = [
-        side.summary.tests[family, name]
-        for pair in both
-        for side, name in zip((a, b), pair, strict=True)
-        if name and (family, name) in side.summary.tests
-    ]
-    at = common(ks, tests)
     headline = a.headline(family) or b.headline(family) or _guess(a, b, family)
     single = "return" if headline == TRIAL_RETURN else headline
     for name, other in pairs:
         metric = headline if headline == TRIAL_RETURN and _by_trial(a, b, family, name, other) else single
+        sides = [(side, learner) for side, learner in ((a, name), (b, other)) if learner]
+        at = common(ks, [side.summary.tests[family, learner] for side, learner in sides])
         shown = _view(a, b, family, name, other, metric, at)
         by_k = [_view(a, b, family, name, other, single, k) for k in ks] if name and other else []
         yield Compared(family, evidence, name, other, shown, [view for view in by_k if view.contrast is not None])
@@ -242,6 +238,11 @@ def _outcomes(side: Side, point: Point) -> pd.Series[float]:
 def _classes(a: Side, b: Side, family: str) -> pd.Series[str]:
     both = pd.concat([b.classes[family], a.classes[family]])
     return both[~both.index.duplicated(keep="last")]
+
+
+def measure(view: View) -> str:
+    """``return of a trial``, or ``return, K = 10``."""
+    return METRIC_NAMES[view.metric] + ("" if view.metric == TRIAL_RETURN else f", K = {view.k}")
 
 
 def numbers(comparison: Comparison) -> list[dict[str, Any]]:

@@ -10,10 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from kshot.reporting import style
-from kshot.reporting.compare import Compared, Comparison
+from kshot.reporting.compare import Compared, Comparison, measure
 from kshot.reporting.compare_stats import LEVEL
 from kshot.reporting.looks import Look, looks
-from kshot.reporting.names import METRIC_NAMES, TRIAL_RETURN
 from kshot.reporting.schemas import Point
 
 CAPTION = (
@@ -26,8 +25,12 @@ _APART = 0.16
 
 
 def draw(comparison: Comparison, sections: Sequence[str]) -> Figure:
-    """A row of two panels for each section, laid out; call it inside ``style.context``."""
-    groups = [[row for row in comparison.rows if row.section == section][::-1] for section in sections]
+    """A row of two panels for each section and measure, laid out; call it inside ``style.context``."""
+    measured: dict[tuple[str, str], list[Compared]] = {}
+    for row in comparison.rows:
+        if row.section in sections:
+            measured.setdefault((row.section, row.headline.metric), []).append(row)
+    groups = [rows[::-1] for rows in measured.values()]
     height = 1.0 + 0.34 * max(map(len, groups))
     figure, panels = style.panels(len(groups), 2, height=height, sharey="row", width_ratios=(1.25, 1))
     found = looks({row.a or row.b for row in comparison.rows})
@@ -41,7 +44,7 @@ def draw(comparison: Comparison, sections: Sequence[str]) -> Figure:
         left.set_ylim(-0.6, len(rows) - 0.4)
         right.axvline(0, color=style.GREY, linewidth=1, zorder=1.5)
         left.set_title(plain(rows[0].section))
-        left.set_xlabel(_measures(rows))
+        left.set_xlabel(measure(rows[0].headline))
         right.set_xlabel("B minus A")
         for axes in (left, right):
             axes.grid(axis="y", visible=False)
@@ -57,14 +60,6 @@ def draw(comparison: Comparison, sections: Sequence[str]) -> Figure:
 def plain(text: str) -> str:
     """Text of which matplotlib makes no formula."""
     return text.replace("$", r"\$")
-
-
-def _measures(rows: Sequence[Compared]) -> str:
-    views = dict.fromkeys(
-        METRIC_NAMES[row.headline.metric] + ("" if row.headline.metric == TRIAL_RETURN else f", K = {row.headline.k}")
-        for row in rows
-    )
-    return "; ".join(views)
 
 
 def _draw_mean(axes: Axes, point: Point | None, y: float, look: Look, filled: bool) -> None:

@@ -36,6 +36,9 @@ from kshot.reporting.stats import CONFIDENCE, MINIMUM_RUNS, Array, standard_erro
 LEVEL = 0.05
 """How often a comparison of two draws of the same thing names any learner, better or worse."""
 
+_ROUNDING = 1e-12
+"""Means that differ by no more than this share of themselves are equal."""
+
 
 @dataclass(frozen=True)
 class TaskNoise:
@@ -124,10 +127,11 @@ def contrast(a: Array, b: Array, noise: TaskNoise) -> Contrast:
         own = sum(part**2 / (len(x) - 1) for part, x in zip(parts, (a, b), strict=True))
         welch = sum(parts) ** 2 / own if own > 0 else fewest - 1
         variance, df = variance + sum(parts), min(welch, 2 * (fewest - 1), df)
-    half = float(stdtrit(df, 0.5 + CONFIDENCE / 2)) * np.sqrt(variance)
+    half = float(stdtrit(df, 0.5 + CONFIDENCE / 2) * np.sqrt(variance))
     p = np.nan
     if fewest >= MINIMUM_RUNS:
-        p = _two_sided(difference, variance, df)
+        rounding = _ROUNDING * max(abs(float(np.mean(a))), abs(float(np.mean(b))))
+        p = _two_sided(difference, variance, df) if abs(difference) > rounding else 1.0
     return Contrast(difference, difference - half, difference + half, p, df)
 
 

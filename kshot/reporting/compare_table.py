@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from kshot.reporting.compare import Compared, Comparison, View, numbers
+from kshot.reporting.compare import Compared, Comparison, View, measure, numbers
 from kshot.reporting.compare_stats import LEVEL
-from kshot.reporting.names import METRIC_NAMES, TRIAL_RETURN
+from kshot.reporting.names import METRIC_NAMES
 from kshot.reporting.schemas import Point
 from kshot.reporting.values import Cell, Part, Row, Table, Value, digits_for
 
@@ -47,8 +47,11 @@ def _headline(comparison: Comparison, row: Compared) -> Row:
     view = row.headline
     digits = digits_for(point.mean for point in (view.a, view.b) if point is not None)
     outside = comparison.b.source if comparison.b.outside else ""
-    measure = METRIC_NAMES[view.metric] + ("" if view.metric == TRIAL_RETURN else f", K = {view.k}")
-    values: dict[str, Value] = {"measure": measure, "A": _mean(view.a, digits, ""), "B": _mean(view.b, digits, outside)}
+    values: dict[str, Value] = {
+        "measure": measure(view),
+        "A": _mean(view.a, digits, ""),
+        "B": _mean(view.b, digits, outside),
+    }
     values["B minus A"] = _difference(view)
     values["p"] = _p(row.corrected)
     values["verdict"] = row.verdict

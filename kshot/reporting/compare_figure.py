@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -80,15 +81,5 @@ def _draw_difference(axes: Axes, row: Compared, y: float, look: Look) -> None:
     face = look.color if significant else "white"
     axes.plot(found.difference, y, look.marker, color=look.color, markerfacecolor=face, markersize=6)
     if significant:
-        side = "left" if found.difference > 0 else "right"
-        near = found.hi if found.difference > 0 else found.lo
-        axes.annotate(
-            row.verdict,
-            (near, y),
-            (5 if side == "left" else -5, 0),
-            textcoords="offset points",
-            ha=side,
-            va="center",
-            fontsize=7.5,
-            color=style.INK,
-        )
+        above: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "va": "bottom", "fontsize": 7.5}
+        axes.annotate(row.verdict, (found.difference, y), (0, 4), **above)

@@ -26,7 +26,8 @@ FINDINGS, USER_ERROR = 1, 2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status.
 
-    0 done, 1 ``audit`` or ``verify`` has findings, 2 something the user can mend (one line each on stderr), 130 Ctrl-C.
+    0 done, 1 ``audit``, ``verify`` or ``compare --fail-if-worse`` has findings, 2 something the user can mend (one
+    line each on stderr), 130 Ctrl-C.
     """
     os.environ["MPLBACKEND"] = "agg"  # draws files; what a notebook names in its own process is not there in others
     options = _parser().parse_args(arguments)
@@ -108,6 +109,15 @@ def _parser() -> Parser:
     choosing = with_suite(command("select", _select, "Choose settings among the rows of a suite on validation tasks."))
     for sub in (page, drawing, tabling, choosing):
         sub.add_argument("--out", type=Path, help="where to write (default: reports/<suite>)")
+    comparing = command("compare", _compare, "Compare two sets of results: what has got significantly worse or better.")
+    sides = "a suite with results, a folder of results, or a kept suite"
+    comparing.add_argument("a", metavar="A", help=sides)
+    comparing.add_argument("b", metavar="B", help=f"{sides}; or a CSV or parquet file of episodes played elsewhere")
+    comparing.add_argument("--root", type=Path, default=Path("results"), help="the results folder (default: results)")
+    comparing.add_argument("--out", type=Path, help="where to write (default: reports/compare/<A>-<B>)")
+    pairing = "compare learners whose names differ"
+    comparing.add_argument("--pair", action="append", default=[], metavar="IN_A=IN_B", help=pairing)
+    comparing.add_argument("--fail-if-worse", action="store_true", help="exit with 1 if a learner is worse in B")
     status = with_suite(command("status", _status, "Show what every run of a suite is doing, until all are finished."))
     status.add_argument("--once", action="store_true", help="print once instead of following")
     auditing = "List results that were made with other code, settings or numeric libraries than are here now."
@@ -337,17 +347,29 @@ def _verify(options: argparse.Namespace) -> int:
 
 def _redraw(options: argparse.Namespace) -> None:
     from kshot.reporting.redraw import redraw
-    from kshot.suites.reading import load_suite
 
-    def load(file: Path) -> tuple[dict[str, object], list[RunConfig]]:
-        suite = load_suite(file, recorded=True)
-        return suite.resolved(facts=False), suite.runs()
-
-    _print_paths(redraw(load))
+    _print_paths(redraw(_recorded))
 
 
-def _print_paths(paths: Iterable[Path]) -> None:
-    """What a step wrote, a line each."""
+def _recorded(name: Path) -> tuple[dict[str, object], list[RunConfig]]:
+    """What users wrote of a suite, given by its file or name, and its runs."""
+    from kshot.suites.reading import find_suite, load_suite
+
+    suite = load_suite(find_suite(str(name)), recorded=True)
+    return suite.resolved(facts=False), suite.runs()
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from kshot.reporting import compare_report
+
+    found = compare_report.read(options.a, options.b, _recorded, options.root, options.pair)
+    written = compare_report.write(found, options.out or compare_report.folder(found))
+    _print_paths([*written, *compare_report.lines(found)])
+    return FINDINGS if options.fail_if_worse and found.with_verdict("worse") else 0
+
+
+def _print_paths(paths: Iterable[Path | str]) -> None:
+    """What a step wrote, or found, a line each."""
     for path in paths:
         print(path)
 

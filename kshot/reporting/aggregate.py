@@ -80,7 +80,7 @@ def aggregate(runs: Sequence[RunConfig], root: Path, partial: bool = False) -> P
             _check_same_points(members[0], root, outcomes)
             policy = PolicyScores(suite, identity, outcomes)
             scores.append(policy.scores())
-            tasks.append(_tasks(identity, outcomes, of_cell(first), members[0].evaluation.k))
+            tasks.append(task_rows(identity, outcomes, of_cell(first), members[0].evaluation.k))
             summary.append(policy.summary(len(members)))
     if not summary:
         raise RecordError(f"suite {suite!r}: no run under {root / suite} can be averaged (all are missing or diverged)")
@@ -125,7 +125,7 @@ def _check_same_points(run: RunConfig, root: Path, outcomes: dict[int, Outcomes]
         )
 
 
-def _tasks(
+def task_rows(
     identity: dict[str, Any], outcomes: dict[int, Outcomes], tested: IntendedTest, asked: Sequence[int]
 ) -> pd.DataFrame:
     """Rows of tasks.parquet of one algorithm on one family."""

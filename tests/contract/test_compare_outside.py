@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from kshot.errors import ConfigError
-from kshot.reporting import compare_report
+from kshot.reporting import compare_report, tex
 from kshot.reporting.aggregate import aggregate
 from kshot.reporting.compare_outside import REQUIRED
 from kshot.reporting.compare_sides import find_side
@@ -66,7 +66,7 @@ def test_learners_from_outside_stand_beside_ours_and_are_marked(
     assert all("from outside: th" in text for text in texts.values())
     assert "their<b>" not in texts["index.html"] + texts["compare.md"]
     assert "th<i>" not in texts["index.html"] + texts["compare.md"]
-    assert r"their&lt;b&gt;\|" in texts["compare.md"] and r"their$<$b$>$|\$x" in texts["compare.tex"]
+    assert r"their&lt;b&gt;\|" in texts["compare.md"] and tex.escape("their<b>|$x") in texts["compare.tex"]
     assert "from outside: th" in (tmp_path / "out" / "compare.svg").read_text()  # as a comment beside its glyphs
     assert set(pd.read_csv(tmp_path / "out" / "compare.csv")["source_b"]) == {f"from outside: {path.name}"}
 

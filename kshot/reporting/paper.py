@@ -31,8 +31,8 @@ from kshot.suites.run import RunConfig
 
 WIDTHS = {"column": 3.25, "text": 5.5}
 """Inches of one of two columns, and of a page's text: ICML's and NeurIPS's, the narrowest of the usual."""
-TALLEST = 8.0
-"""Inches that leave a page room for the caption."""
+PAGE = 9.0
+"""Inches that a figure and its caption have on a page."""
 FONT = 8.0
 """Points of all text."""
 _SHARE = 0.5
@@ -41,6 +41,8 @@ _LEAST = 1.0
 """Inches of the narrowest panel that is still read."""
 _LINE, _BAR = 1.2, 3.0
 """Points of a line; lines of at least the latter are bars, and stay as they are."""
+_POINTS, _SKIPS = 72.27, 24
+"""TeX points of an inch, and those above and below a caption."""
 _BEHIND = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.3}
 """What names of lines stand on, where they stand on others' lines."""
 _APART = 2.5
@@ -122,17 +124,21 @@ def stem(module: ModuleType, section: Section) -> str:
 def as_float(module: ModuleType, results: Results, section: Section) -> str:
     """The figure's float for LaTeX; a document's graphics path says where the PDF lies."""
     name = stem(module, section)
-    caption = f"{section.title} ({_common.seeds(results.grid, section)}). {module.CAPTION}"
     lines = [
         "% For a figure over all of the page, figure* and -text.pdf. Once the caption is read, cut it short.",
         r"\begin{figure}[t]",
         r"\centering",
         rf"\includegraphics{{{name}-column.pdf}}",
-        rf"\caption{{{tex.escape(caption)}}}",
+        rf"\caption{{{tex.escape(caption(module, results, section))}}}",
         rf"\label{{fig:{results.grid.suite}-{name}}}",
         r"\end{figure}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def caption(module: ModuleType, results: Results, section: Section) -> str:
+    """What its title would say, and how to read it."""
+    return f"{section.title} ({_common.seeds(results.grid, section)}). {module.CAPTION}"
 
 
 def draw(module: ModuleType, results: Results, section: Section, width: str) -> Figure:
@@ -152,14 +158,16 @@ def draw(module: ModuleType, results: Results, section: Section, width: str) -> 
     for line in figure.findobj(Line2D):
         if _LINE < line.get_linewidth() < _BAR:
             line.set_linewidth(_LINE)
-    figure.set_size_inches(WIDTHS[width], min(height + 0.5, TALLEST))
+    below = tex.caption_height(caption(module, results, section), _POINTS * WIDTHS[width]) + _SKIPS
+    tallest = PAGE - below / _POINTS
+    figure.set_size_inches(WIDTHS[width], min(height + 0.5, tallest))
     for legend in list(figure.legends):
         for handle, text in zip(legend.legend_handles, legend.texts, strict=True):
             assert handle is not None
             handle.set_label(text.get_text())
         legend.remove()
         style.legend(figure, list(legend.legend_handles), columns=6)
-    _settle(figure, height)
+    _settle(figure, height, tallest)
     return figure
 
 
@@ -198,15 +206,18 @@ def _arrange(figure: Figure, width: str) -> float:
         axes.set_subplotspec(cells[row, column])
         title = re.sub(r"\([^)]*\)", lambda found: found[0].replace(" ", _TIE), axes.get_title(loc="left"))
         letters = int(_LETTERS * (WIDTHS[width] / columns - _SCALE))
-        axes.set_title(textwrap.fill(title, letters), loc="left", linespacing=1.0)
+        axes.set_title(textwrap.fill(title, letters, break_on_hyphens=False), loc="left", linespacing=1.0)
         below = standing.get((row + 1, column))
         # What stands below both is said once. Not taken away: what names the scale would put it there again.
         axes.xaxis.label.set_visible(below is None or below.get_xlabel() != axes.get_xlabel())
     return rows / grid.nrows
 
 
-def _settle(figure: Figure, height: float) -> None:
-    """Lay the figure out as wide as it is, so high that its panels have ``height`` inches together."""
+def _settle(figure: Figure, height: float, tallest: float) -> None:
+    """Lay the figure out as wide as it is, so high that its panels have ``height`` inches together.
+
+    It gets no higher than ``tallest``.
+    """
     for last in (False, False, True):
         for axes in figure.axes:
             axes.set_in_layout(True)  # a panel with a place of its own would keep it
@@ -217,11 +228,11 @@ def _settle(figure: Figure, height: float) -> None:
         boxes = [axes.get_position() for axes in figure.axes]
         if not last:
             used = sum({round(box.y0, 3): box.height for box in boxes}.values()) * figure.get_figheight()
-            figure.set_figheight(min(figure.get_figheight() + height - used, TALLEST))
+            figure.set_figheight(min(figure.get_figheight() + height - used, tallest))
     least = min((box.width for box in boxes), default=1.0) * figure.get_figwidth()
-    if least < _LEAST or figure.get_figheight() > TALLEST:
+    if least < _LEAST or figure.get_figheight() > tallest:
         raise style.DrawingError(
-            f"its names and legend leave {least:.1f} in for a panel, and {TALLEST:g} in of height do not hold it"
+            f"its names and legend leave {least:.1f} in for a panel, and {tallest:g} in of height do not hold it"
         )
 
 

@@ -5,7 +5,6 @@ They need the package booktabs and nothing else.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -18,7 +17,6 @@ _SIZES = {8: r"\footnotesize", 7: r"\scriptsize"}
 """Of a class with text of 10 pt."""
 _HEIGHT = 560
 """Points of a float: with more, it would not fit the page of a usual class."""
-_CAPTION_SIZE, _CAPTION_LINE = 10, 12
 
 
 def latex(table: Table, suite: str) -> str:
@@ -37,7 +35,7 @@ def _floats(table: Table, part: Part, suite: str, seen: Counter[str]) -> Iterato
     title = ", ".join(filter(None, (table.title, part.title)))
     caption = f"{title}. {table.caption}"
     width = COLUMN if layout.environment == "table" else TEXT
-    taken = _CAPTION_LINE * (1 + math.ceil(1.05 * tex.width(caption, _CAPTION_SIZE) / width))
+    taken = tex.caption_height(caption, width)
     for place, (float_, first) in enumerate(split(layout, _HEIGHT - taken)):
         rows = part.rows[first:]
         name = "-".join(filter(None, ("tab:" + suite, slug(part.title), table.name)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from functools import cache
@@ -27,7 +28,11 @@ _GREEK = (
 )  # fmt: skip
 for _name in _GREEK:
     _case = "SMALL" if _name.islower() else "CAPITAL"
+<<<<<<< ours
     _letters = _name.upper().replace("LAMBDA", "LAMDA")  # as Unicode spells it  # codespell:ignore lamda
+=======
+    _letters = _name.upper().replace("MBD", "MD")  # Unicode spells lambda without b
+>>>>>>> theirs
     _SPECIAL[unicodedata.lookup(f"GREEK {_case} LETTER {_letters}")] = rf"$\{_name}$"
 _ACCENTS = {
     "\N{COMBINING GRAVE ACCENT}": "`", "\N{COMBINING ACUTE ACCENT}": "'", "\N{COMBINING CIRCUMFLEX ACCENT}": "^",
@@ -94,6 +99,11 @@ def width(text: str, size: int) -> float:
         size: in points, one of 7, 8, 9, 10.
     """
     return size * _WIDER[size] * sum(map(_advance, _NUMBER.sub("−", text)))  # noqa: RUF001
+
+
+def caption_height(text: str, room: float) -> float:
+    """Points of a caption of 10 pt that has so many points for its lines; rather one line too many."""
+    return 12 * (1 + math.ceil(1.05 * width(text, 10) / room))
 
 
 @cache

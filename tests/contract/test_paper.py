@@ -60,7 +60,11 @@ def drawn(data: Results) -> Drawn:
 
 
 def texts(figure: Figure) -> list[Text]:
+<<<<<<< ours
     """All that is read, but for ticks outside their axes. Call it inside ``context``: ticks hang on its sizes."""
+=======
+    """All that is read, but for ticks outside their axes; inside ``context``, as ticks hang on its sizes."""
+>>>>>>> theirs
     shown = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
     ticks: set[Any] = set()
     for axes in figure.axes:
@@ -74,12 +78,13 @@ def texts(figure: Figure) -> list[Text]:
 # Figures
 
 
-def test_figures_are_as_wide_as_their_place_and_no_higher_than_a_page(drawn: Drawn) -> None:
+def test_figures_are_as_wide_as_their_place_and_leave_room_for_their_caption(drawn: Drawn, data: Results) -> None:
     assert {module.NAME for module, *_ in drawn} == {module.NAME for module in figures.modules(Faults())}
     for module, section, width, figure in drawn:
         name = f"{module.NAME} of {section.title}, {width}"
         assert figure.get_figwidth() == paper.WIDTHS[width], name
-        assert figure.get_figheight() <= paper.TALLEST, name
+        caption = tex.caption_height(paper.caption(module, data, section), 72.27 * paper.WIDTHS[width])
+        assert figure.get_figheight() + caption / 72.27 <= paper.PAGE, name
         with paper.context(name):
             whole = figure.get_tightbbox()
         assert whole.x0 >= -0.02 and whole.y0 >= -0.02, name

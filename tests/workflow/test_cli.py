@@ -62,7 +62,9 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> No
     expected = (
         "list path check-config train evaluate official run render tensorboard aggregate report strip-links figures"
     )
-    assert commands == f"{expected} tables select status audit fidelity pack unpack redraw".split()
+    assert (
+        commands == f"{expected} tables select compare status audit fidelity pack unpack archive verify redraw".split()
+    )
     for command in commands:
         with pytest.raises(SystemExit) as ended:
             cli.main([command, "--help"])

@@ -28,11 +28,7 @@ _GREEK = (
 )  # fmt: skip
 for _name in _GREEK:
     _case = "SMALL" if _name.islower() else "CAPITAL"
-<<<<<<< ours
-    _letters = _name.upper().replace("LAMBDA", "LAMDA")  # as Unicode spells it  # codespell:ignore lamda
-=======
     _letters = _name.upper().replace("MBD", "MD")  # Unicode spells lambda without b
->>>>>>> theirs
     _SPECIAL[unicodedata.lookup(f"GREEK {_case} LETTER {_letters}")] = rf"$\{_name}$"
 _ACCENTS = {
     "\N{COMBINING GRAVE ACCENT}": "`", "\N{COMBINING ACUTE ACCENT}": "'", "\N{COMBINING CIRCUMFLEX ACCENT}": "^",

@@ -60,11 +60,7 @@ def drawn(data: Results) -> Drawn:
 
 
 def texts(figure: Figure) -> list[Text]:
-<<<<<<< ours
-    """All that is read, but for ticks outside their axes. Call it inside ``context``: ticks hang on its sizes."""
-=======
     """All that is read, but for ticks outside their axes; inside ``context``, as ticks hang on its sizes."""
->>>>>>> theirs
     shown = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
     ticks: set[Any] = set()
     for axes in figure.axes:

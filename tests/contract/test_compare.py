@@ -200,7 +200,7 @@ def test_learners_of_other_names_are_compared_on_demand(root: Path) -> None:
 @pytest.mark.parametrize(
     "arguments, line",
     [
-        (["before", "befores"], "befores: no suite with results, and no folder of results (did you mean 'before'?)"),
+        (["before", "bef"], "bef: no suite with results, and no folder of results (did you mean 'before'?)"),
         (["x.csv", "before"], "x.csv: episodes from outside are compared with a suite: name that first"),
         (["before", "x.csv"], "x.csv: no such file"),
         (["before", "empty"], "empty: holds no results: neither runs nor the files of `kshot aggregate`"),

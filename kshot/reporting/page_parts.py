@@ -14,6 +14,7 @@ from typing import Any
 
 from kshot.reporting import figures, inline_svg, links, page_facts, style, tables
 from kshot.reporting.faults import Faults
+from kshot.reporting.figures import TOGETHER
 from kshot.reporting.names import policy_name
 from kshot.reporting.results import Results
 from kshot.reporting.sections import Section
@@ -35,8 +36,6 @@ TABS = {
 """What the card of a family is divided into. A figure or table that names no place stands in the last."""
 POINTS_PER_INCH = 72
 """The unit of an SVG that matplotlib writes."""
-TOGETHER = "together"
-"""The place of what is about all families together."""
 PLACES = (*TABS, TOGETHER)
 """Where on the page figures and tables can stand."""
 
@@ -144,7 +143,7 @@ def half(
     for section in sections:
         found: dict[str, list[tuple[int, Item]]] = {}
         for module, (place, order) in pictures:
-            if place != TOGETHER and section in figures.concerned(module, results):
+            if section in figures.each_alone(module, results):
                 item = _picture(module, results, out, [section], slug(section.title), faults)
                 found.setdefault(place, []).extend([(order, item)] if item else [])
         for table, (place, order) in placed:

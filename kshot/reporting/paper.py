@@ -83,7 +83,7 @@ def context(name: str) -> Iterator[None]:
 
 
 def render_all(runs: Sequence[RunConfig], root: Path, out: Path) -> list[Path]:
-    """Write every figure of every section as ``out/<section>-<figure>-<width>.pdf``, and its float beside it.
+    """Write every figure of a single section as ``out/<section>-<figure>-<width>.pdf``, and its float beside it.
 
     The float, ``out/<section>-<figure>.tex``, has a caption that says all that the figure does not. A figure that
     cannot be drawn costs that figure: it is named in the log, and its files are removed.
@@ -99,7 +99,7 @@ def render_all(runs: Sequence[RunConfig], root: Path, out: Path) -> list[Path]:
     results, faults = load(runs, root), Faults()
     paths: list[Path] = []
     for module in figures.modules(faults):
-        for section in figures.concerned(module, results):
+        for section in figures.each_alone(module, results):
             name = stem(module, section)
             drawn: dict[str, bytes] = {}
             with faults.caught(f"figure {name} for papers"):

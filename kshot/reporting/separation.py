@@ -104,7 +104,7 @@ def separated(results: Results, section: Section, best: str, other: str) -> Sepa
 
 
 def power_line(found: Separation, best: str, other: str) -> str:
-    """``about 7 seeds would separate maml from fomaml here``; nothing where no number is known."""
+    """``about 7 seeds would separate one learner from another here``; nothing where no number is known."""
     if not found.needed:
         return ""
     return f"{found.needed} seeds would separate {policy_name(best)} from {policy_name(other)} here"

@@ -23,7 +23,7 @@ from matplotlib.transforms import Bbox
 
 from kshot import registry
 from kshot.places import ROOT
-from kshot.reporting import fidelity_picture, figures, looks, page_parts, style
+from kshot.reporting import fidelity_picture, figures, looks, style
 from kshot.reporting.faults import Faults
 from kshot.reporting.fidelity import FILED, PICTURE
 from kshot.reporting.figures import _common, _curves
@@ -40,11 +40,9 @@ Drawn = list[tuple[str, Results, Sequence[Section], Figure]]
 
 def on_the_page(module: ModuleType, data: Results) -> list[list[Section]]:
     """The sections of every picture of a figure that the page has."""
-    concerned = figures.concerned(module, data)
-    if page_parts.TOGETHER not in getattr(module, "PLACES", {}):
-        return [[section] for section in concerned]
-    groups = ([section for section in concerned if section.demonstrated == demonstrated] for demonstrated in (0, 1))
-    return [group for group in groups if group]
+    alone, concerned = figures.each_alone(module, data), figures.concerned(module, data)
+    together = [[s for s in concerned if s.demonstrated == demonstrated and s not in alone] for demonstrated in (0, 1)]
+    return [*([section] for section in alone), *(group for group in together if group)]
 
 
 @pytest.fixture(scope="module", params=shipped.SUITES, ids=lambda path: path.stem)

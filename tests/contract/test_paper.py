@@ -50,7 +50,7 @@ def data(suite: tuple[list[RunConfig], Path]) -> Results:
 def drawn(data: Results) -> Drawn:
     found: Drawn = []
     for module in figures.modules(Faults()):
-        for section in figures.concerned(module, data):
+        for section in figures.each_alone(module, data):
             for width in paper.WIDTHS:
                 with paper.context(module.NAME):
                     figure = paper.draw(module, data, section, width)
@@ -75,7 +75,9 @@ def texts(figure: Figure) -> list[Text]:
 
 
 def test_figures_are_as_wide_as_their_place_and_leave_room_for_their_caption(drawn: Drawn, data: Results) -> None:
-    assert {module.NAME for module, *_ in drawn} == {module.NAME for module in figures.modules(Faults())}
+    assert {module.NAME for module, *_ in drawn} == {
+        module.NAME for module in figures.modules(Faults()) if figures.TOGETHER not in getattr(module, "PLACES", {})
+    }
     for module, section, width, figure in drawn:
         name = f"{module.NAME} of {section.title}, {width}"
         assert figure.get_figwidth() == paper.WIDTHS[width], name

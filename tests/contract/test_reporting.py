@@ -335,6 +335,7 @@ def test_tables_are_numbers_and_text(suite: tuple[list[RunConfig], Path], report
         "normalised",
         "likelihood",
         "cost",
+        "separation",
     }  # no improvement from three seeds
     assert {path.name for path in folder.iterdir()} == {f"{n}{s}" for n in names for s in (".csv", ".tex", ".md")}
     numbers = pd.read_csv(folder / "headline.csv")

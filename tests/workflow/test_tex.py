@@ -50,7 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     paper.render_all(runs, root / "results", root / "figures")
     data = load(runs, root / "results")
     for module in figures.modules(Faults()):
-        for section in figures.concerned(module, data):
+        for section in figures.each_alone(module, data):
             assert (root / "figures" / f"{paper.stem(module, section)}.tex").is_file(), f"{module.NAME} was not drawn"
     return root
 

@@ -25,6 +25,9 @@ from kshot.reporting.results import Results, load
 from kshot.reporting.sections import Section
 from kshot.suites.run import RunConfig
 
+TOGETHER = "together"
+"""The place of what is about all families together."""
+
 
 def modules(faults: Faults) -> list[ModuleType]:
     """The figures' modules, by name."""
@@ -62,6 +65,11 @@ def concerned(module: ModuleType, results: Results) -> list[Section]:
     """The sections that a figure has something to show of."""
     found: Iterable[Section] = module.concerns(results) if hasattr(module, "concerns") else results.sections
     return [section for section in found if section.finished]
+
+
+def each_alone(module: ModuleType, results: Results) -> list[Section]:
+    """The sections of which a figure shows each by itself: none where it is about all families together."""
+    return [] if TOGETHER in getattr(module, "PLACES", {}) else concerned(module, results)
 
 
 def draw(module: ModuleType, results: Results, sections: Sequence[Section]) -> Figure:

@@ -283,7 +283,7 @@ def test_four_seeds_make_no_probability(tmp_path: Path) -> None:
     aggregate(runs, tmp_path)
     found = load(runs, tmp_path)
     shown = text(found, "improvement", "").set_index("row beats column")
-    assert shown.loc["rl2", "pearl"] == "too few runs" and "n = 5" in shown.loc["rl2", "maml"]
+    assert shown.loc["rl2", "pearl"] == "too few runs (1 family, n = 5 and 4)" and "n = 5" in shown.loc["rl2", "maml"]
 
 
 # The figure, and what cannot be read

@@ -33,10 +33,10 @@ from scipy.special import nctdtr, stdtr, stdtrit
 from kshot.reporting.names import policy_name
 from kshot.reporting.results import Array, Results
 from kshot.reporting.sections import Section
-from kshot.reporting.stats import CONFIDENCE, MINIMUM_RUNS
+from kshot.reporting.stats import MINIMUM_RUNS
 from kshot.reporting.values import digits_for, number
 
-LEVEL, POWER = 1 - CONFIDENCE, 0.8
+LEVEL, POWER = 0.05, 0.8
 MOST = 100
 """Beyond so many seeds, a number says no more than that it is large."""
 
@@ -104,7 +104,7 @@ def separated(results: Results, section: Section, best: str, other: str) -> Sepa
 
 
 def power_line(found: Separation, best: str, other: str) -> str:
-    """``about 7 seeds would separate one learner from another here``; nothing where no number is known."""
+    """``about 7 seeds would separate one from another here``; nothing where no number is known."""
     if not found.needed:
         return ""
     return f"{found.needed} seeds would separate {policy_name(best)} from {policy_name(other)} here"
@@ -119,7 +119,7 @@ def digits(results: Results, section: Section) -> int:
 def holm(probabilities: Sequence[float], one: float) -> float:
     """The level at which a comparison is judged that has the probability ``one``, among all with ``probabilities``.
 
-    It is behind that level or not by itself and by Holm's rule alike.
+    By Holm's rule the two differ where ``one`` is no larger than this level, and only there.
     """
     level = LEVEL / max(1, len(probabilities))
     for i, probability in enumerate(sorted(probabilities)):

@@ -34,6 +34,7 @@ class Cell:
         median: shown beside the error.
         k: the evidence it was reached with, where that is not the column's.
         note: what it is based on, in a few words.
+        ends: what an interval is called.
     """
 
     value: float
@@ -45,6 +46,7 @@ class Cell:
     median: float = NAN
     k: int | None = None
     note: str = ""
+    ends: str = "95 %"
 
     def __str__(self) -> str:
         """``0.80 [0.76, 0.86] at K = 10``, ``0.80 [0.76 to 0.86] (note)`` of few runs, or ``0.80 ± 0.04 (0.82)``."""
@@ -65,7 +67,7 @@ class Cell:
             return Markup("")
         lines = [f"± {self._signed(self.error)}"] * math.isfinite(self.error)
         lines += [f"median {self._signed(self.median)}"] * math.isfinite(self.median)
-        kind = "range" if is_range(self.n) else "95 %"
+        kind = "range" if is_range(self.n) else self.ends
         notes = [f"{kind} {self._ends(self._signed)}"] * math.isfinite(self.low)
         notes += [f"K = {self.k}"] * (self.k is not None) + [self.note] * bool(self.note)
         lines += [" · ".join(notes)] * bool(notes)

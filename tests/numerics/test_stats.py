@@ -26,6 +26,13 @@ RLIABLE = {
     ("y", "iqm"): (0.49423077, 0.3775, 0.61230769),
 }
 RLIABLE_IMPROVEMENT = 0.63625
+# Likewise: aggregate_optimality_gap; create_performance_profile, 50,000 repetitions, at these thresholds.
+RLIABLE_GAP = {"x": (0.38409091, 0.30818182, 0.46), "y": (0.49663462, 0.40740385, 0.58644231)}
+THRESHOLDS = np.array([0.0, 0.25, 0.5, 0.75, 1.0, 1.25])
+RLIABLE_PROFILE = {
+    "x": ([0.975, 0.875, 0.675, 0.25, 0.1, 0], [0.925, 0.775, 0.55, 0.125, 0.025, 0], [1, 0.95, 0.8, 0.375, 0.2, 0]),
+    "y": ([0.975, 0.75, 0.5, 0.225, 0.05, 0], [0.925, 0.6, 0.35, 0.1, 0, 0], [1, 0.875, 0.65, 0.35, 0.125, 0]),
+}
 
 
 def columns(scores: np.ndarray) -> list[np.ndarray]:
@@ -59,6 +66,46 @@ def test_intervals_equal_rliables(name: str, scores: np.ndarray, label: str, sta
     assert found.value == pytest.approx(value, abs=1e-8)
     # The 2.5 % quantile of 50,000 draws has a Monte-Carlo error of about .0005 here, in both.
     assert (found.lo, found.hi) == pytest.approx((lo, hi), abs=0.003)
+
+
+@pytest.mark.parametrize(("name", "scores"), [("x", X), ("y", Y)])
+def test_optimality_gap_equals_rliables(name: str, scores: np.ndarray) -> None:
+    found = stats.estimate(columns(scores), stats.optimality_gap, generator("gap"), repetitions=50_000)
+    assert found.value == pytest.approx(RLIABLE_GAP[name][0], abs=1e-8)
+    assert (found.lo, found.hi) == pytest.approx(RLIABLE_GAP[name][1:], abs=0.003)
+
+
+def test_optimality_gap_by_hand() -> None:
+    # Short of 1 by 1.5, 0.5, 0 and 0: what is above 1 makes up for nothing.
+    assert stats.optimality_gap(np.array([[-0.5, 0.5, 1.0, 7.0]])).tolist() == [0.5]
+
+
+@pytest.mark.parametrize(("name", "scores"), [("x", X), ("y", Y)])
+def test_performance_profiles_equal_rliables(name: str, scores: np.ndarray) -> None:
+    found = stats.profile(columns(scores), THRESHOLDS, generator("profile"), repetitions=50_000)
+    assert found[0] == pytest.approx(RLIABLE_PROFILE[name][0], abs=1e-8)
+    # Ends are shares of 40 scores: the same, but where a share has drawn almost 2.5 % and the next is as good.
+    away = np.abs(found[1:] - RLIABLE_PROFILE[name][1:]).round(8)
+    assert np.isin(away, [0, 1 / 40]).all() and (away > 0).sum() <= 1
+
+
+def test_performance_profiles_by_hand() -> None:
+    """A score at a threshold is not above it, and families count equally whatever their numbers of runs."""
+    strata = [np.array([0.0, 0.5, 1.0, 1.0]), np.array([0.5, 0.7])]
+    found = stats.profile(strata, np.array([-1, 0, 0.5, 0.6, 1]), generator("hand"))
+    assert found[0] == pytest.approx([1, (0.75 + 1) / 2, (0.5 + 0.5) / 2, (0.5 + 0.5) / 2, 0])
+    assert np.isnan(found[1:]).all()  # fewer than five runs
+    with pytest.raises(ValueError, match="without scores"):
+        stats.profile([np.zeros(0)], np.zeros(1), generator("none"))
+
+
+def test_classes_of_one_run_are_drawn_together_in_profiles() -> None:
+    """Ten runs, each the same on all of four classes: the band of one class, not that of forty runs."""
+    scores = np.arange(10.0)[:, None] + np.zeros((1, 4))
+    together = stats.profile([scores], np.array([4.5]), generator("rows"), 20_000)
+    apart = stats.profile(columns(scores), np.array([4.5]), generator("rows"), 20_000)
+    assert together[:, 0].tolist() == pytest.approx([0.5, 0.2, 0.8])
+    assert apart[1, 0] > 0.3 and apart[2, 0] < 0.7
 
 
 def published_interval(

@@ -48,7 +48,7 @@ def _row(results: Results, section: Section, best: str, name: str, numbers: list
         found = separated(results, section, best, name)
         verdict = _verdict(found)
         entry |= {"difference": found.difference, "difference_lo": found.lo, "difference_hi": found.hi}
-        values["ahead by"] = cell(entry, "difference", shown)
+        values["ahead by"] = cell(entry, "difference", shown, ends="interval")
     entry["verdict"] = verdict
     needed = None if found is None else found.seeds_needed
     entry["seeds_needed"] = math.nan if needed is None else needed if needed <= MOST else math.inf

@@ -174,7 +174,7 @@ def test_both_numbers_stand_side_by_side(results: tuple[list[RunConfig], Path]) 
 def test_the_page_shows_them_and_says_why_they_differ(results: tuple[list[RunConfig], Path]) -> None:
     runs, root = results
     text = page.write_page({"name": "made-up"}, runs, root, root / "out").read_text()
-    assert "<th>official 3.1.1</th><th>per goal</th>" in text
+    assert '<th scope="col">official 3.1.1</th><th scope="col">per goal</th>' in text
     assert "biased upwards (metaworld/evaluation.py; see pull request 577" in text
     assert ">official</a>" in text, "the records are linked beside the other files of a run"
 

@@ -9,12 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
 
 from kshot import records
 from kshot.errors import ConfigError
-from kshot.reporting import compare_figure, csv_files, style, values
+from kshot.reporting import compare_figure, csv_files, style, templating
 from kshot.reporting.compare import Comparison, compare
 from kshot.reporting.compare_notes import notes
 from kshot.reporting.compare_outside import SUFFIXES, read_outside
@@ -27,7 +26,6 @@ from kshot.reporting.table_latex import latex
 from kshot.reporting.table_text import markdown
 from kshot.reporting.values import Table
 
-_TEMPLATES = Path(__file__).parent / "templates"
 PLACE = Path("reports/compare")
 """Where comparisons are written by default."""
 
@@ -96,14 +94,7 @@ def write(comparison: Comparison, out: Path) -> list[Path]:
 
 
 def _page(comparison: Comparison, made: Table, pictures: dict[str, bytes], files: Sequence[Path]) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["value"] = values.html
+    environment = templating.environment()
     learners = {row.a or row.b for row in comparison.rows}
     cards: list[dict[str, Any]] = []
     for section, picture in pictures.items():

@@ -11,17 +11,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from kshot import records, yaml_text
 from kshot.errors import RecordError
-from kshot.reporting import figures, inline_svg, links, looks, page_facts, page_parts, provenance, tables, values
+from kshot.reporting import figures, inline_svg, links, looks, page_facts, page_parts, provenance, tables, templating
 from kshot.reporting.faults import Faults
 from kshot.reporting.names import DEMONSTRATIONS, policy_name
 from kshot.reporting.results import load
 from kshot.suites.run import RunConfig
-
-_TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write_page(
@@ -54,15 +50,8 @@ def write_page(
     grid = results.grid
     if grid.missing and not partial:
         raise RecordError(f"{grid.missing} of {len(runs)} runs are missing; {grid.folder / 'cells.csv'} lists them")
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templating.environment()
     environment.filters |= {
-        "value": values.html,
         "attributes": page_parts.attributes,
         "variable": _variable,
         "duration": page_facts.duration,

@@ -15,7 +15,7 @@ from typing import Any
 from kshot.reporting import figures, inline_svg, links, page_facts, style, tables
 from kshot.reporting.faults import Faults
 from kshot.reporting.figures import TOGETHER
-from kshot.reporting.names import policy_name
+from kshot.reporting.names import policy_name, slug
 from kshot.reporting.results import Results
 from kshot.reporting.sections import Section
 from kshot.reporting.values import Cell, Part, RunCount, Table
@@ -225,11 +225,6 @@ def _table(table: Table, part: Part, results: Results, out: Path) -> Item:
     files = links.existing([out / "tables" / f"{table.name}{suffix}" for suffix in tables.SUFFIXES], out)
     name = f"{slug(part.title) or f'{TOGETHER}-{part.evidence}'}--{slug(table.name)}-table"
     return Item(name, table.title, table.caption, files, part=part, sources=sources)
-
-
-def slug(text: str) -> str:
-    """A name for links: ``ml1-push, from demonstrations`` becomes ``ml1-push-from-demonstrations``."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
 def policies(halves: Iterable[Half]) -> list[str]:

@@ -129,9 +129,9 @@ def test_tabs_show_one_panel_at_a_time(shown: Page) -> None:
 
 
 def test_a_link_opens_the_tab_that_its_target_stands_in(shown: Page, address: str) -> None:
-    target = shown.locator("#classes--after-k-table")
+    target = shown.locator("#classes--after_k-table")
     expect(target).to_be_hidden()
-    shown.goto(f"{address}#classes--after-k-table")
+    shown.goto(f"{address}#classes--after_k-table")
     expect(target).to_be_visible()
     expect(target).to_be_in_viewport()
     for link in shown.locator("a.here").all():
@@ -205,7 +205,7 @@ def test_the_matrix_shows_another_k(shown: Page) -> None:
 def test_a_point_says_its_numbers(shown: Page) -> None:
     shown.locator("#classes").get_by_role("tab", name="K-curves").click()
     # The last that is drawn lies under no other.
-    point = shown.locator("#classes--success-after-k svg [data-policy] use:has(title)").last
+    point = shown.locator("#classes--success_after_k svg [data-policy] use:has(title)").last
     point.scroll_into_view_if_needed()
     box = point.bounding_box()
     assert box is not None
@@ -219,8 +219,8 @@ def test_a_point_says_its_numbers(shown: Page) -> None:
 
 
 def test_a_table_is_copied_as_it_is_written_to_files(shown: Page, address: str) -> None:
-    figure = shown.locator("#classes--after-k-table")
-    shown.goto(f"{address}#classes--after-k-table")
+    figure = shown.locator("#classes--after_k-table")
+    shown.goto(f"{address}#classes--after_k-table")
     written = Path(address.removeprefix("file://")).parent / "tables" / "after_k.md"
     part = written.read_text().partition("## classes\n\n")[2].partition("\n\n")[0]
 
@@ -246,6 +246,6 @@ def test_the_answer_and_the_curves_print_on_two_pages(browser: Browser, address:
         assert len(re.findall(rb"/Type ?/Page\b(?!s)", data)) == 2
         opened.emulate_media(media="print")
         expect(opened.locator(".verdicts")).to_be_visible()
-        expect(opened.locator("#classes--success-after-k svg")).to_be_visible()
+        expect(opened.locator("#classes--success_after_k svg")).to_be_visible()
         expect(opened.locator("#classes--headline-table")).to_be_hidden()
         expect(opened.locator("#provenance")).to_be_hidden()

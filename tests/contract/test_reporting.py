@@ -180,7 +180,7 @@ def tab_of(page_text: str, card: str, tab: str) -> str:
     return page_text.partition(f'<section class="tab" id="tab--{card}--{tab}"')[2].partition("</section>")[0]
 
 
-CARDS = ("bandit", "classes", "bandit-from-demonstrations", "classes-from-demonstrations")
+CARDS = ("bandit", "classes", "bandit-demonstrations", "classes-demonstrations")
 
 
 @pytest.mark.parametrize("place", [*page_parts.TABS, None])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,3 +19,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(TESTS) and item.path.parent != TESTS:
             item.add_marker(item.path.relative_to(TESTS).parts[0])
+
+
+@pytest.fixture(autouse=True)
+def _environment_is_as_it_was() -> Iterator[None]:
+    """What a test leaves in the environment changes what later tests, and the processes they start, do."""
+    before = dict(os.environ)
+    yield
+    left = {name for name, _ in set(os.environ.items()) ^ set(before.items())} - {"PYTEST_CURRENT_TEST"}
+    for name in left:  # one test fails, not all after it
+        os.environ.pop(name, None)
+        if name in before:
+            os.environ[name] = before[name]
+    assert not left, f"the test changed {sorted(left)} in the environment, and did not put back what was there"

@@ -269,7 +269,8 @@ def test_meta_world_is_drawn_by_its_cameras(folder: Path, evaluated: Evaluated) 
 
 def test_where_nothing_draws_one_line_says_what_was_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MUJOCO_GL", "DISPLAY", "WAYLAND_DISPLAY"):
-        monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(name, "put back afterwards, even where it was not set and choose() sets it")
+        monkeypatch.delenv(name)
     monkeypatch.setattr(graphics, "_why_not", lambda name: f"no {name}")
     monkeypatch.setattr(sys, "platform", "linux")
     with pytest.raises(ConfigError) as refused:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+# The command line sets it in its own process, which tests call in theirs.
+os.environ["MPLBACKEND"] = "agg"
 # Demonstrations made by tests belong to the tests; all their processes share them.
 os.environ.setdefault("KSHOT_CACHE", str(Path(tempfile.gettempdir()) / f"kshot-tests-{os.getuid()}"))
 

@@ -14,6 +14,7 @@ from kshot.envs import spritegrid
 from kshot.envs._point import STEP_SIZE
 from kshot.envs._scripted import Scripted, constant_action
 from kshot.envs._target_prediction import fit_linear
+from kshot.envs.bus import beliefs, city
 from kshot.envs.gridnavi.grid import FIRST_PATH, GOALS, SECOND_PATH, action_towards
 from kshot.envs.metaworld_hand._world import STAY
 from kshot.envs.nav2d_sparse import arc
@@ -128,6 +129,32 @@ def gridnavi(family: Any) -> Candidates:
         **{f"wait at {goal}": wait(goal) for goal in GOALS},
         "sweep": scripted(lambda obs, episode, step: follow(obs, FIRST_PATH, step)),
         "sweep, then the rest": scripted(both),
+    }
+
+
+def buses(family: Any) -> Candidates:
+    """Every action always, walking along either axis first, and taking one bus and walking on from where it leads."""
+
+    def walk(obs: Array, turned: bool = False) -> Array:
+        cell, goal = beliefs.cell_of(obs), city.GOALS[beliefs.goal_of(obs)]
+        along_x = city.action_towards(goal, cell)
+        # Along y: the same with the goal's x replaced by one's own.
+        along_y = city.action_towards(cell - cell % city.SIDE + goal % city.SIDE, cell)
+        return np.where(turned & (along_y != city.STAY), along_y, along_x)
+
+    def bus(stop: int) -> ReferencePolicy:
+        def rule(obs: Array, episode: Array, step: Array) -> Array:
+            to_stop = city.action_towards(np.array(stop), beliefs.cell_of(obs))
+            away = np.abs(np.array(city.CELLS[stop]) - city.CELLS[city.START]).sum()
+            return np.select([step < away, step == away], [to_stop, city.RIDE], walk(obs))
+
+        return scripted(rule)
+
+    stops = city.STOPS + (city.USELESS_STOPS if family.settings.variant == "distract" else ())
+    return {
+        **constants(family),
+        "walks along y first": scripted(lambda obs, episode, step: walk(obs, turned=True)),
+        **{f"takes the bus at {x, y}": bus(x * city.SIDE + y) for x, y in stops},
     }
 
 
@@ -337,6 +364,9 @@ CASES: dict[str, Case] = {
     "tabular_mdp-observed": Case("tabular_mdp", tabular, {"observe_dynamics": True}, chosen_on=500, test=500, copies=4),
     "gridnavi": Case("gridnavi", gridnavi, chosen_on=21, test=21, copies=1),
     "gridnavi-held-out": Case("gridnavi", gridnavi, {"held_out": 5}, chosen_on=11, test=5, copies=1),
+    "bus": Case("bus", buses, chosen_on=24, test=24),
+    "bus_distract": Case("bus", buses, {"variant": "distract"}, chosen_on=42, test=128),
+    "bus_map": Case("bus", buses, {"variant": "map"}, chosen_on=24, test=24),
     "nav2d": Case("nav2d", nav2d, chosen_on=1000, test=1000, copies=1),
     "nav2d_sparse": Case("nav2d_sparse", nav2d_sparse, split="validation", chosen_on=20, test=20, copies=1),
     "spritegrid": Case(**_SPRITES),

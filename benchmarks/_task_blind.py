@@ -18,6 +18,7 @@ from kshot.envs.bus import beliefs, city
 from kshot.envs.gridnavi.grid import FIRST_PATH, GOALS, SECOND_PATH, action_towards
 from kshot.envs.metaworld_hand._world import STAY
 from kshot.envs.nav2d_sparse import arc
+from kshot.envs.offload_dag import plans
 from kshot.envs.spritegrid import Layouts, pictures
 from kshot.types import Array, Memory, ReferencePolicy, Split
 
@@ -326,6 +327,74 @@ def metaworld_hand(family: Any) -> Candidates:
     }
 
 
+def offload(family: Any) -> Candidates:
+    """Planning for assumed resources, those of the most similar training task, shares of the nodes; constants."""
+    links, train = family.settings.links, family.tasks("train", 190, 0)
+    resources = np.array([[task["bandwidth"], task["processor_ratio"]] for task in train])
+    shown = np.array([7.0, 10.0])  # what observations show in place of hidden resources
+    kinds = np.array([[task["fat"], task["density"]] for task in train])
+
+    def planned(plan_of: plans.PlanOf) -> ReferencePolicy:
+        return lambda tasks: family.blind(plan_of, len(tasks))
+
+    def assuming(bandwidth: float, ratio: float, plan_of: plans.PlanOf) -> ReferencePolicy:
+        factors = plans.resource_factors(np.array(bandwidth), np.array(ratio), *shown)
+        return planned(lambda nodes, times, parents: plan_of(nodes, times * factors, parents))
+
+    def like_training(nodes: Array, times: Array, parents: Array) -> Array:
+        """The plan for the resources of the training task whose graphs are most like this one, by two rough guesses."""
+        level, edges = np.zeros(parents.shape, dtype=np.int64), np.zeros(len(parents))
+        for i in range(parents.shape[1]):
+            before = ((parents[:, i, None] >> np.arange(i)) & 1).astype(bool)
+            level[:, i] = np.where(before, level[:, :i] + 1, 0).max(axis=1, initial=0)
+            edges += before.sum(axis=1)
+        width = nodes / (level.max(axis=1) + 1)
+        guess = np.stack([np.log(width) / np.log(nodes), edges / (nodes * width)], axis=-1)
+        nearest = ((guess[:, None] - kinds) ** 2).sum(axis=-1).argmin(axis=1)
+        factors = plans.resource_factors(*resources[nearest].T, *shown)
+        return plans.heft(links)(nodes, times * factors[:, None], parents)
+
+    def share(part: float, key: Callable[[Array, Array], Array]) -> ReferencePolicy:
+        """Offload the nodes with the smallest ``key`` (times, parents) until they are this part of all the work."""
+
+        def plan_of(nodes: Array, times: Array, parents: Array) -> Array:
+            order = np.argsort(key(times, parents), axis=1, kind="stable")
+            work = np.take_along_axis(times[..., 0], order, axis=1)
+            plan = np.zeros(parents.shape, dtype=np.int64)
+            np.put_along_axis(
+                plan, order, (work.cumsum(axis=1) - work / 2 <= part * work.sum(axis=1)[:, None]) * 1, axis=1
+            )
+            return plan
+
+        return planned(plan_of)
+
+    means = resources.mean(axis=0)
+    return {
+        **constants(family),
+        "in turns": scripted(lambda obs, episode, step: step % 2),
+        "one in three": scripted(lambda obs, episode, step: (step % 3 == 2) * 1),
+        **{
+            f"heft at {b:g} Mbit/s": assuming(b, 10.0, plans.heft(links))
+            for b in (2.5, 3.5, 4.0, 4.5, 5.0, 6.0, 8.5, 14.5)
+        },
+        "heft at the mean resources": assuming(*means, plans.heft(links)),
+        "optimal at 4.5 Mbit/s": assuming(4.5, 10.0, plans.optimal(links)),
+        "heft at a similar training task's": planned(like_training),
+        **{
+            f"offloads {part:.0%}, small first": share(part, lambda times, _: times[..., 0]) for part in (0.2, 0.3, 0.4)
+        },
+        **{
+            f"offloads {part:.0%}, late first": share(
+                part, lambda times, _: -np.arange(times.shape[1]) + 0 * times[..., 0]
+            )
+            for part in (0.2, 0.3)
+        },
+        "offloads 30%, small results first": share(
+            0.3, lambda times, _: times[..., 3] / np.maximum(times[..., 0], 1e-9)
+        ),
+    }
+
+
 ML1 = ("reach-v3", "push-v3", "pick-place-v3", "button-press-v3", "door-open-v3")
 HAND = (
     "push-v3",
@@ -369,6 +438,7 @@ CASES: dict[str, Case] = {
     "bus_map": Case("bus", buses, {"variant": "map"}, chosen_on=24, test=24),
     "nav2d": Case("nav2d", nav2d, chosen_on=1000, test=1000, copies=1),
     "nav2d_sparse": Case("nav2d_sparse", nav2d_sparse, split="validation", chosen_on=20, test=20, copies=1),
+    "offload_dag": Case("offload_dag", offload, shipped=("all_local", "all_remote"), chosen_on=190, test=180, copies=4),
     "spritegrid": Case(**_SPRITES),
     "spritegrid-unseen": Case(settings={"test_sprites": "unseen"}, **_SPRITES),
     "spritegrid-16": Case(settings=_LARGE, **_SPRITES),

@@ -2,10 +2,10 @@
 
     python -m benchmarks.families [NAME ...]
 
-steps 256 sub-environments of every variant with random actions in one thread, and prints steps per second of processor
-time: the best of five rounds, since other work on the machine can only slow one down. Below it, what scripted policies
-earn in each episode of a trial on test tasks of seed 0, as Markdown: the mean return with its standard error, and the
-share of episodes that end in success.
+steps 256 sub-environments of every family and variant, or of those named, with random actions in one thread, and prints
+steps per second of processor time: the best of five rounds, since other work on the machine can only slow one down.
+Below it, what scripted policies earn in each episode of a trial on test tasks of seed 0, as Markdown: the mean return
+with its standard error, and the share of episodes that end in success.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,30 +24,52 @@ from kshot.errors import suggest
 from kshot.running.rollout import rollout
 from kshot.types import TaskFamily
 
-CASES: dict[str, dict[str, dict[str, Any]]] = {
-    "bus": {
-        "bus": {},
-        "bus_distract": {"variant": "distract"},
-        "bus_map": {"variant": "map"},
-    },
-    "random_reward": {
-        "random_reward": {},
-        "random_reward_ood": {"test_distribution": "ood"},
-        "random_reward_table": {"process": "table", "horizon": 10},
-        "random_reward_table_ood": {"process": "table", "horizon": 10, "test_distribution": "ood"},
-    },
+
+@dataclass(frozen=True)
+class Case:
+    """What is stepped.
+
+    Attributes:
+        family: module in ``envs``.
+        settings: of the family.
+        tasks: how many tasks, each with ``sub_envs / tasks`` sub-environments.
+        sub_envs: how many sub-environments side by side.
+    """
+
+    family: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    tasks: int = 16
+    sub_envs: int = 256
+
+
+CASES: dict[str, Case] = {
+    "bandit": Case("bandit"),
+    "tabular_mdp": Case("tabular_mdp"),
+    "gridnavi": Case("gridnavi"),
+    "nav2d": Case("nav2d"),
+    "nav2d_sparse": Case("nav2d_sparse"),
+    "bus": Case("bus"),
+    "bus_distract": Case("bus", {"variant": "distract"}),
+    "bus_map": Case("bus", {"variant": "map"}),
+    "random_reward": Case("random_reward"),
+    "random_reward_ood": Case("random_reward", {"test_distribution": "ood"}),
+    "random_reward_table": Case("random_reward", {"process": "table", "horizon": 10}),
+    "random_reward_table_ood": Case("random_reward", {"process": "table", "horizon": 10, "test_distribution": "ood"}),
+    "offload_dag": Case("offload_dag", tasks=256),
+    "offload_dag_1024": Case("offload_dag", tasks=1024, sub_envs=1024),
+    "offload_dag_ood": Case("offload_dag", {"test_tasks": "ood"}, tasks=256),
 }
-"""Family -> name of a variant -> its settings."""
-SUB_ENVS, STEPS, ROUNDS = 256, 1000, 5
+"""By the name that the command takes: that of a family, or of a variant of it."""
+STEPS, ROUNDS = 1000, 5
 TRIALS = 10_000
 """Trials of every scripted policy, about; spread over up to 200 test tasks."""
 
 
-def steps_per_second(family: TaskFamily) -> float:
-    """Steps per second of 256 sub-environments, 16 tasks with 16 copies each, resets included."""
+def steps_per_second(family: TaskFamily, case: Case) -> float:
+    """Steps per second of processor time, all sub-environments counted, resets included."""
     spec = family.spec
-    env = family.vector_env(family.tasks("train", 16, 0), SUB_ENVS // 16)
-    seeds: Any = list(range(SUB_ENVS))
+    env = family.vector_env(family.tasks("train", case.tasks, 0), case.sub_envs // case.tasks)
+    seeds: Any = list(range(case.sub_envs))
     env.action_space.seed(0)
     actions = [env.action_space.sample() for _ in range(64)]
     best = 0.0
@@ -57,7 +80,7 @@ def steps_per_second(family: TaskFamily) -> float:
             env.step(actions[t % 64])
             if (t + 1) % spec.horizon == 0:
                 env.reset()
-        best = max(best, SUB_ENVS * STEPS / (time.process_time() - begin))
+        best = max(best, case.sub_envs * STEPS / (time.process_time() - begin))
     env.close()
     return best
 
@@ -99,18 +122,18 @@ def main() -> None:
             parser.error(f"unknown family {name!r}{suggest(name, CASES)}")
     speeds = dict[str, int]()
     for name in arguments.names or CASES:
-        module = registry.load("envs", name)
-        for variant, settings in CASES[name].items():
-            family: TaskFamily = module.build(module.Settings(**settings))
-            speeds[variant] = round(steps_per_second(family))
-            print(f"\n{variant}: {speeds[variant]:,} steps/s", flush=True)
-            if arguments.speed:
-                continue
-            episodes = range(1, family.spec.episodes_per_trial + 1)
-            print("\n| policy |" + "".join(f" episode {e} |" for e in episodes))
-            print("|---|" + "---|" * len(episodes), flush=True)
-            for policy in family.references:
-                print(f"| {policy} | {earned(family, policy)} |", flush=True)
+        case = CASES[name]
+        module = registry.load("envs", case.family)
+        family: TaskFamily = module.build(module.Settings(**case.settings))
+        speeds[name] = round(steps_per_second(family, case))
+        print(f"\n{name}: {speeds[name]:,} steps/s", flush=True)
+        if arguments.speed:
+            continue
+        episodes = range(1, family.spec.episodes_per_trial + 1)
+        print("\n| policy |" + "".join(f" episode {e} |" for e in episodes))
+        print("|---|" + "---|" * len(episodes), flush=True)
+        for policy in family.references:
+            print(f"| {policy} | {earned(family, policy)} |", flush=True)
     print(json.dumps({"steps_per_second": speeds}))
 
 

@@ -1,11 +1,13 @@
-"""What the scripted policies of the bandits and of the random MDPs collect in a trial: the tables of their pages.
+"""What scripted policies of the bandits, of the random MDPs and of offloading reach: the tables of their pages.
 
     python -m benchmarks.scripted bandit
     python -m benchmarks.scripted tabular_mdp
+    python -m benchmarks.scripted offload_dag
 
 play test tasks of seed 0 and print mean and standard error over tasks, as Markdown. The second also plays posterior
 sampling told where the last step of every episode led to, which no policy sees here, and prints what that changes on
-the same tasks with the same randomness.
+the same tasks with the same randomness. The third prints mean makespans, in seconds at the authors' resources, of
+graphs like those of the authors' test sets, for every kind of links; then returns on test tasks.
 """
 
 from __future__ import annotations
@@ -18,7 +20,10 @@ from typing import Any
 import numpy as np
 
 from kshot import seeding
-from kshot.envs import bandit, tabular_mdp
+from kshot.envs import bandit, offload_dag, tabular_mdp
+from kshot.envs.offload_dag import simulator
+from kshot.envs.offload_dag.graphs import NOMINAL_BANDWIDTH, NOMINAL_RATIO, generate
+from kshot.envs.offload_dag.optimum import optima
 from kshot.envs.tabular_mdp import TabularMDPFamily
 from kshot.envs.tabular_mdp.posterior_sampling import PosteriorSampling
 from kshot.running.rollout import rollout
@@ -27,6 +32,7 @@ from kshot.types import Array, Task, TaskFamily
 RULES = ("thompson", "greedy", "ucb1")
 BANDITS = {(5, 10): 20_000, (10, 10): 20_000, (50, 10): 20_000, (5, 100): 20_000, (10, 100): 20_000, (50, 100): 10_000}
 """(arms, pulls) -> test tasks."""
+GRAPHS, OFFLOADING = 400, 180  # graphs of each cell; test tasks of offloading, four episodes each
 SLOW = 2_000  # tasks of "thompson" with 50 arms
 MDPS, TRIALS = 500, {10: 4, 25: 2}  # test tasks; episodes of a trial -> trials of each task
 
@@ -97,12 +103,46 @@ def mdps() -> None:
         print(line("difference", size, told - plain), flush=True)
 
 
+def offloading() -> None:
+    """Makespans of plans for ``GRAPHS`` graphs of every test cell under all kinds of links, then returns."""
+    settings = offload_dag.Settings()
+    print(
+        "| links | fat, density | all local | all remote | random | `heft` | optimum |\n|---|---|---|---|---|---|---|"
+    )
+    for links in simulator.LINKS:
+        for fat, density in settings.cells("test"):
+            of_graphs = seeding.split(seeding.key("scripted policies", "graphs"), np.arange(GRAPHS))
+            sizes = (np.full(GRAPHS, value) for value in (settings.nodes, fat, density))
+            graphs = generate(of_graphs, *sizes, settings.ccrs, settings.regularity, settings.nodes)
+            times = graphs.times(np.full(GRAPHS, NOMINAL_BANDWIDTH), np.full(GRAPHS, NOMINAL_RATIO))
+            rest = (graphs.nodes, times, graphs.parents, links)
+            shape = graphs.parents.shape
+            coins = seeding.uniform(of_graphs[:, None], np.arange(1000, 1000 + shape[1])) < 0.5
+            plans = (np.zeros(shape), np.ones(shape), coins, simulator.earliest_finish(*rest), optima(*rest)[0])
+            found = [simulator.makespans(plan, *rest) for plan in plans]
+            cells = [f"{values.mean():.0f} ± {values.std() / GRAPHS**0.5:.0f}" for values in found]
+            print(f"| {links} | {fat:g}, {density:g} | " + " | ".join(cells) + " |", flush=True)
+    print("\n| policy | tasks | return | makespan at most 1.02 times the optimum |\n|---|---|---|---|")
+    for changes in ({}, {"test_tasks": "ood"}):
+        family = offload_dag.build(offload_dag.Settings(**changes))
+        tasks = family.tasks("test", OFFLOADING, 0)
+        for name, make in family.references.items():
+            played = rollout(family, make(tasks), tasks, keys(OFFLOADING), 4)
+            values, success = played.returns.mean(axis=1), played.success_last.mean()
+            row = f"{values.mean():.2f} ± {values.std() / OFFLOADING**0.5:.2f} | {success:.3f}"
+            print(f"| {name} | {changes.get('test_tasks', 'held_out')} | {row} |", flush=True)
+
+
 def main() -> None:
     """Print the table of one family."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("family", choices=("bandit", "tabular_mdp"))
+    parser.add_argument("family", choices=("bandit", "tabular_mdp", "offload_dag"))
+    chosen = parser.parse_args().family
+    if chosen == "offload_dag":
+        offloading()
+        return
     print("| policy | trial | tasks | total |\n|---|---|---|---|")
-    (bandits if parser.parse_args().family == "bandit" else mdps)()
+    (bandits if chosen == "bandit" else mdps)()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 from typing import Any
 
 import gymnasium
@@ -11,7 +12,7 @@ import pytest
 
 from kshot import seeding
 from kshot.envs import gymnasium as family_module
-from kshot.envs.gymnasium import GymFamily, Settings, Success, build, cartpole, parameters
+from kshot.envs.gymnasium import GymFamily, Settings, Success, build, cartpole, parameters, pendulum
 from kshot.errors import ConfigError
 from kshot.running.rollout import rollout
 from kshot.types import Array, Task
@@ -200,6 +201,52 @@ def test_success_by_info_and_by_return() -> None:
             total += reward
             assert np.array_equal(info["success"], obs[:, 0] > 0 if "info" in success else total >= 3.0)
             assert not terminated.any() and truncated.all() == (t == 7)
+
+
+def test_a_gear_turns_the_motor_backwards() -> None:
+    task = {"make": {"gear": {"values": [-1.0, 1.0]}}}
+    family = build(Settings(environment="kshot.envs.gymnasium.pendulum:geared", task=task))
+    tasks = sorted(family.tasks("test", 2, 0), key=lambda task: task.index)
+    env = family.vector_env(tasks, 1)
+    action = np.array([[0.7], [-0.7]])
+    env.reset(seed=[3, 3])  # type: ignore[arg-type]
+    obs, reward, *_ = env.step(action)
+    assert np.array_equal(obs[0], obs[1]) and reward[0] == reward[1]
+    assert not np.array_equal(obs[0], env.step(action[::-1])[0][0]) and family.spec.horizon == 200
+
+
+def test_the_oracle_swings_every_pendulum_up_and_holds_it() -> None:
+    """Upright and at rest in the end; its torque at rest is what gravity asks for, with the other sign."""
+    tasks = [
+        Task("gymnasium", "test", i, (("make.gear", gear), ("attributes.m", m), ("attributes.l", length)))
+        for i, (gear, m, length) in enumerate(product((-1.0, 1.0), (0.5, 1.5), (0.5, 1.0)))
+    ]
+    varied = {"make": {"gear": {"values": [-1.0, 1.0]}}, "attributes": {"m": [0.5, 1.5], "l": [0.5, 1.0]}}
+    family = build(Settings(environment="kshot.envs.gymnasium.pendulum:geared", task=varied))
+    played = rollout(family, pendulum.oracle(tasks), tasks, seeding.split(2, np.arange(8)), 3)
+    assert (played.final_obs[..., 0] > 0.999).all() and (np.abs(played.final_obs[..., 2]) < 0.1).all()
+    assert (played.returns > -600).all()
+
+
+def test_the_cheetah_is_paid_for_its_velocity() -> None:
+    """By the places of its torso in the bare environment."""
+    task = {"make": {"velocity": {"values": [0.5, 2.0]}}}
+    family = build(Settings(environment="kshot.envs.gymnasium.half_cheetah:target_velocity", task=task))
+    tasks = sorted(family.tasks("test", 2, 0), key=lambda task: task.index)
+    env = family.vector_env(tasks, 1)
+    env.reset(seed=[8, 8])  # type: ignore[arg-type]
+    bare: Any = gymnasium.make("HalfCheetah-v5").unwrapped
+    seed = int(seeding.split(seeding.split(np.array([8], dtype=np.uint64), 0), 0)[0] >> np.uint64(33))
+    bare.reset(seed=seed)
+    for action in np.random.default_rng(1).uniform(-1, 1, (5, 6)):
+        before = bare.data.qpos[0]
+        shown = bare.step(action.astype(np.float32))[0]
+        velocity = (bare.data.qpos[0] - before) / 0.05
+        obs, reward, *_ = env.step(np.tile(action, (2, 1)))
+        expected = -np.abs(velocity - np.array([0.5, 2.0])) - 0.05 * (action**2).sum()
+        np.testing.assert_allclose(reward, expected, rtol=1e-6)
+        assert np.array_equal(obs[0], shown) and np.array_equal(obs[1], shown)
+    assert family.spec.horizon == 1000
 
 
 def test_a_family_in_python() -> None:

@@ -297,6 +297,21 @@ def guesses(seen: Array, places: Array, close: float = 0.05) -> dict[str, Callab
     }
 
 
+def linear(family: Any) -> Candidates:
+    """Linear functions of the observation, of random weights, and actions that change with every step."""
+    space, dim = family.spec.action_space, family.spec.observation_dim
+    rng = seeding.generator("task-blind", "linear")
+
+    def policy(weights: Array) -> ReferencePolicy:
+        if family.spec.action_kind == "discrete":
+            return lambda tasks: Scripted(lambda obs, step, noise: (obs @ weights).argmax(axis=-1))
+        return lambda tasks: Scripted(lambda obs, step, noise: np.clip(obs @ weights, space.low, space.high))
+
+    drawn = rng.standard_normal((24, dim, family.spec.action_dim)) / family.spec.observation_scale[:, None]
+    fixed = {"each action in turn": scripted(lambda obs, episode, step: step % family.spec.action_dim)}
+    return constants(family) | fixed | {f"linear, draw {i}": policy(weights) for i, weights in enumerate(drawn)}
+
+
 def metaworld(family: Any) -> Candidates:
     names = sorted({task.group for split in ("train", "test") for task in family.tasks(split, 50, 0)})
     by_class = {name: guesses(*family.first_observations_and_targets(name)) for name in names}
@@ -436,6 +451,7 @@ CASES: dict[str, Case] = {
     "bus": Case("bus", buses, chosen_on=24, test=24),
     "bus_distract": Case("bus", buses, {"variant": "distract"}, chosen_on=42, test=128),
     "bus_map": Case("bus", buses, {"variant": "map"}, chosen_on=24, test=24),
+    "gymnasium": Case("gymnasium", linear, chosen_on=64, test=64, copies=2),
     "nav2d": Case("nav2d", nav2d, chosen_on=1000, test=1000, copies=1),
     "nav2d_sparse": Case("nav2d_sparse", nav2d_sparse, split="validation", chosen_on=20, test=20, copies=1),
     "offload_dag": Case("offload_dag", offload, shipped=("all_local", "all_remote"), chosen_on=190, test=180, copies=4),

@@ -4,10 +4,10 @@
 
 writes the gaits of family NAME anew. The search is augmented random search (Mania, Guy and Recht 2018, arXiv
 1803.07055, algorithm 2 with fixed normalisation): weights move along random directions, each in proportion to the
-difference between the returns of a step there and of one back, summed over the best directions. It plays training tasks
-alone, the same ones with the same reset noise for all candidates of an iteration. Where a file holds several gaits, the
-first is searched for on all training tasks, and each further one starts from it and is searched for on those tasks
-where the best so far earns least.
+difference between the returns of a step there and of one back, summed over the best directions. It never plays a test
+task, and the same tasks with the same reset noise for all candidates of an iteration. Where a file holds several gaits,
+the first is searched for on all training tasks, and each further one starts from it: for a part of the tasks (speeds,
+also beyond the training range), or for those tasks where the best so far earns least.
 """
 
 from __future__ import annotations
@@ -53,8 +53,9 @@ class Search:
         directions: per iteration.
         noise: length of a step along a direction.
         rate: of the weights.
-        further: number of further gaits.
-        hardest: tasks that each further one is searched for on.
+        further: number of further gaits, each for the tasks where the best so far earns least.
+        hardest: how many tasks these are.
+        parts: family -> the tasks of each further gait instead, where they are known beforehand.
     """
 
     tasks: Callable[[Any], list[Task]]
@@ -69,6 +70,7 @@ class Search:
     rate: float = 0.08
     further: int = 0
     hardest: int = 6
+    parts: Callable[[Any], list[list[Task]]] = lambda family: []
 
 
 def constant(requests: Array) -> Asks:
@@ -77,8 +79,17 @@ def constant(requests: Array) -> Asks:
 
 def speeds(family: Any) -> list[Task]:
     """Five speeds over the training range, a little beyond its upper end, where most is to be learnt."""
-    values = (family.settings.fastest * np.array([0.05, 0.35, 0.65, 0.9, 1.1])).tolist()
-    return [Task("cheetah_vel", "train", i, (("speed", value),)) for i, value in enumerate(values)]
+    return at(family.settings.fastest * np.array([0.05, 0.35, 0.65, 0.9, 1.1]))
+
+
+def speeds_of_gaits(family: Any) -> list[list[Task]]:
+    """Four speeds within each part of ``cheetah_vel.GAIT_WIDTH`` m/s up to the fastest outside the training range."""
+    starts = cheetah_vel.GAIT_WIDTH * np.arange(cheetah_vel.GAITS)
+    return [at(start + cheetah_vel.GAIT_WIDTH * np.array([0.1, 0.35, 0.65, 0.9])) for start in starts]
+
+
+def at(values: Array) -> list[Task]:
+    return [Task("cheetah_vel", "train", i, (("speed", value),)) for i, value in enumerate(values.tolist())]
 
 
 def both(family: Any) -> list[Task]:
@@ -105,7 +116,7 @@ POSTURE = (1, 8, 10)
 _PARAMETERS: dict[str, Any] = {"together": 6, "directions": 10, "iterations": 60, "further": 3, "horizon": 260}
 SEARCHES: dict[str, Search] = {
     "cheetah_vel": Search(
-        speeds, lambda tasks: constant(cheetah_vel.requests(tasks)), POSTURE, rhythm=0.125, iterations=250
+        speeds, lambda tasks: constant(cheetah_vel.requests(tasks)), POSTURE, rhythm=0.125, parts=speeds_of_gaits
     ),
     "cheetah_dir": Search(
         both, lambda tasks: constant(cheetah_dir.directions(tasks)[:, None]), POSTURE, rhythm=0.125, iterations=80
@@ -175,7 +186,7 @@ def climb(family: Any, search: Search, shape: Gaits, start: Array, tasks: Sequen
     rng = seeding.generator("gaits", key)
     weights, begin = start.copy(), time.perf_counter()
     together = search.together or len(tasks)
-    scorer, judge = None, Scorer(family, search, tasks, 1)
+    scorer, judge = None, Scorer(family, search, [task for task in tasks for _ in range(3)], 1)
     best_weights, best_score = start, -np.inf
     for i in range(n):
         share = 1.0 - 0.8 * i / n
@@ -224,9 +235,10 @@ def searched(name: str, iterations: int | None = None) -> dict[str, Any]:
     found = [climb(family, search, shape, shape.weights[0], tasks, name, n)]
     scorer = Scorer(family, search, tasks, 1)
     score = [scorer(shape, found[0][None], seeding.key("gaits", name, "score"))[0][0]]
-    for i in range(search.further):
+    parts = search.parts(family)
+    for i in range(len(parts) or search.further):
         hardest = [tasks[j] for j in np.argsort(np.max(score, axis=0))[: search.hardest]]
-        found.append(climb(family, search, shape, found[0], hardest, f"{name} {i + 2}", n // 3))
+        found.append(climb(family, search, shape, found[0], parts[i] if parts else hardest, f"{name} {i + 2}", n // 3))
         score.append(scorer(shape, found[-1][None], seeding.key("gaits", name, "score"))[0][0])
     print(f"{name}: returns by the best gait {np.max(score, axis=0).round(1).tolist()}")
     walked = np.concatenate([scorer(shape, w[None], seeding.key("gaits", name, "seen"))[1] for w in found], axis=1)

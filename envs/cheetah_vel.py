@@ -30,6 +30,8 @@ SUCCESS_GAP = 0.2
 WINDOW = 100
 OUTSIDE = 4.0 / 3.0
 """Target speeds outside the training range reach up to this multiple of it."""
+GAIT_WIDTH, GAITS = 0.5, 8
+"""Each scripted gait but the first is for a part of the speeds, this wide in metres per second; how many there are."""
 MAX_SPEED = 10.0
 """Metres per second; a faster target is out of reach and refused."""
 
@@ -135,7 +137,8 @@ class CheetahVelVectorEnv(RobotVectorEnv):
 
 def runs_at(speeds: Array) -> Scripted:
     """The scripted gait at ``speeds`` [T] in metres per second."""
-    return gaits.load("cheetah_vel").asked(_requests(speeds))
+    part = np.clip(np.floor(speeds / GAIT_WIDTH), 0, GAITS - 1).astype(np.int64)
+    return gaits.load("cheetah_vel").asked(_requests(speeds), 1 + part)
 
 
 def requests(tasks: Sequence[Task]) -> Array:

@@ -46,6 +46,8 @@ _SMALL_FAMILY = {
     "demonstrations": 4,
     "train_tasks": 4,
 }
+ALIKE = frozenset({"ant_goal", "cheetah_dir", "hopper_rand_params", "metaworld_physics", "walker_rand_params"})
+"""Families whose episodes are, to a learner, like those of cheetah_vel or metaworld: one learner is paired with them."""
 
 
 def _shrink(settings: Any, small: dict[str, Any]) -> dict[str, Any]:
@@ -58,12 +60,14 @@ def _shrink(settings: Any, small: dict[str, Any]) -> dict[str, Any]:
 
 
 def compatible(evidence: frozenset[Evidence] = frozenset({"rollouts", "demonstrations"})) -> list[Any]:
-    """Every (algorithm, family) whose evidence, of the given kinds, and action kinds fit."""
+    """Every (algorithm, family) whose evidence, of the given kinds, and action kinds fit; see ``ALIKE``."""
     pairs = []
     for family in registry.names("envs"):
         envs = registry.load("envs", family)
         for algorithm in registry.names("algorithms"):
             module = registry.load("algorithms", algorithm)
+            if family in ALIKE and algorithm != "untrained":
+                continue
             if module.EVIDENCE in evidence & envs.EVIDENCE and envs.ACTIONS in module.ACTIONS:
                 pairs.append(pytest.param(algorithm, family, id=f"{algorithm}-{family}"))
     return pairs

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import _task_blind_robots as robots
 from kshot import seeding
 from kshot.envs import spritegrid
 from kshot.envs._point import STEP_SIZE
@@ -434,6 +435,19 @@ _ARM: dict[str, Any] = {
     "test": 50,
     "copies": 1,
 }
+
+
+def metaworld_physics(family: Any) -> Candidates:
+    """Experts told the same guesses of the target as in family metaworld, and nothing of the physics."""
+    ways = guesses(*family.first_observations_and_targets)
+
+    def told(way: str) -> ReferencePolicy:
+        return lambda tasks: family.experts(tasks, ways[way])
+
+    return {f"expert told {way}": told(way) for way in ways}
+
+
+_ROBOT: dict[str, Any] = {"chosen_on": 40, "test": 40, "copies": 2}
 _CELLS: dict[str, Any] = {
     "family": "metaworld_hand",
     "candidates": metaworld_hand,
@@ -463,7 +477,18 @@ CASES: dict[str, Case] = {
         f"ml1-{task[:-3]}": Case(settings={"task": task}, shipped=("sweep",) if task == "reach-v3" else (), **_ARM)
         for task in ML1
     },
+    **{
+        f"physics-{task[:-3]}": Case(
+            **{**_ARM, "family": "metaworld_physics", "candidates": metaworld_physics}, settings={"task": task}
+        )
+        for task in ("push-v3", "door-open-v3")
+    },
     "ml10": Case(settings={"benchmark": "ML10"}, **_ARM),
+    "cheetah_vel": Case("cheetah_vel", robots.speeds, **_ROBOT),
+    "cheetah_dir": Case("cheetah_dir", robots.directions, chosen_on=2, test=2, copies=20),
+    "ant_goal": Case("ant_goal", robots.places, **_ROBOT),
+    "hopper_rand_params": Case("hopper_rand_params", robots.every_gait, **_ROBOT),
+    "walker_rand_params": Case("walker_rand_params", robots.every_gait, **_ROBOT),
     "reach-relative": Case(**_CELLS),
     **{f"hand-{task[:-3]}": Case(settings={"task": task}, **_CELLS) for task in HAND},
 }

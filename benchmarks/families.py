@@ -5,7 +5,8 @@
 steps 256 sub-environments of every family and variant, or of those named, with random actions in one thread, and prints
 steps per second of processor time: the best of five rounds, since other work on the machine can only slow one down.
 Below it, what scripted policies earn in each episode of a trial on test tasks of seed 0, as Markdown: the mean return
-with its standard error, and the share of episodes that end in success.
+with its standard error, and the share of episodes that end in success. Simulated robots have
+``benchmarks.robots``.
 """
 
 from __future__ import annotations

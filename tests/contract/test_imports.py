@@ -35,7 +35,7 @@ ALLOWED = {
     "kshot.reporting": ("kshot.reporting", "kshot.places", *SHARED),
 }
 FORBIDDEN = {"kshot.reporting": ("torch",), "kshot.envs": ("torch",)}
-WINGS = ("learning", "running", "rendering", "reporting", "algorithms", "envs", "cli")
+WINGS = ("learning", "running", "rendering", "reporting", "algorithms", "envs", "commands", "cli")
 
 
 def within(name: str, parents: tuple[str, ...]) -> bool:

@@ -48,7 +48,7 @@ _SMALL_FAMILY = {
     "nodes": 6,
 }
 ALIKE = frozenset({"ant_goal", "cheetah_dir", "hopper_rand_params", "metaworld_physics", "walker_rand_params"})
-"""Families whose episodes are, to a learner, like those of cheetah_vel or metaworld: one learner is paired with them."""
+"""Families whose episodes are, to a learner, like those of cheetah_vel or metaworld: paired with one learner."""
 
 
 def _shrink(settings: Any, small: dict[str, Any]) -> dict[str, Any]:

@@ -258,12 +258,13 @@ def test_families_can_be_chosen_by_the_split_of_their_tasks(
     for package in (figures, tables):
         monkeypatch.setattr(package, "__path__", [])  # drawing them takes a while
     runs = synthetic.runs_of([BANDIT, CLASSES], ("maml", "rl2"), seeds=3)
-    validation = runs[0].evaluation.model_copy(update={"split": "validation", "k": CLASSES.k})
-    runs = [replace(run, evaluation=validation) if run.family == "classes" else run for run in runs]
+    split = {"bandit": "test", "classes": "validation"}
+    runs = [replace(r, evaluation=r.evaluation.model_copy(update={"split": split[r.family]})) for r in runs]
     synthetic.write_suite([BANDIT, CLASSES], runs, tmp_path)
     aggregate(runs, tmp_path)
     opened = browser.new_page()
     opened.goto(page.write_page(SUITE, runs, tmp_path, tmp_path / "report").resolve().as_uri())
+    expect(opened.locator(".notice.warn")).to_contain_text("Evaluated on validation tasks (classes): these numbers")
     opened.locator(".filters summary").click()
     bandit, classes = (opened.locator(f"#{name}") for name in ("bandit", "classes"))
     chosen = opened.get_by_role("group", name="Tasks")

@@ -81,8 +81,8 @@ class GymFamily:
         self._idle: dict[Hashable, list[Env]] = {}
         self._max_sub_envs = max_sub_envs
         shared = not callable(sample) and all(list(sample[split]) == list(sample["train"]) for split in SPLITS)
-        tried = [*probes, *(dict(task.params) for task in self.tasks("train", 1, 0))]
-        self.probe: Probe = probed(name, self._prepared, options, tried, drop, success or Success(), horizon)
+        training = self._training_probes()
+        self.probe: Probe = probed(name, self._prepared, options, training, probes, drop, success or Success(), horizon)
         self.spec = FamilySpec(
             name=name,
             observation_dim=len(self.probe.interface.kept),
@@ -125,6 +125,13 @@ class GymFamily:
             if len(found) == n:
                 return list(found.values())
         raise ValueError(f"{self._name}: {_ATTEMPTS * n} draws gave {len(found)} different {split} tasks, not {n}")
+
+    def _training_probes(self) -> list[Params]:
+        """Of four training tasks, or of the one that there is for certain."""
+        try:
+            return [dict(task.params) for task in self.tasks("train", 4, 0)]
+        except ValueError:
+            return [dict(task.params) for task in self.tasks("train", 1, 0)]
 
     def vector_env(self, tasks: Sequence[Task], copies: int) -> GymnasiumVectorEnv:
         """Raises ConfigError, then or when it is played, as the constructor does."""

@@ -18,8 +18,8 @@ from kshot.types import Array
 
 STEPS = 10
 """Of every task that is tried."""
-SCALE_STEPS, SCALE_EPISODES = 200, 4
-"""Of random actions, from which observations without bounds are scaled."""
+SCALE_STEPS = 250
+"""Of random actions, by which observations are scaled."""
 _LARGE = 1e4
 """Bounds beyond this say nothing about what is observed."""
 
@@ -45,16 +45,20 @@ def probed(
     family: str,
     prepare: Callable[[Params], Env],
     options: Callable[[Params], dict[str, Any]],
-    tasks: Sequence[Params],
+    training: Sequence[Params],
+    further: Sequence[Params],
     drop: Sequence[int],
     success: Success,
     horizon: int | None,
 ) -> Probe:
-    """Make environments of ``tasks`` and play some steps with random actions.
+    """Make environments of ``training`` tasks and ``further`` ones and play some steps with random actions.
+
+    Observations are scaled by those of the training tasks alone.
 
     Raises:
         ConfigError: as ``GymFamily``.
     """
+    tasks = [*further, *training]
     envs = [prepare(params) for params in tasks]
     last = tasks[-1]
     interface = _interface(family, envs[-1], last, drop, success)
@@ -79,7 +83,7 @@ def probed(
         raise fault(family, last, text)
     if first != again:
         raise fault(family, last, "two episodes after reset(seed=...) with the same seed and actions differ")
-    center, scale = _constants(interface, lambda: batch(slice(-1, None)), length)
+    center, scale = _constants(interface, batch(slice(-len(training), None)))
     for env in envs:
         env.close()
     return Probe(interface, length, center, scale)
@@ -148,38 +152,37 @@ def _global_state() -> bytes:
     return pickle.dumps((np.random.get_state(), random.getstate()))
 
 
-def _constants(interface: Interface, batch: Callable[[], GymnasiumVectorEnv], horizon: int) -> tuple[Array, Array]:
-    """Center and scale of observations: of their bounds where there are any, else of those that random actions show."""
+def _constants(interface: Interface, env: GymnasiumVectorEnv) -> tuple[Array, Array]:
+    """Center and scale [D] of observations: mean and deviation of those that random actions show.
+
+    A deviation is no less than a twentieth of what the declared bounds span, where there are any: random actions see
+    little of what learners get to.
+    """
     space, size = interface.observations, len(interface.kept)
-    low, high = np.full(size, -np.inf), np.full(size, np.inf)
+    span = np.zeros(size)
     if isinstance(space, spaces.Box):
         low, high = (bound.reshape(-1)[interface.kept].astype(np.float64) for bound in (space.low, space.high))
-    elif not isinstance(space, (spaces.Dict, spaces.Tuple)):
-        low, high = np.zeros(size), np.ones(size)  # numbers and flags, as one-hot codes
-    bounded = (low > -_LARGE) & (high < _LARGE) & (low < high)
-    center, scale = np.zeros(size), np.ones(size)
-    if not bounded.all():
-        seen = _seen(batch(), horizon)
-        center, scale = seen.mean(axis=0), seen.std(axis=0)
-        # Three digits: what a model expects does not hang on the last bit of a simulation.
-        center, scale = _rounded(center), _rounded(np.where(scale > 1e-3 * np.abs(center) + 1e-6, scale, 1.0))
-    # The standard deviation of what is spread evenly between the bounds.
-    center[bounded] = (low[bounded] + high[bounded]) / 2
-    scale[bounded] = (high[bounded] - low[bounded]) / 12**0.5
-    return center, scale
+        bounded = (low > -_LARGE) & (high < _LARGE)
+        span[bounded] = high[bounded] - low[bounded]
+    seen = _seen(env)
+    center = seen.mean(axis=0)
+    scale = np.maximum(seen.std(axis=0), span / 20)
+    # Three digits: what a model expects does not hang on the last bit of a simulation.
+    return _rounded(center), _rounded(np.where(scale > 1e-3 * np.abs(center) + 1e-6, scale, 1.0))
 
 
-def _seen(env: GymnasiumVectorEnv, horizon: int) -> Array:
+def _seen(env: GymnasiumVectorEnv) -> Array:
     """[steps, D] observations of random actions."""
     seen: list[Array] = []
-    keys = seeding.split(seeding.key("gymnasium scale"), np.arange(1))
-    for episode in range(SCALE_EPISODES):
-        seen.append(env.reset(seed=0 if episode == 0 else None)[0])
-        for t in range(min(horizon, SCALE_STEPS)):
-            obs, _, terminated, truncated, _ = env.step(_random_actions(env, keys, episode * SCALE_STEPS + t))
-            seen.append(obs)
-            if (terminated | truncated).all():
-                break
+    keys = seeding.split(seeding.key("gymnasium scale"), np.arange(env.num_envs))
+    over = np.ones(env.num_envs, dtype=bool)
+    for t in range(SCALE_STEPS):
+        if over.all():
+            seen.append(env.reset(seed=None if seen else 0)[0])
+            over[:] = False
+        obs, _, terminated, truncated, _ = env.step(_random_actions(env, keys, t))
+        seen.append(obs[~over])
+        over |= terminated | truncated
     return np.concatenate(seen)
 
 

@@ -41,7 +41,7 @@ class Line(gymnasium.Env[Any, Any]):
         self.steps += 1
         self.place += self.pace * (2 * int(action) - 1)
         reward = float("nan") if self.fault == "nan reward" else self.place + self.bonus
-        late = self.fault == "late" and self.steps == 250
+        late = self.fault == "late" and self.steps == 300
         info = {"is_success": self.place > 0} if self.fault != "silent" else {"success": 1}
         result = (self._seen(), float("nan") if late else reward, False, False, info)
         return result if self.fault != "old step" else result[:4]

@@ -325,10 +325,10 @@ def test_environments_that_would_spoil_results_are_refused_in_one_line(values: d
 
 
 def test_what_happens_later_names_the_task_and_the_step() -> None:
-    family = build(settings(make={"fault": "late"}, task={"attributes": {"bonus": {"values": [1, 2]}}}, horizon=260))
+    family = build(settings(make={"fault": "late"}, task={"attributes": {"bonus": {"values": [1, 2]}}}, horizon=310))
     tasks = family.tasks("test", 2, 0)
     with pytest.raises(
-        ConfigError, match=r"task \(attributes\.bonus = [12]\): its reward after step 250 is not finite: nan"
+        ConfigError, match=r"task \(attributes\.bonus = [12]\): its reward after step 300 is not finite: nan"
     ):
         rollout(family, family.references["random"](tasks), tasks, seeding.split(0, np.arange(2)), 2)
 

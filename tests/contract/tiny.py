@@ -47,7 +47,7 @@ _SMALL_FAMILY = {
     "train_tasks": 4,
 }
 ALIKE = frozenset({"ant_goal", "cheetah_dir", "hopper_rand_params", "metaworld_physics", "walker_rand_params"})
-"""Families whose episodes are, to a learner, like those of cheetah_vel or metaworld: one learner is paired with them."""
+"""Families that are, to a learner, like cheetah_vel or metaworld: one learner is paired with them."""
 
 
 def _shrink(settings: Any, small: dict[str, Any]) -> dict[str, Any]:

@@ -113,7 +113,7 @@ def nothing(tasks: Sequence[Task]) -> Asks:
 
 POSTURE = (1, 8, 10)
 """Pitch, speed and pitch rate of a HalfCheetah."""
-_PARAMETERS: dict[str, Any] = {"together": 6, "directions": 10, "iterations": 60, "further": 3, "horizon": 260}
+_PARAMETERS: dict[str, Any] = {"together": 6, "directions": 10, "iterations": 60, "further": 3}
 SEARCHES: dict[str, Search] = {
     "cheetah_vel": Search(
         speeds, lambda tasks: constant(cheetah_vel.requests(tasks)), POSTURE, rhythm=0.125, parts=speeds_of_gaits
@@ -130,8 +130,8 @@ SEARCHES: dict[str, Search] = {
         directions=8,
         iterations=80,
     ),
-    "hopper_rand_params": Search(every, nothing, range(11), rhythm=0.02, **_PARAMETERS),
-    "walker_rand_params": Search(every, nothing, range(17), rhythm=0.012, **_PARAMETERS),
+    "hopper_rand_params": Search(every, nothing, range(11), rhythm=0.02, horizon=200, **_PARAMETERS),
+    "walker_rand_params": Search(every, nothing, range(17), rhythm=0.012, horizon=260, **_PARAMETERS),
 }
 
 

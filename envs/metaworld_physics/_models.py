@@ -6,6 +6,7 @@ kilobytes of sizes and pointers, in which the pointers to those arrays that diff
 
 from __future__ import annotations
 
+import copy
 import ctypes
 from dataclasses import dataclass, fields
 from functools import cache
@@ -24,6 +25,9 @@ OBJECT_JOINT = {"push-v3": "objjoint", "door-open-v3": "doorjoint"}
 """The joint by which the object of a class moves."""
 DAMPED = {"push-v3": tuple(f"right_j{i}" for i in range(7)), "door-open-v3": ("doorjoint",)}
 """The joints that damping belongs to: the door's hinge; those of the arm where the object moves freely, undamped."""
+
+TABLES = ("body_", "jnt_", "dof_", "geom_", "tendon_", "actuator_", "cam_", "light_", "eq_", "qpos")
+"""Beginnings of the names of MjModel's tables but for those of shapes: meshes, textures, their trees of volumes."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ def difference(proto: Prototype, physics: Physics) -> Difference:
     """What ``apply`` changes in the official model of a class."""
     key = proto.name, physics
     if key not in _DIFFERENCES:
-        scratch, original = _scratch(proto.model_file, proto)
+        scratch, original = _scratch(proto)
         apply(scratch, proto.name, physics)
         arrays = {
             name: getattr(scratch, name).copy()
@@ -102,25 +106,15 @@ def difference(proto: Prototype, physics: Physics) -> Difference:
 _SCRATCH: dict[str, tuple[mujoco.MjModel, Difference]] = {}
 
 
-def _scratch(model_file: str, proto: Prototype) -> tuple[mujoco.MjModel, Difference]:
-    """A model to compute with, and all its numbers that could change."""
-    if model_file not in _SCRATCH:
-        import copy
-
+def _scratch(proto: Prototype) -> tuple[mujoco.MjModel, Difference]:
+    """A model to compute with, and what it has in all tables that changes could reach."""
+    if proto.model_file not in _SCRATCH:
         model = copy.copy(proto.env.model)
-        body, site = proto._positions
-        model.body_pos[:], model.site_pos[:] = body, site
-        names = [
-            name
-            for name in _pointers()
-            if name.startswith(
-                ("body_", "dof_", "geom_", "jnt_", "actuator_", "tendon_", "eq_", "cam_", "light_", "qpos")
-            )
-        ]
-        arrays = {name: getattr(model, name).copy() for name in names if hasattr(model, name)}
+        model.body_pos[:], model.site_pos[:] = proto._positions  # placements leave others there
+        names = [name for name in _pointers() if name.startswith(TABLES) and hasattr(model, name)]
         stat = {item.name: np.copy(getattr(model.stat, item.name))[()] for item in STRUCTS["mjStatistic"].fields}
-        _SCRATCH[model_file] = model, Difference(arrays, stat)
-    return _SCRATCH[model_file]
+        _SCRATCH[proto.model_file] = model, Difference({name: getattr(model, name).copy() for name in names}, stat)
+    return _SCRATCH[proto.model_file]
 
 
 class ChangedStruct:
@@ -137,7 +131,10 @@ class ChangedStruct:
         self.address = -(-ctypes.addressof(self._struct) // 64) * 64
         ctypes.memmove(self.address, model._address, size)
         for name, array in self._arrays.items():
-            ctypes.c_uint64.from_address(self.address + pointers[name]).value = array.ctypes.data
+            pointer = ctypes.c_uint64.from_address(self.address + pointers[name])
+            if pointer.value != getattr(model, name).ctypes.data:
+                raise RuntimeError(f"metaworld_physics: this MuJoCo has mjModel.{name} elsewhere than it declares")
+            pointer.value = array.ctypes.data
         stat = self.address + _layout()[0]["stat"]
         for name, value in changed.stat.items():
             numbers = np.atleast_1d(np.asarray(value, dtype=np.float64))

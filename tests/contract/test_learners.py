@@ -26,7 +26,7 @@ PAIRS = pytest.mark.parametrize(("algorithm", "family_name"), tiny.compatible())
 SHOWN = pytest.mark.parametrize(("algorithm", "family_name"), tiny.compatible(frozenset({"demonstrations"})))
 
 
-def setup(run: RunConfig) -> tuple[Task, TaskFamily, MetaLearner]:
+def setup(run: RunConfig) -> tuple[TaskFamily, MetaLearner]:
     family = build.family(run)
     return family, build.learner(run, family.spec)
 
@@ -39,7 +39,7 @@ def four_tasks(family: TaskFamily) -> list[Task]:
         return 2 * family.tasks("test", 2, 0)
 
 
-def gather(family: Task, TaskFamily, learner: MetaLearner, policy: Policy, task_indices: list[int]) -> Episodes:
+def gather(family: TaskFamily, learner: MetaLearner, policy: Policy, task_indices: list[int]) -> Episodes:
     """One block of evidence on some of the test tasks, with noise that belongs to the task."""
     tasks = four_tasks(family)
     keys = seeding.split(seeding.key("evidence"), np.array(task_indices))
@@ -50,7 +50,7 @@ def gather(family: Task, TaskFamily, learner: MetaLearner, policy: Policy, task_
     return rollout(family, policy, chosen, keys, learner.adaptation_episodes)
 
 
-def behaviour(family: Task, TaskFamily, policy: Policy, task_indices: list[int]) -> tuple[Array, Array]:
+def behaviour(family: TaskFamily, policy: Policy, task_indices: list[int]) -> tuple[Array, Array]:
     """Actions and rewards of sampled episodes of a policy: equal numbers mean an equal policy."""
     tasks = four_tasks(family)
     keys = seeding.split(seeding.key("behaviour"), np.array(task_indices))

@@ -48,7 +48,7 @@ _SMALL_FAMILY = {
     "nodes": 6,
 }
 ALIKE = frozenset({"ant_goal", "cheetah_dir", "hopper_rand_params", "metaworld_physics", "walker_rand_params"})
-"""Families whose episodes are, to a learner, like those of cheetah_vel or metaworld: paired with one learner."""
+"""Families that are, to a learner, like cheetah_vel or metaworld: one learner is paired with them."""
 
 
 def _shrink(settings: Any, small: dict[str, Any]) -> dict[str, Any]:
@@ -79,8 +79,7 @@ def run(algorithm: str, family: str, *, seed: int = 0, iterations: int = 3) -> R
     envs, module = registry.load("envs", family), registry.load("algorithms", algorithm)
     family_settings = _shrink(envs.Settings(), _SMALL_FAMILY)
     algorithm_settings = _shrink(module.Settings(), _SMALL_ALGORITHM)
-    # Of the hand, its class decides.
-    horizon = family_settings.get("horizon", family_settings.get("nodes", 15 if family == "metaworld_hand" else 1))
+    horizon = family_settings.get("horizon", 15 if family == "metaworld_hand" else 1)  # there its class decides
     # At least two tasks x two episodes per call of collect, so this many steps take at least two meta-steps.
     steps = iterations * 2 * 2 * horizon
     return RunConfig(

@@ -29,6 +29,12 @@ CASES: dict[str, dict[str, dict[str, Any]]] = {
         "bus_distract": {"variant": "distract"},
         "bus_map": {"variant": "map"},
     },
+    "maze": {
+        "maze": {},
+        "maze_pixels": {"observation": "pixels"},
+        "maze_larger": {"test_distribution": "larger"},
+        "maze_loops": {"test_distribution": "loops"},
+    },
     "random_reward": {
         "random_reward": {},
         "random_reward_ood": {"test_distribution": "ood"},
@@ -38,7 +44,7 @@ CASES: dict[str, dict[str, dict[str, Any]]] = {
 }
 """Family -> name of a variant -> its settings."""
 SUB_ENVS, STEPS, ROUNDS = 256, 1000, 5
-TRIALS = 10_000
+TRIALS = 1_000
 """Trials of every scripted policy, about; spread over up to 200 test tasks."""
 
 

@@ -17,6 +17,8 @@ from kshot.envs._scripted import Scripted, constant_action
 from kshot.envs._target_prediction import fit_linear
 from kshot.envs.bus import beliefs, city
 from kshot.envs.gridnavi.grid import FIRST_PATH, GOALS, SECOND_PATH, action_towards
+from kshot.envs.maze import views
+from kshot.envs.maze.layouts import MOVES
 from kshot.envs.metaworld_hand._world import STAY
 from kshot.envs.nav2d_sparse import arc
 from kshot.envs.offload_dag import plans
@@ -157,6 +159,54 @@ def buses(family: Any) -> Candidates:
         **constants(family),
         "walks along y first": scripted(lambda obs, episode, step: walk(obs, turned=True)),
         **{f"takes the bus at {x, y}": bus(x * city.SIDE + y) for x, y in stops},
+    }
+
+
+def mazes(family: Any) -> Candidates:
+    """Every action always, towards the goal where it is seen and along walls else, and ways to draw a map."""
+    view = family.settings.view
+    half = view // 2
+
+    def beside(obs: Array) -> tuple[Array, Array]:
+        """[T, C, 4] whether one can move in each direction, and whether the goal is seen on that side."""
+        wall, goal = (part.reshape(*obs.shape[:2], view, view) for part in views.read(obs, view))
+        free = ~np.stack([wall[..., half + dx, half + dy] for dx, dy in MOVES], axis=-1)
+        axis = np.arange(view) - half
+        sides = [goal & (dx * axis[:, None] + dy * axis > 0) for dx, dy in MOVES]
+        return free, np.stack([side.any(axis=(-2, -1)) for side in sides], axis=-1)
+
+    def preferring(order: list[int]) -> ReferencePolicy:
+        """In the direction of the goal if that is possible, else the first possible direction, changing with time."""
+
+        def rule(obs: Array, episode: Array, step: Array) -> Array:
+            free, side = beside(obs)
+            turn = (np.array(order) + step[..., None] // 7) % len(MOVES)
+            ranked = np.take_along_axis(free * 1.0 + 2.0 * (free & side), turn, axis=-1)
+            return np.asarray(np.take_along_axis(turn, ranked.argmax(axis=-1)[..., None], axis=-1)[..., 0])
+
+        return scripted(rule)
+
+    def drawing(outward: int) -> ReferencePolicy:
+        return lambda tasks: family.explorer(tasks, keeps=False, outward=outward)
+
+    return {
+        **constants(family),
+        "prefers up, right, down, left in turn": preferring([0, 1, 2, 3]),
+        "prefers left, down, right, up in turn": preferring([3, 2, 1, 0]),
+        **{f"draws a map, outward {outward}": drawing(outward) for outward in (1, 2, 4)},
+    }
+
+
+def random_rewards(family: Any) -> Candidates:
+    """Every action always, and the best way for the mean reward of training tasks."""
+    horizon = family.settings.horizon
+    mean = family.rewards(family.tasks("train", 1000, seeding.key("task-blind benchmark", "mean"))).mean(axis=0)
+    actions = family.process.optimal_actions(mean[None], horizon)[:, 0]  # [H, S]
+    return {
+        **constants(family),
+        "optimal for the mean reward": scripted(
+            lambda obs, episode, step: actions[np.minimum(step, horizon - 1), family.spec.world.state(obs)]
+        ),
     }
 
 
@@ -466,6 +516,11 @@ CASES: dict[str, Case] = {
     "bus_distract": Case("bus", buses, {"variant": "distract"}, chosen_on=42, test=128),
     "bus_map": Case("bus", buses, {"variant": "map"}, chosen_on=24, test=24),
     "gymnasium": Case("gymnasium", linear, chosen_on=64, test=64, copies=2),
+    "maze": Case("maze", mazes, copies=1),
+    "random_reward": Case("random_reward", random_rewards, split="validation", chosen_on=500, test=500, copies=1),
+    "random_reward_table": Case(
+        "random_reward", random_rewards, {"process": "table", "horizon": 10}, split="validation", copies=4
+    ),
     "nav2d": Case("nav2d", nav2d, chosen_on=1000, test=1000, copies=1),
     "nav2d_sparse": Case("nav2d_sparse", nav2d_sparse, split="validation", chosen_on=20, test=20, copies=1),
     "offload_dag": Case("offload_dag", offload, shipped=("all_local", "all_remote"), chosen_on=190, test=180, copies=4),

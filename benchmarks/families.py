@@ -52,6 +52,10 @@ CASES: dict[str, Case] = {
     "bus": Case("bus"),
     "bus_distract": Case("bus", {"variant": "distract"}),
     "bus_map": Case("bus", {"variant": "map"}),
+    "maze": Case("maze"),
+    "maze_pixels": Case("maze", {"observation": "pixels"}),
+    "maze_larger": Case("maze", {"test_distribution": "larger"}),
+    "maze_loops": Case("maze", {"test_distribution": "loops"}),
     "random_reward": Case("random_reward"),
     "random_reward_ood": Case("random_reward", {"test_distribution": "ood"}),
     "random_reward_table": Case("random_reward", {"process": "table", "horizon": 10}),
@@ -62,7 +66,7 @@ CASES: dict[str, Case] = {
 }
 """By the name that the command takes: that of a family, or of a variant of it."""
 STEPS, ROUNDS = 1000, 5
-TRIALS = 10_000
+TRIALS = 1_000
 """Trials of every scripted policy, about; spread over up to 200 test tasks."""
 
 

@@ -50,7 +50,8 @@ def _of_positions(keys: Array, positions: Array, skills: int, scale: float) -> A
     first = GAIN * _normal(keys, (3, HIDDEN), 0)  # two rows of weights, one of biases
     second = scale * HIDDEN**-0.5 * _normal(keys, (HIDDEN, skills), 3 * HIDDEN)
     hidden = np.tanh(np.einsum("sd,bdh->bsh", positions, first[:, :2]) + first[:, 2:])
-    logits = hidden @ second
+    # Not by BLAS, whose sums may depend on the number of threads.
+    logits = np.einsum("bsh,bhz->bsz", hidden, second)
     return np.asarray(logits[..., 0] - logsumexp(logits, axis=-1))
 
 

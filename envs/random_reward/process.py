@@ -68,11 +68,13 @@ class Process(NamedTuple):
 
     def random(self, reward: Array, horizon: int) -> Array:
         """[B] expected returns of uniform random actions with rewards [B, S]."""
-        return np.asarray(reward @ self._visits(np.full(self.n_actions, 1 / self.n_actions), horizon))
+        return np.asarray(
+            np.einsum("bs,s->b", reward, self._visits(np.full(self.n_actions, 1 / self.n_actions), horizon))
+        )
 
     def repeated(self, reward: Array, action: int, horizon: int) -> Array:
         """[B] expected returns of one action always, with rewards [B, S]."""
-        return np.asarray(reward @ self._visits(np.eye(self.n_actions)[action], horizon))
+        return np.asarray(np.einsum("bs,s->b", reward, self._visits(np.eye(self.n_actions)[action], horizon)))
 
     def _visits(self, chance: Array, horizon: int) -> Array:
         """[S] how often an episode is expected to come to each state if actions have probabilities ``chance`` [A]."""

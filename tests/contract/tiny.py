@@ -79,7 +79,8 @@ def run(algorithm: str, family: str, *, seed: int = 0, iterations: int = 3) -> R
     envs, module = registry.load("envs", family), registry.load("algorithms", algorithm)
     family_settings = _shrink(envs.Settings(), _SMALL_FAMILY)
     algorithm_settings = _shrink(module.Settings(), _SMALL_ALGORITHM)
-    horizon = family_settings.get("horizon", 15 if family == "metaworld_hand" else 1)  # there its class decides
+    # Of the hand, its class decides.
+    horizon = family_settings.get("horizon", family_settings.get("nodes", 15 if family == "metaworld_hand" else 1))
     # At least two tasks x two episodes per call of collect, so this many steps take at least two meta-steps.
     steps = iterations * 2 * 2 * horizon
     return RunConfig(

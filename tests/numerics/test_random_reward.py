@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -219,6 +222,39 @@ def test_demonstrations_are_better_than_chance_and_know_success() -> None:
         low, high = of.process.random(reward, 10), of.process.optimal_return(reward, 10)
         assert earned.mean() > low.mean() + 0.7 * (high.mean() - low.mean())
         np.testing.assert_array_equal(shown.success_last, earned >= (low + 0.9 * (high - low))[:, None] - 1e-9)
+
+
+def test_threads_make_no_difference() -> None:
+    """Rewards, best returns and what is played have the same bytes, here and in the worlds beside this one."""
+    code = """
+import hashlib
+import numpy as np
+from kshot import registry, seeding
+from kshot.running.rollout import rollout
+digest = hashlib.sha256()
+for name in ("bus", "maze", "random_reward"):
+    module = registry.load("envs", name)
+    family = module.build(module.Settings(episodes_per_trial=2))
+    tasks = family.tasks("train", 24, 0)
+    for policy in ("random", "task_blind", "oracle"):
+        played = rollout(family, family.references[policy](tasks), tasks, seeding.split(1, np.arange(24)), 20, 2)
+        for part in (played.obs, played.reward, played.success, played.optimal_return):
+            digest.update(part.tobytes())
+    digest.update(repr([family.reference(task) for task in tasks[:4]]).encode())
+print(digest.hexdigest())
+"""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            check=True,
+            capture_output=True,
+            text=True,
+            env=os.environ | dict.fromkeys(names, str(threads)),
+        ).stdout
+        for threads in (1, 2)
+    ]
+    assert found[0] == found[1] and len(found[0]) == 65
 
 
 @pytest.mark.parametrize(

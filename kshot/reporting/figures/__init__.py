@@ -31,7 +31,7 @@ TOGETHER = "together"
 
 def modules(faults: Faults) -> list[ModuleType]:
     """The figures' modules, by name."""
-    return faults.modules("figure", __name__, __path__)
+    return faults.modules("figures", __name__, __path__)
 
 
 def render_all(runs: Sequence[RunConfig], root: Path, out: Path) -> list[Path]:

@@ -13,6 +13,8 @@ import pytest
 os.environ.setdefault("KSHOT_CACHE", str(Path(tempfile.gettempdir()) / f"kshot-tests-{os.getuid()}"))
 
 TESTS = Path(__file__).parent
+NOT_BY_TESTS = {"PYTEST_CURRENT_TEST", "TORCHINDUCTOR_CACHE_DIR"}
+"""What pytest sets, and what PyTorch does when the first optimiser of a process is made."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -26,7 +28,7 @@ def _environment_is_as_it_was() -> Iterator[None]:
     """What a test leaves in the environment changes what later tests, and the processes they start, do."""
     before = dict(os.environ)
     yield
-    left = {name for name, _ in set(os.environ.items()) ^ set(before.items())} - {"PYTEST_CURRENT_TEST"}
+    left = {name for name, _ in set(os.environ.items()) ^ set(before.items())} - NOT_BY_TESTS
     for name in left:  # one test fails, not all after it
         os.environ.pop(name, None)
         if name in before:

@@ -168,7 +168,7 @@ def stopped_and_resumed_equals_never_stopped(algorithm: str, family_name: str, f
     _, learner = setup(run)
     if not learner.trains:
         train(run, folder / "a")
-        assert training.checkpoint.load(run.directory(folder / "a") / "model.pt")["status"] == "ok"
+        assert checkpoint.load(run.directory(folder / "a") / "model.pt")["status"] == "ok"
         return
     run, straight = long_enough(run, folder)
 
@@ -184,7 +184,7 @@ def stopped_and_resumed_equals_never_stopped(algorithm: str, family_name: str, f
                 raise Crash
             return step(*args)
 
-        learner.meta_step = crashing  # type: ignore[method-assign]
+        vars(learner)["meta_step"] = crashing
         return learner
 
     directory = run.directory(folder / "broken")
@@ -219,7 +219,7 @@ def numbers_that_are_not_finite_end_a_run_and_keep_what_it_has(algorithm: str, f
 
 def _meets_not_finite(algorithm: str, family_name: str, field: str, reason: str, folder: Path) -> None:
     run, _ = long_enough(tiny.run(algorithm, family_name), folder)
-    played = training.rollout
+    played = rollout
 
     def poisoned(*args: Any, **kwargs: Any) -> Episodes:
         episodes = played(*args, **kwargs)
@@ -238,7 +238,7 @@ def _meets_not_finite(algorithm: str, family_name: str, field: str, reason: str,
             started.append(started[-1] + 1)
             return step(*args)
 
-        learner.meta_step = counted  # type: ignore[method-assign]
+        vars(learner)["meta_step"] = counted
         return learner
 
     with mock.patch.object(training, "rollout", poisoned), mock.patch.object(build, "learner", counting):

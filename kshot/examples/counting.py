@@ -82,7 +82,8 @@ class Counting:
 
     def _paid(self, episodes: Episodes) -> Array:
         """[T, A] reward by action."""
-        return (np.eye(self._actions)[episodes.action] * episodes.reward[..., None]).sum(axis=(1, 2))
+        paid: Array = (np.eye(self._actions)[episodes.action] * episodes.reward[..., None]).sum(axis=(1, 2))
+        return paid
 
     def state_dict(self) -> dict[str, Any]:
         return {"prior": self._prior.tolist()}

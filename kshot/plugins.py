@@ -92,7 +92,7 @@ def load(kind: Shown, name: str, own: set[str]) -> ModuleType:
     Args:
         kind: which of the two.
         name: its file or module.
-        own: the names of kshot's own, which it may not have.
+        own: names that are taken.
 
     Raises:
         RegistryError: its name is no identifier or taken, or it lacks a part of its contract.
@@ -106,14 +106,14 @@ def load(kind: Shown, name: str, own: set[str]) -> ModuleType:
         if not stem.isidentifier():
             raise RegistryError(f"{stem!r} is no name of a Python module: use letters, digits and '_'")
         if stem in own:
-            raise RegistryError(f"kshot itself has {_an(NOUNS[kind])} called {stem!r}: choose another name")
+            raise RegistryError(f"there is {_an(NOUNS[kind])} called {stem!r} already: choose another name")
         module = _module(kind, path)
     required = ("NAME", "CAPTION", "draw") if kind == "figures" else ("build",)
     if missing := [part for part in required if not hasattr(module, part)]:
         raise RegistryError(f"lacks {', '.join(missing)}; see CONTRIBUTING.md")
     called = getattr(module, "NAME", stem)
     if not str(called).isidentifier() or called in own:
-        raise RegistryError(f"NAME {called!r} must be an identifier that no {NOUNS[kind]} of kshot has")
+        raise RegistryError(f"NAME {called!r} must be an identifier that no other {NOUNS[kind]} has")
     assert isinstance(module, ModuleType)
     return module
 

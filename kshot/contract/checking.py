@@ -5,12 +5,15 @@ from __future__ import annotations
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from kshot import plugins, registry
 from kshot.contract import families, learners, tiny
+from kshot.contract import shown as shows
 from kshot.errors import ConfigError, RegistryError, suggest
+from kshot.types import TaskFamily
 
 QUICK = ("bandit", "nav2d", "gridnavi", "spritegrid")
 """Families on which an algorithm is checked unless others are named, with those of plug-ins; all, if it fits none."""
@@ -74,14 +77,23 @@ def _checks(name: str, on: Sequence[str]) -> Iterator[Check]:
     for kind in kinds:
         if reason := plugins.mistake(kind, name):
             raise RegistryError(reason)
-        registry.load(kind, name)
+        try:
+            registry.load(kind, name)
+        except RegistryError:
+            raise
+        except Exception as error:  # a module may fail to import in any way
+            raise RegistryError(f"{kind}/{name} does not import: {_reason(error)}") from error
         yield from _of_algorithm(name, on) if kind == "algorithms" else _of_family(name, on)
     for of, found in shown:
-        yield Check(f"{found} has what {plugins.NOUNS[of]}s have", lambda folder, of=of, found=found: _load(of, found))  # type: ignore[misc]
+        yield Check(f"{found}: is made of any results", partial(shows.is_made_of_any_results, of, found))
 
 
-def _load(kind: plugins.Shown, name: str) -> None:
-    plugins.load(kind, name, set())
+def _failed(error: Exception, folder: Path) -> None:
+    raise error
+
+
+def _ignoring_folder(check: families.Check, family: TaskFamily, folder: Path) -> None:
+    check(family)
 
 
 def _of_algorithm(name: str, on: Sequence[str]) -> Iterator[Check]:
@@ -91,9 +103,13 @@ def _of_algorithm(name: str, on: Sequence[str]) -> Iterator[Check]:
 
 
 def _of_family(name: str, on: Sequence[str]) -> Iterator[Check]:
-    built = families.make(name)
+    try:
+        built = families.make(name)
+    except Exception as error:
+        yield Check(f"{name}: is built with its default settings", partial(_failed, error))
+        return
     for check in families.CHECKS:
-        yield Check(f"{name}: {_words(check)}", lambda folder, check=check: check(built))  # type: ignore[misc]
+        yield Check(f"{name}: {_words(check)}", partial(_ignoring_folder, check, built))
     fitting = [algorithm for algorithm, family in _pairs() if family == name]
     chosen = [algorithm for algorithm in fitting if algorithm in LEARNERS] or fitting[:1]
     for algorithm in _named(on, fitting, chosen, f"the family {name!r} cannot be played by"):
@@ -102,9 +118,14 @@ def _of_family(name: str, on: Sequence[str]) -> Iterator[Check]:
 
 def _on(algorithm: str, names: Sequence[str]) -> Iterator[Check]:
     for family in names:
-        for check in learners.checks(algorithm, family):
+        try:
+            checks = learners.checks(algorithm, family)
+        except Exception as error:
+            yield Check(f"{algorithm} on {family}: is built with small settings", partial(_failed, error))
+            continue
+        for check in checks:
             title = f"{algorithm} on {family}: {_words(check)}"
-            yield Check(title, lambda folder, check=check, family=family: check(algorithm, family, folder))  # type: ignore[misc]
+            yield Check(title, partial(check, algorithm, family))
 
 
 def _pairs() -> Iterator[tuple[str, str]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from kshot import registry
+from kshot.running import build
 from kshot.suites.run import Evaluation, RunConfig
 from kshot.types import Evidence
 
@@ -81,7 +82,7 @@ def run(algorithm: str, family: str, *, seed: int = 0, iterations: int = 3) -> R
     horizon = family_settings.get("horizon", family_settings.get("nodes", 15 if family == "metaworld_hand" else 1))
     # At least two tasks x two episodes per call of collect, so this many steps take at least two meta-steps.
     steps = iterations * 2 * 2 * horizon
-    return RunConfig(
+    found = RunConfig(
         suite="contract",
         family=family,
         family_module=family,
@@ -97,3 +98,8 @@ def run(algorithm: str, family: str, *, seed: int = 0, iterations: int = 3) -> R
         headline=envs.headline(envs.Settings(**family_settings)) if hasattr(envs, "headline") else "return",
         from_scratch=getattr(module, "FROM_SCRATCH", False),
     )
+    if registry.is_own("algorithms", algorithm):
+        return found
+    # A plug-in's block has a setting of any name, or none: the evidence follows it.
+    block = build.learner(found, build.family(found).spec).adaptation_episodes
+    return replace(found, evaluation=Evaluation(tasks=2, k=(0, block, 2 * block)))

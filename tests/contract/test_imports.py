@@ -42,7 +42,7 @@ ALLOWED = {
     "kshot.rendering": ("kshot.rendering", "kshot.running", "kshot.envs", *SHARED),
     "kshot.running": ("kshot.running", "kshot.places", *SHARED, *PLUGINS),
     "kshot.reporting": ("kshot.reporting", "kshot.places", *SHARED, *PLUGINS),
-    "kshot.contract": ("kshot.contract", "kshot.running", "kshot.places", *SHARED, *PLUGINS),
+    "kshot.contract": ("kshot.contract", "kshot.running", "kshot.reporting", "kshot.places", *SHARED, *PLUGINS),
     "kshot.examples": ("kshot.examples", "kshot.reporting", *GROUND),
     # On top of all but the command line.
     "kshot.interface": ("kshot.interface", "kshot.running", "kshot.reporting", "kshot.suites", *SHARED),

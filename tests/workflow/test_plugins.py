@@ -111,6 +111,19 @@ def test_a_check_that_fails_says_what_does_not_hold_and_where(
     assert said[-1] == "dim_lamps: 14 checks passed, 1 failed"
 
 
+def test_a_learner_on_large_blocks_or_with_large_steps_is_checked_like_others(folder: Path, written: Path) -> None:
+    """Whatever the settings are called by which its block and its tasks could be made small."""
+    text = (written / "algorithms" / "tally.py").read_text()
+    text = text.replace("adaptation_episodes = 1", "adaptation_episodes = 7").replace(
+        "tasks_per_step = 4", "tasks_per_step = 40"
+    )
+    put(folder, "algorithms/bulky.py", text)
+    run = learners.tiny.run("bulky", "old_lamps")
+    assert run.evaluation.k == (0, 7, 14)
+    longer, root = learners.long_enough(run, folder / "results")
+    assert longer.steps > run.steps and (longer.directory(root) / "model.pt").is_file()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -178,6 +191,9 @@ def test_a_plug_in_that_cannot_be_used_is_named_and_the_others_go_on(
     cell = suite()["families"]["old_lamps"]
     (line,) = problems(families={"my-lamps": cell}, algorithms={"rl2": {}})
     assert line.endswith(f"{dashed}: 'my-lamps' is no name of a Python module: use letters, digits and '_'")
+    assert cli.main(["test", "torn"]) == cli.main(["test", "maml"]) == 2
+    assert "kshot: algorithms/torn does not import: ModuleNotFoundError" in (err := capsys.readouterr().err)
+    assert "Traceback" not in err and f"kshot: {own}: kshot itself has an algorithm called 'maml'" in err
     assert cli.main(["list"]) == 0
     listed = capsys.readouterr().out
     assert listed.count("cannot be used") == 4 and "  rl2 " in listed and "worth.py" in listed
@@ -256,7 +272,7 @@ def test_figures_and_tables_of_plug_ins_stand_beside_the_others(folder: Path, tm
     faults = figures.Faults()
     found = figures.modules(faults)
     assert [module.NAME for module in found][-1] == "worth" and len(found) > 10
-    taken = "kshot itself has a figure called 'headline': choose another name"
+    taken = "there is a figure called 'headline' already: choose another name"
     assert faults.lines == [
         f"figure {folder}/figures/empty.py: RegistryError: lacks NAME, CAPTION, draw; see CONTRIBUTING.md",
         f"figure {folder}/figures/headline.py: RegistryError: {taken}",

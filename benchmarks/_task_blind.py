@@ -349,18 +349,24 @@ def guesses(seen: Array, places: Array, close: float = 0.05) -> dict[str, Callab
 
 
 def linear(family: Any) -> Candidates:
-    """Linear functions of the observation, of random weights, and actions that change with every step."""
-    space, dim = family.spec.action_space, family.spec.observation_dim
-    rng = seeding.generator("task-blind", "linear")
+    """Linear functions of the observation, of random weights, and what does not look at all."""
+    dim, n_actions = family.spec.observation_dim, family.spec.action_dim
+    discrete = family.spec.action_kind == "discrete"
 
     def policy(weights: Array) -> ReferencePolicy:
-        if family.spec.action_kind == "discrete":
+        """The action of the largest score, or the scores themselves."""
+        if discrete:
             return lambda tasks: Scripted(lambda obs, step, noise: (obs @ weights).argmax(axis=-1))
-        return lambda tasks: Scripted(lambda obs, step, noise: np.clip(obs @ weights, space.low, space.high))
+        return lambda tasks: Scripted(lambda obs, step, noise: np.clip(obs @ weights, -1.0, 1.0))
 
-    drawn = rng.standard_normal((24, dim, family.spec.action_dim)) / family.spec.observation_scale[:, None]
-    fixed = {"each action in turn": scripted(lambda obs, episode, step: step % family.spec.action_dim)}
-    return constants(family) | fixed | {f"linear, draw {i}": policy(weights) for i, weights in enumerate(drawn)}
+    def held(value: float) -> ReferencePolicy:
+        return lambda tasks: Scripted(lambda obs, step, noise: np.full((*obs.shape[:2], n_actions), value))
+
+    drawn = seeding.generator("task-blind", "linear").standard_normal((12, dim, n_actions))
+    found = {f"linear, draw {i}": policy(one) for i, one in enumerate(drawn / family.spec.observation_scale[:, None])}
+    if discrete:
+        return constants(family) | found | {"each in turn": scripted(lambda obs, episode, step: step % n_actions)}
+    return found | {f"always {value:+.1f}": held(value) for value in (-1.0, 0.0, 1.0)}
 
 
 def metaworld(family: Any) -> Candidates:
@@ -506,6 +512,13 @@ _CELLS: dict[str, Any] = {
     "test": 50,
     "copies": 1,
 }
+_PENDULUM: dict[str, Any] = {
+    "environment": "kshot.envs.gymnasium.pendulum:geared",
+    "task": {"make": {"gear": {"values": [-1.0, 1.0]}}, "attributes": {"m": [0.5, 1.5], "l": [0.5, 1.0]}},
+    "oracle": "kshot.envs.gymnasium.pendulum:oracle",
+    "task_blind": "kshot.envs.gymnasium.pendulum:task_blind",
+}
+"""The family ``pendulum`` of the suite ``gymnasium``."""
 CASES: dict[str, Case] = {
     "bandit": Case("bandit", bandit, chosen_on=5000, test=5000, copies=1),
     "tabular_mdp": Case("tabular_mdp", tabular, chosen_on=500, test=500, copies=4),
@@ -521,6 +534,7 @@ CASES: dict[str, Case] = {
     "random_reward_table": Case(
         "random_reward", random_rewards, {"process": "table", "horizon": 10}, split="validation", copies=4
     ),
+    "gymnasium-pendulum": Case("gymnasium", linear, _PENDULUM, chosen_on=64, test=64, copies=2),
     "nav2d": Case("nav2d", nav2d, chosen_on=1000, test=1000, copies=1),
     "nav2d_sparse": Case("nav2d_sparse", nav2d_sparse, split="validation", chosen_on=20, test=20, copies=1),
     "offload_dag": Case("offload_dag", offload, shipped=("all_local", "all_remote"), chosen_on=190, test=180, copies=4),

@@ -16,8 +16,7 @@ from typing import Any, Literal
 from gymnasium import spaces
 
 from kshot import seeding
-from kshot.envs.gymnasium import making, parameters
-from kshot.envs.gymnasium.cartpole import keep_consistent
+from kshot.envs.gymnasium import cartpole, half_cheetah, making, parameters, pendulum
 from kshot.envs.gymnasium.family import GymFamily
 from kshot.envs.gymnasium.making import Env
 from kshot.envs.gymnasium.parameters import Parameter, Params
@@ -26,6 +25,8 @@ from kshot.errors import suggest
 from kshot.types import ActionKind, Evidence, ReferencePolicy, Split
 
 __all__ = ["ACTIONS", "EVIDENCE", "GymFamily", "Settings", "Success", "actions", "build", "headline"]
+# Examples that settings can name; imported here, they count as the family's code.
+__all__ += ["cartpole", "half_cheetah", "pendulum"]
 
 ACTIONS: ActionKind = "discrete"
 """Of the environment without settings; ``actions`` has those of any."""
@@ -65,7 +66,8 @@ class Settings:
         refresh: MODULE:FUNCTION, called with an environment whose attributes were set to a task, to compute anew what
             it has derived from them. Empty: there is nothing to do, or it is CartPole.
         max_sub_envs: environments that are kept side by side at most.
-        code: fingerprint of the files of every MODULE:FUNCTION, filled in: results made with other files are outdated.
+        code: fingerprint of the files of every MODULE:FUNCTION but kshot's own, filled in: results made with other
+            files are outdated.
 
     Raises:
         ValueError: a value is impossible, nothing is registered by that id, or a function cannot be imported.
@@ -124,7 +126,7 @@ def build(settings: Settings) -> GymFamily:
     replaced = {one.key: one for one in ood}
     test = tuple(replaced.get(one.key, one) for one in task)
     make = making.maker(settings.environment)
-    refresh = making.function(settings.refresh) if settings.refresh else keep_consistent
+    refresh = making.function(settings.refresh) if settings.refresh else cartpole.keep_consistent
 
     def made(params: Params) -> Env:
         env: Env = make(**settings.make, **parameters.part(params, "make"))

@@ -13,6 +13,7 @@ from typing import Any
 
 import gymnasium
 from gymnasium.envs.registration import registry
+from gymnasium.wrappers import OrderEnforcing
 
 from kshot.errors import suggest
 
@@ -42,8 +43,13 @@ def maker(name: str) -> Callable[..., Env]:
         _import(module, name)
     if identifier not in registry:
         raise ValueError(f"no environment {name!r} in Gymnasium's registry{_nearest(identifier)}")
-    # A time limit of the family's own, so that it can be longer than the one registered.
-    return lambda **values: gymnasium.make(identifier, max_episode_steps=-1, disable_env_checker=True, **values)
+
+    def make(**values: Any) -> Env:
+        # The time limit is the family's own, so that it can be longer than the one registered.
+        env: Env = gymnasium.make(identifier, max_episode_steps=-1, disable_env_checker=True, **values)
+        return env.env if isinstance(env, OrderEnforcing) else env  # a batch is never stepped before its reset
+
+    return make
 
 
 def time_limit(name: str) -> int | None:
@@ -116,11 +122,13 @@ def _loaded(path: Path) -> Any:
 def digest(*names: str) -> str:
     """SHA-256 (12 hex digits) of the files of those names that are ``module:function``; empty if none is.
 
+    Files of kshot's own are left out: they are part of the source digest of all results of the family.
+
     Raises:
         ValueError: there is no such module.
     """
     total = hashlib.sha256()
-    chosen = [name for name in names if is_function(name)]
+    chosen = [name for name in names if is_function(name) and not name.startswith("kshot.")]
     for name in chosen:
         total.update(hashlib.sha256(_file(name).read_bytes()).digest())
     return total.hexdigest()[:12] if chosen else ""

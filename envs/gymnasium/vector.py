@@ -70,7 +70,7 @@ class Interface:
         return list(scaled.reshape(-1, *space.shape))
 
     def flat(self, obs: Any) -> Array:
-        """[D] what learners see of an observation. Raises ValueError if it is another than is declared."""
+        """[size] all of an observation as a list of numbers. Raises ValueError if it is another than is declared."""
         space = self.observations
         if isinstance(space, spaces.Box):
             if not isinstance(obs, np.ndarray):
@@ -79,22 +79,30 @@ class Interface:
                 raise ValueError(f"its observation has the shape {obs.shape}, declared is {space.shape}")
             if obs.dtype != space.dtype:
                 raise ValueError(f"its observation is of {obs.dtype}, declared is {space.dtype}")
-            values = obs.reshape(-1)
-        else:
-            try:
-                values = np.asarray(spaces.flatten(space, obs))
-            except Exception as error:  # a value of another structure may fail in any way
-                raise ValueError(f"its observation is none of the declared {space}: {told(error)}") from None
-        return values[self.kept].astype(np.float64)
+            return obs.reshape(-1)
+        try:
+            return np.asarray(spaces.flatten(space, obs))
+        except Exception as error:  # a value of another structure may fail in any way
+            raise ValueError(f"its observation is none of the declared {space}: {told(error)}") from None
+
+    @property
+    def size(self) -> int:
+        """Entries of the flattened observation."""
+        return int(spaces.flatdim(self.observations))
+
+    @property
+    def tells_success(self) -> bool:
+        """Whether some step can be a success."""
+        return self.success != Success()
 
     def succeeded(self, info: Mapping[str, Any], episode_return: float, over: bool) -> bool:
         """Whether a step is a success. Raises ValueError if ``info`` does not say so at the end of an episode."""
         if self.success.threshold is not None:
             return episode_return >= self.success.threshold
-        if self.success.info and over and self.success.info not in info:
+        if over and self.success.info not in info:
             known = suggest(self.success.info, map(str, info))
             raise ValueError(f"info of its last step has no {self.success.info!r}, by which success is told{known}")
-        return bool(self.success.info) and bool(info.get(self.success.info, False))
+        return bool(info.get(self.success.info, False))
 
 
 class GymnasiumVectorEnv(VectorEnv[Array, Array, Array]):
@@ -130,7 +138,8 @@ class GymnasiumVectorEnv(VectorEnv[Array, Array, Array]):
         self._interface, self._envs, self._params, self._options = interface, list(envs), params, options
         self._horizon, self._give_back = horizon, give_back
         self._streams = Streams(interface.family, self.num_envs, "the environments")
-        self._obs: Array = np.zeros((self.num_envs, len(interface.kept)))
+        self._raw: Array = np.zeros((self.num_envs, interface.size))
+        self._tells_success = interface.tells_success
         self._over = np.ones(self.num_envs, dtype=bool)
         self._steps, self._returns = 0, np.zeros(self.num_envs)
 
@@ -139,7 +148,7 @@ class GymnasiumVectorEnv(VectorEnv[Array, Array, Array]):
         self._streams.reset(seed)
         # 31 bits: what every generator takes as a seed.
         seeds = self._streams.keys(self._streams.episode) >> np.uint64(33)
-        obs = np.zeros_like(self._obs)
+        raw = np.zeros_like(self._raw)
         for i, env in enumerate(self._envs):
             try:
                 result = env.reset(seed=int(seeds[i]), options=dict(self._options[i]) or None)
@@ -147,16 +156,16 @@ class GymnasiumVectorEnv(VectorEnv[Array, Array, Array]):
                 raise self._fault(i, f"reset raises {told(error)}") from error
             if not isinstance(result, tuple) or len(result) != 2:
                 raise self._fault(i, "reset does not return (observation, info), as Gymnasium's environments do")
-            obs[i] = self._seen(i, result[0])
-        self._check("observation", obs)
-        self._obs, self._steps = obs, 0
+            raw[i] = self._seen(i, result[0])
+        self._check("observation", raw)
+        self._raw, self._steps = raw, 0
         self._over, self._returns = np.zeros(self.num_envs, dtype=bool), np.zeros(self.num_envs)
-        return self._obs, {}
+        return raw[:, self._interface.kept], {}
 
     def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
         """``actions`` [N] or [N, A]. Those whose episode has ended keep their observation and earn nothing."""
         n = self.num_envs
-        obs = self._obs.copy()  # the caller may keep the previous one
+        raw = self._raw.copy()
         reward, success = np.zeros(n), np.zeros(n, dtype=bool)
         terminated, truncated = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
         self._steps += 1
@@ -170,20 +179,21 @@ class GymnasiumVectorEnv(VectorEnv[Array, Array, Array]):
                 raise self._fault(i, f"step {self._steps} raises {told(error)}") from error
             if not isinstance(result, tuple) or len(result) != 5:
                 raise self._fault(i, "step does not return the five values of Gymnasium's environments")
-            obs[i] = self._seen(i, result[0])
-            reward[i] = self._earned(i, result[1])
-            terminated[i], truncated[i] = bool(result[2]), bool(result[3]) or late
-            self._returns[i] += reward[i]
-            over = bool(terminated[i] or truncated[i])
-            try:
-                success[i] = self._interface.succeeded(result[4], float(self._returns[i]), over)
-            except ValueError as error:
-                raise self._fault(i, str(error)) from None
-        self._check("observation", obs)
+            raw[i] = self._seen(i, result[0])
+            reward[i] = earned = self._earned(i, result[1])
+            terminated[i] = ended = bool(result[2])
+            truncated[i] = cut = late or bool(result[3])
+            if self._tells_success:
+                self._returns[i] += earned
+                try:
+                    success[i] = self._interface.succeeded(result[4], float(self._returns[i]), ended or cut)
+                except ValueError as error:
+                    raise self._fault(i, str(error)) from None
+        self._check("observation", raw)
         self._check("reward", reward)
-        self._obs = obs
+        self._raw = raw
         self._over = self._over | terminated | truncated
-        return obs, reward, terminated, truncated, {"success": success}
+        return raw[:, self._interface.kept], reward, terminated, truncated, {"success": success}
 
     def close_extras(self, **kwargs: Any) -> None:
         envs, self._envs = self._envs, []

@@ -21,6 +21,8 @@ _SMALL_ALGORITHM = {
     "hidden": {int: 8, tuple: (8,)},
     "cg_iterations": 3,
     "encoder_hidden": (8,),
+    "width": 8,
+    "decoder": 8,
     "training_tasks": 4,
     "collect_tasks": 2,
     "initial_episodes": 1,
@@ -65,7 +67,8 @@ def compatible(evidence: frozenset[Evidence] = frozenset({"rollouts", "demonstra
         envs = registry.load("envs", family)
         for algorithm in registry.names("algorithms"):
             module = registry.load("algorithms", algorithm)
-            if module.EVIDENCE in evidence & envs.EVIDENCE and envs.ACTIONS in module.ACTIONS:
+            seen = getattr(module, "OBSERVES", None) in (None, getattr(envs, "OBSERVES", None))
+            if seen and module.EVIDENCE in evidence & envs.EVIDENCE and envs.ACTIONS in module.ACTIONS:
                 pairs.append(pytest.param(algorithm, family, id=f"{algorithm}-{family}"))
     return pairs
 

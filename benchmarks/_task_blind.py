@@ -9,12 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import _task_blind_robots as robots
 from kshot import seeding
 from kshot.envs import spritegrid
 from kshot.envs._point import STEP_SIZE
 from kshot.envs._scripted import Scripted, constant_action
 from kshot.envs._target_prediction import fit_linear
+from kshot.envs.bus import beliefs, city
 from kshot.envs.gridnavi.grid import FIRST_PATH, GOALS, SECOND_PATH, action_towards
+from kshot.envs.maze import views
+from kshot.envs.maze.layouts import MOVES
 from kshot.envs.metaworld_hand._world import STAY
 from kshot.envs.nav2d_sparse import arc
 from kshot.envs.offload_dag import plans
@@ -129,6 +133,80 @@ def gridnavi(family: Any) -> Candidates:
         **{f"wait at {goal}": wait(goal) for goal in GOALS},
         "sweep": scripted(lambda obs, episode, step: follow(obs, FIRST_PATH, step)),
         "sweep, then the rest": scripted(both),
+    }
+
+
+def buses(family: Any) -> Candidates:
+    """Every action always, walking along either axis first, and taking one bus and walking on from where it leads."""
+
+    def walk(obs: Array, turned: bool = False) -> Array:
+        cell, goal = beliefs.cell_of(obs), city.GOALS[beliefs.goal_of(obs)]
+        along_x = city.action_towards(goal, cell)
+        # Along y: the same with the goal's x replaced by one's own.
+        along_y = city.action_towards(cell - cell % city.SIDE + goal % city.SIDE, cell)
+        return np.where(turned & (along_y != city.STAY), along_y, along_x)
+
+    def bus(stop: int) -> ReferencePolicy:
+        def rule(obs: Array, episode: Array, step: Array) -> Array:
+            to_stop = city.action_towards(np.array(stop), beliefs.cell_of(obs))
+            away = np.abs(np.array(city.CELLS[stop]) - city.CELLS[city.START]).sum()
+            return np.select([step < away, step == away], [to_stop, city.RIDE], walk(obs))
+
+        return scripted(rule)
+
+    stops = city.STOPS + (city.USELESS_STOPS if family.settings.variant == "distract" else ())
+    return {
+        **constants(family),
+        "walks along y first": scripted(lambda obs, episode, step: walk(obs, turned=True)),
+        **{f"takes the bus at {x, y}": bus(x * city.SIDE + y) for x, y in stops},
+    }
+
+
+def mazes(family: Any) -> Candidates:
+    """Every action always, towards the goal where it is seen and along walls else, and ways to draw a map."""
+    view = family.settings.view
+    half = view // 2
+
+    def beside(obs: Array) -> tuple[Array, Array]:
+        """[T, C, 4] whether one can move in each direction, and whether the goal is seen on that side."""
+        wall, goal = (part.reshape(*obs.shape[:2], view, view) for part in views.read(obs, view))
+        free = ~np.stack([wall[..., half + dx, half + dy] for dx, dy in MOVES], axis=-1)
+        axis = np.arange(view) - half
+        sides = [goal & (dx * axis[:, None] + dy * axis > 0) for dx, dy in MOVES]
+        return free, np.stack([side.any(axis=(-2, -1)) for side in sides], axis=-1)
+
+    def preferring(order: list[int]) -> ReferencePolicy:
+        """In the direction of the goal if that is possible, else the first possible direction, changing with time."""
+
+        def rule(obs: Array, episode: Array, step: Array) -> Array:
+            free, side = beside(obs)
+            turn = (np.array(order) + step[..., None] // 7) % len(MOVES)
+            ranked = np.take_along_axis(free * 1.0 + 2.0 * (free & side), turn, axis=-1)
+            return np.asarray(np.take_along_axis(turn, ranked.argmax(axis=-1)[..., None], axis=-1)[..., 0])
+
+        return scripted(rule)
+
+    def drawing(outward: int) -> ReferencePolicy:
+        return lambda tasks: family.explorer(tasks, keeps=False, outward=outward)
+
+    return {
+        **constants(family),
+        "prefers up, right, down, left in turn": preferring([0, 1, 2, 3]),
+        "prefers left, down, right, up in turn": preferring([3, 2, 1, 0]),
+        **{f"draws a map, outward {outward}": drawing(outward) for outward in (1, 2, 4)},
+    }
+
+
+def random_rewards(family: Any) -> Candidates:
+    """Every action always, and the best way for the mean reward of training tasks."""
+    horizon = family.settings.horizon
+    mean = family.rewards(family.tasks("train", 1000, seeding.key("task-blind benchmark", "mean"))).mean(axis=0)
+    actions = family.process.optimal_actions(mean[None], horizon)[:, 0]  # [H, S]
+    return {
+        **constants(family),
+        "optimal for the mean reward": scripted(
+            lambda obs, episode, step: actions[np.minimum(step, horizon - 1), family.spec.world.state(obs)]
+        ),
     }
 
 
@@ -270,6 +348,21 @@ def guesses(seen: Array, places: Array, close: float = 0.05) -> dict[str, Callab
     }
 
 
+def linear(family: Any) -> Candidates:
+    """Linear functions of the observation, of random weights, and actions that change with every step."""
+    space, dim = family.spec.action_space, family.spec.observation_dim
+    rng = seeding.generator("task-blind", "linear")
+
+    def policy(weights: Array) -> ReferencePolicy:
+        if family.spec.action_kind == "discrete":
+            return lambda tasks: Scripted(lambda obs, step, noise: (obs @ weights).argmax(axis=-1))
+        return lambda tasks: Scripted(lambda obs, step, noise: np.clip(obs @ weights, space.low, space.high))
+
+    drawn = rng.standard_normal((24, dim, family.spec.action_dim)) / family.spec.observation_scale[:, None]
+    fixed = {"each action in turn": scripted(lambda obs, episode, step: step % family.spec.action_dim)}
+    return constants(family) | fixed | {f"linear, draw {i}": policy(weights) for i, weights in enumerate(drawn)}
+
+
 def metaworld(family: Any) -> Candidates:
     names = sorted({task.group for split in ("train", "test") for task in family.tasks(split, 50, 0)})
     by_class = {name: guesses(*family.first_observations_and_targets(name)) for name in names}
@@ -392,6 +485,19 @@ _ARM: dict[str, Any] = {
     "test": 50,
     "copies": 1,
 }
+
+
+def metaworld_physics(family: Any) -> Candidates:
+    """Experts told the same guesses of the target as in family metaworld, and nothing of the physics."""
+    ways = guesses(*family.first_observations_and_targets)
+
+    def told(way: str) -> ReferencePolicy:
+        return lambda tasks: family.experts(tasks, ways[way])
+
+    return {f"expert told {way}": told(way) for way in ways}
+
+
+_ROBOT: dict[str, Any] = {"chosen_on": 40, "test": 40, "copies": 2}
 _CELLS: dict[str, Any] = {
     "family": "metaworld_hand",
     "candidates": metaworld_hand,
@@ -406,6 +512,15 @@ CASES: dict[str, Case] = {
     "tabular_mdp-observed": Case("tabular_mdp", tabular, {"observe_dynamics": True}, chosen_on=500, test=500, copies=4),
     "gridnavi": Case("gridnavi", gridnavi, chosen_on=21, test=21, copies=1),
     "gridnavi-held-out": Case("gridnavi", gridnavi, {"held_out": 5}, chosen_on=11, test=5, copies=1),
+    "bus": Case("bus", buses, chosen_on=24, test=24),
+    "bus_distract": Case("bus", buses, {"variant": "distract"}, chosen_on=42, test=128),
+    "bus_map": Case("bus", buses, {"variant": "map"}, chosen_on=24, test=24),
+    "gymnasium": Case("gymnasium", linear, chosen_on=64, test=64, copies=2),
+    "maze": Case("maze", mazes, copies=1),
+    "random_reward": Case("random_reward", random_rewards, split="validation", chosen_on=500, test=500, copies=1),
+    "random_reward_table": Case(
+        "random_reward", random_rewards, {"process": "table", "horizon": 10}, split="validation", copies=4
+    ),
     "nav2d": Case("nav2d", nav2d, chosen_on=1000, test=1000, copies=1),
     "nav2d_sparse": Case("nav2d_sparse", nav2d_sparse, split="validation", chosen_on=20, test=20, copies=1),
     "offload_dag": Case("offload_dag", offload, shipped=("all_local", "all_remote"), chosen_on=190, test=180, copies=4),
@@ -417,7 +532,18 @@ CASES: dict[str, Case] = {
         f"ml1-{task[:-3]}": Case(settings={"task": task}, shipped=("sweep",) if task == "reach-v3" else (), **_ARM)
         for task in ML1
     },
+    **{
+        f"physics-{task[:-3]}": Case(
+            **{**_ARM, "family": "metaworld_physics", "candidates": metaworld_physics}, settings={"task": task}
+        )
+        for task in ("push-v3", "door-open-v3")
+    },
     "ml10": Case(settings={"benchmark": "ML10"}, **_ARM),
+    "cheetah_vel": Case("cheetah_vel", robots.speeds, **_ROBOT),
+    "cheetah_dir": Case("cheetah_dir", robots.directions, chosen_on=2, test=2, copies=20),
+    "ant_goal": Case("ant_goal", robots.places, **_ROBOT),
+    "hopper_rand_params": Case("hopper_rand_params", robots.every_gait, **_ROBOT),
+    "walker_rand_params": Case("walker_rand_params", robots.every_gait, **_ROBOT),
     "reach-relative": Case(**_CELLS),
     **{f"hand-{task[:-3]}": Case(settings={"task": task}, **_CELLS) for task in HAND},
 }

@@ -22,6 +22,10 @@ class RecordError(ValueError):
     """A results file is missing, damaged or of another shape; the message names the file and the remedy."""
 
 
+class PipelineError(RuntimeError):
+    """A pipeline that was started from Python did not come to its end; the message says where to look."""
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """`` (did you mean 'maml'?)`` for a near miss, else the list of what is known."""
     names = sorted(known)

@@ -67,6 +67,8 @@ def _read_source(kind: registry.Kind, path: Path) -> tuple[str, str, str] | None
     evidence, actions = _constant(tree, "EVIDENCE"), _constant(tree, "ACTIONS")
     if evidence is None or actions is None:
         return None
+    if "actions" in _defined(tree):  # its settings decide
+        actions = frozenset({"discrete", "continuous"})
     return _joined(evidence), _joined(actions), ast.get_docstring(tree) or ""
 
 

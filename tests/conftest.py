@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+# The command line sets it in its own process, which tests call in theirs.
+os.environ["MPLBACKEND"] = "agg"
 # Demonstrations made by tests belong to the tests; all their processes share them.
 os.environ.setdefault("KSHOT_CACHE", str(Path(tempfile.gettempdir()) / f"kshot-tests-{os.getuid()}"))
 
@@ -26,7 +28,10 @@ def _environment_is_as_it_was() -> Iterator[None]:
     """What a test leaves in the environment changes what later tests, and the processes they start, do."""
     before = dict(os.environ)
     yield
-    left = {name for name, _ in set(os.environ.items()) ^ set(before.items())} - {"PYTEST_CURRENT_TEST"}
+    changed = {name for name, _ in set(os.environ.items()) ^ set(before.items())}
+    left = {
+        name for name in changed if not name.startswith(("PYTEST_", "KMP_"))
+    }  # PyTorch sets the latter when it loads
     for name in left:  # one test fails, not all after it
         os.environ.pop(name, None)
         if name in before:

@@ -28,8 +28,15 @@ LIKE = {
     "tabular_mdp": ("trial_return", 10, 4.0, 16.0),
     "nav2d": ("return", 4, -40.0, -2.0),
     "nav2d_sparse": ("return", 20, 0.0, 14.0),
+    "gymnasium": ("return", 2, -200.0, 200.0),
     "metaworld": ("success_last", 10, 50.0, 4800.0),
     "spritegrid": ("return", 1, -16.0, 45.0),
+    "metaworld_physics": ("success_last", 10, 50.0, 4200.0),
+    "cheetah_vel": ("return", 3, -400.0, -40.0),
+    "cheetah_dir": ("return", 2, -50.0, 400.0),
+    "ant_goal": ("return", 3, -600.0, -150.0),
+    "hopper_rand_params": ("return", 3, 20.0, 500.0),
+    "walker_rand_params": ("return", 3, 20.0, 500.0),
     "metaworld_hand": ("success_last", 1, -30.0, -5.0),
 }
 LEARNING = ("posterior_sampling", "thompson", "ucb1", "greedy", "search")

@@ -8,6 +8,7 @@ fourth of what each would.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import lzma
@@ -113,6 +114,20 @@ def unpack(folder: Path, root: Path) -> list[Path]:
     if not (root / suite / SUITE).is_file():
         records.write_bytes(root / suite / SUITE, (folder / SUITE).read_bytes())
     return list(found)
+
+
+def digests(folder: Path, name: str) -> dict[str, str]:
+    """SHA-256 of the file called ``name`` of every kept run that has one, by ``<family>/<algorithm>/seed-<n>``.
+
+    Raises:
+        RecordError: an archive is damaged.
+    """
+    return {
+        f"{path.name.removesuffix(SUFFIX)}/{place}": hashlib.sha256(files[name]).hexdigest()
+        for path in sorted(folder.glob(f"*{SUFFIX}"))
+        for place, files in _unpacked(path).items()
+        if name in files
+    }
 
 
 def _name_of(folder: Path) -> str:

@@ -61,7 +61,7 @@ def write_page(
     faults = Faults()
     built = tables.made(results, faults)
     kinds = [[kind for kind in results.summary.evidences if kind != DEMONSTRATIONS], [DEMONSTRATIONS]]
-    drawn = figures.modules(faults)
+    drawn = figures.shown(results, faults)
     halves = [page_parts.half(results, out, drawn, built, faults, kind) for kind in kinds]
     colours = {policy_name(name): look.color for name, look in looks.looks(grid.learners).items()}
     html = environment.get_template("page.html.j2").render(
@@ -70,6 +70,7 @@ def write_page(
         facts=page_facts.facts(grid),
         notices=page_facts.notices(results, faults.lines),
         halves=halves,
+        splits=page_parts.splits(halves),
         policies=page_parts.policies(halves),
         colours=colours,
         scheme=inline_svg.colours([*(svg for half in halves for svg in half.svgs), *map(_variable, colours.values())]),

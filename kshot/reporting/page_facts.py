@@ -89,10 +89,12 @@ def notices(results: Results, faults: Sequence[str]) -> list[tuple[str, Markup]]
             "intervals are given from {} seeds on."
         )
         said.append(("note", Markup(text).format(expected, INTERVAL_RUNS)))
-    splits = sorted({info.split for info in results.summary.families.values()} - {"test"})
-    if splits:
-        text = "Evaluated on {} tasks: these numbers are for choosing settings, they are not results."
-        said.append(("warn", Markup(text).format(", ".join(splits))))
+    families = results.summary.families
+    for split in sorted({info.split for info in families.values()} - {"test"}):
+        of = [name for name, info in families.items() if info.split == split]
+        where = f" ({_listed(of)})" if len(of) < len(families) else ""
+        text = "Evaluated on {} tasks{}: these numbers are for choosing settings, they are not results."
+        said.append(("warn", Markup(text).format(split, where)))
     done = cells[cells["state"] != "missing"]
     if (done["git_dirty"] == "True").any():
         said.append(("note", Markup("Some runs were made from a working tree with uncommitted changes.")))

@@ -14,7 +14,7 @@ from typing import Any
 
 from kshot.reporting import figures, inline_svg, links, page_facts, style, tables
 from kshot.reporting.faults import Faults
-from kshot.reporting.figures import TOGETHER
+from kshot.reporting.figures import TOGETHER, Shown
 from kshot.reporting.names import policy_name, slug
 from kshot.reporting.results import Results
 from kshot.reporting.sections import Section
@@ -121,7 +121,7 @@ class Half:
 def half(
     results: Results,
     out: Path,
-    drawn: Sequence[ModuleType],
+    drawn: Sequence[Shown],
     built: Sequence[Table],
     faults: Faults,
     evidences: Sequence[Evidence],
@@ -131,20 +131,20 @@ def half(
     Args:
         results: of the suite.
         out: folder of the page; figures and tables in it are linked.
-        drawn: the modules of all figures.
+        drawn: the figures that have something to show.
         built: all tables of the suite.
         faults: takes note of what fails.
         evidences: of the learners.
     """
     sections = [section for section in results.sections if section.evidence in evidences]
-    pictures = [(module, _place(module.NAME, getattr(module, "PLACES", {}))) for module in drawn]
+    pictures = [(figure, _place(figure.module.NAME, getattr(figure.module, "PLACES", {}))) for figure in drawn]
     placed = [(table, _place(table.name, table.places)) for table in built]
     cards = []
     for section in sections:
         found: dict[str, list[tuple[int, Item]]] = {}
-        for module, (place, order) in pictures:
-            if section in figures.each_alone(module, results):
-                item = _picture(module, results, out, [section], slug(section.title), faults)
+        for figure, (place, order) in pictures:
+            if section in figure.alone:
+                item = _picture(figure.module, results, out, [section], slug(section.title), faults)
                 found.setdefault(place, []).extend([(order, item)] if item else [])
         for table, (place, order) in placed:
             if place != TOGETHER:
@@ -178,7 +178,7 @@ def _place(name: str, places: Mapping[str, int]) -> Placed:
 def _together(
     results: Results,
     out: Path,
-    drawn: Iterable[tuple[ModuleType, Placed]],
+    drawn: Iterable[tuple[Shown, Placed]],
     placed: Iterable[tuple[Table, Placed]],
     sections: Sequence[Section],
     evidences: Sequence[Evidence],
@@ -186,10 +186,10 @@ def _together(
 ) -> list[Item]:
     """What is about all families together."""
     found: list[tuple[int, Item]] = []
-    for module, (place, order) in drawn:
-        shown = [section for section in sections if section in figures.concerned(module, results)]
+    for figure, (place, order) in drawn:
+        shown = [section for section in sections if section in figure.sections]
         if place == TOGETHER and shown:
-            item = _picture(module, results, out, shown, f"{TOGETHER}-{shown[0].evidence}", faults)
+            item = _picture(figure.module, results, out, shown, f"{TOGETHER}-{shown[0].evidence}", faults)
             found += [(order, item)] if item else []
     titles = {section.title for section in results.sections}
     for table, (place, order) in placed:
@@ -230,6 +230,11 @@ def _table(table: Table, part: Part, results: Results, out: Path) -> Item:
 def policies(halves: Iterable[Half]) -> list[str]:
     """Every learner in the matrices, as displayed, once."""
     return list(dict.fromkeys(policy_name(name) for half in halves for name in half.matrix.learners))
+
+
+def splits(halves: Iterable[Half]) -> list[str]:
+    """Every split that a card's tasks are of, once."""
+    return list(dict.fromkeys(card.split for half in halves for card in half.cards))
 
 
 def attributes(value: Any) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Figures for papers: of one family each, a column or the text wide, with text of one size and no title."""
+"""Figures for papers: of one family each and of all, a column or the text wide, with text of one size."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,13 +25,15 @@ from kshot.reporting import figures, style, tex
 from kshot.reporting.faults import Faults
 from kshot.reporting.figures import _common
 from kshot.reporting.labels import EndLabel, Label
-from kshot.reporting.names import slug
+from kshot.reporting.names import FROM_DEMONSTRATIONS, slug
 from kshot.reporting.results import Results, load
 from kshot.reporting.sections import Section
 from kshot.suites.run import RunConfig
 
 WIDTHS = {"column": 3.25, "text": 5.5}
 """Inches of one of two columns, and of a page's text: ICML's and NeurIPS's, the narrowest of the usual."""
+ACROSS = "across families"
+"""What a figure about several families is called, where others name theirs."""
 PAGE = 9.0
 """Inches that a figure and its caption have on a page."""
 FONT = 8.0
@@ -82,72 +85,116 @@ def context(name: str) -> Iterator[None]:
         yield
 
 
-def render_all(runs: Sequence[RunConfig], root: Path, out: Path) -> list[Path]:
-    """Write every figure of a single section as ``out/<section>-<figure>-<width>.pdf``, and its float beside it.
+@dataclass(frozen=True)
+class Picture:
+    """A figure for papers.
 
-    The float, ``out/<section>-<figure>.tex``, has a caption that says all that the figure does not. A figure that
-    cannot be drawn costs that figure: it is named in the log, and its files are removed.
+    Attributes:
+        module: draws it.
+        sections: what it shows: one, or all of one kind of evidence that the figure has something to show of.
+        across: whether it is about several families; it then says so, where others name theirs.
+    """
+
+    module: ModuleType
+    sections: Sequence[Section]
+    across: bool
+
+    @property
+    def stem(self) -> str:
+        """What its files begin with: ``point-demonstrations-headline``, ``across-families-iqm_after_k``."""
+        shown = f", {FROM_DEMONSTRATIONS}" if self.sections[0].demonstrated else ""
+        return f"{slug(f'{ACROSS}{shown}' if self.across else self.sections[0].title)}-{self.module.NAME}"
+
+
+def pictures(results: Results, faults: Faults) -> list[Picture]:
+    """Every figure for papers: by figure, of each section that it shows by itself, then across families."""
+    found = []
+    for figure in figures.shown(results, faults):
+        found += [Picture(figure.module, [section], across=False) for section in figure.alone]
+        for evidence in results.summary.evidences:
+            sections = [section for section in figure.sections if section.evidence == evidence]
+            if sections if figure.together else getattr(figure.module, "ACROSS", False) and len(sections) > 1:
+                found.append(Picture(figure.module, sections, across=True))
+    return found
+
+
+def render_all(runs: Sequence[RunConfig], root: Path, out: Path) -> list[Path]:
+    """Write every figure as ``out/<section>-<figure>-<width>.pdf``, and its float beside it.
+
+    The float, ``out/<section>-<figure>.tex``, has a caption that says all that the figure does not. What several
+    families share a figure of is called ``across-families`` in place of a section. A figure that cannot be drawn at a
+    width, say because its panels do not fit there, costs that file: it is named in the log. Of what is not written,
+    files of earlier runs are removed.
 
     Args:
         runs: the complete grid that the suite expects.
         root: folder of all results.
-        out: folder of the figures for papers.
+        out: folder of the figures for papers; it is there afterwards, even if no figure is.
 
     Raises:
         RecordError: the suite has not been aggregated since its runs last changed.
     """
     results, faults = load(runs, root), Faults()
+    out.mkdir(parents=True, exist_ok=True)
     paths: list[Path] = []
+    for picture in pictures(results, faults):
+        drawn: dict[str, bytes] = {}
+        for width in WIDTHS:
+            name = f"{picture.stem}-{width}"
+            with faults.caught(f"figure {name} for papers"), context(name):
+                drawn[width] = style.render(draw(picture, results, width), "pdf")
+        files = {f"{picture.stem}-{width}.pdf": content for width, content in drawn.items()}
+        if drawn:
+            files[f"{picture.stem}.tex"] = as_float(picture, results, list(drawn)).encode()
+        for name, content in files.items():
+            records.write_bytes(out / name, content)
+            paths.append(out / name)
     for module in figures.modules(faults):
-        for section in figures.each_alone(module, results):
-            name = stem(module, section)
-            drawn: dict[str, bytes] = {}
-            with faults.caught(f"figure {name} for papers"):
-                for width in WIDTHS:
-                    with context(name):
-                        drawn[f"{name}-{width}.pdf"] = style.render(draw(module, results, section, width), "pdf")
-                drawn[f"{name}.tex"] = as_float(module, results, section).encode()
-            for file in (*(f"{name}-{width}.pdf" for width in WIDTHS), f"{name}.tex"):
-                if len(drawn) > len(WIDTHS):
-                    records.write_bytes(out / file, drawn[file])
-                    paths.append(out / file)
-                else:
-                    (out / file).unlink(missing_ok=True)
+        for end in (*(f"-{width}.pdf" for width in WIDTHS), ".tex"):
+            for path in out.glob(f"*-{module.NAME}{end}"):
+                if path not in paths:
+                    path.unlink()
     return paths
 
 
-def stem(module: ModuleType, section: Section) -> str:
-    """What the files of a section's figure begin with: ``point-demonstrations-headline``."""
-    return f"{slug(section.title)}-{module.NAME}"
+def as_float(picture: Picture, results: Results, widths: Sequence[str] = tuple(WIDTHS)) -> str:
+    """The figure's float for LaTeX; a document's graphics path says where the PDF lies.
 
-
-def as_float(module: ModuleType, results: Results, section: Section) -> str:
-    """The figure's float for LaTeX; a document's graphics path says where the PDF lies."""
-    name = stem(module, section)
+    Args:
+        picture: what is shown.
+        results: of the suite.
+        widths: those at which it could be drawn; the float has the first.
+    """
+    name = picture.stem
+    environment = "figure" if widths[0] == "column" else "figure*"
+    both = "For a figure over all of the page, figure* and -text.pdf. " if len(widths) > 1 else ""
     lines = [
-        "% For a figure over all of the page, figure* and -text.pdf. Once the caption is read, cut it short.",
-        r"\begin{figure}[t]",
+        f"% {both}Once the caption is read, cut it short.",
+        rf"\begin{{{environment}}}[t]",
         r"\centering",
-        rf"\includegraphics{{{name}-column.pdf}}",
-        rf"\caption{{{tex.escape(caption(module, results, section))}}}",
+        rf"\includegraphics{{{name}-{widths[0]}.pdf}}",
+        rf"\caption{{{tex.escape(caption(picture, results))}}}",
         rf"\label{{fig:{results.grid.suite}-{name}}}",
-        r"\end{figure}",
+        rf"\end{{{environment}}}",
     ]
     return "\n".join(lines) + "\n"
 
 
-def caption(module: ModuleType, results: Results, section: Section) -> str:
+def caption(picture: Picture, results: Results) -> str:
     """What its title would say, and how to read it."""
-    return f"{section.title} ({_common.seeds(results.grid, section)}). {module.CAPTION}"
+    *most, last = (section.family for section in picture.sections)
+    families = f"{', '.join(most)} and {last}" if most else last
+    kind = f", {FROM_DEMONSTRATIONS}" if picture.sections[0].demonstrated else ""
+    return f"{families}{kind} ({_common.seeds(results.grid, *picture.sections)}). {picture.module.CAPTION}"
 
 
-def draw(module: ModuleType, results: Results, section: Section, width: str) -> Figure:
-    """The module's figure of one section, laid out; call it inside ``context``, which names the figure.
+def draw(picture: Picture, results: Results, width: str) -> Figure:
+    """The picture, laid out; call it inside ``context``, which names the figure.
 
     Raises:
         style.DrawingError: names and legend leave no room for the panels.
     """
-    figure: Figure = module.draw(results, [section])
+    figure: Figure = picture.module.draw(results, picture.sections)
     _retitle(figure)
     height = _SHARE * figure.get_figheight() * _arrange(figure, width)
     for text in figure.findobj(Text):
@@ -158,7 +205,7 @@ def draw(module: ModuleType, results: Results, section: Section, width: str) -> 
     for line in figure.findobj(Line2D):
         if _LINE < line.get_linewidth() < _BAR:
             line.set_linewidth(_LINE)
-    below = tex.caption_height(caption(module, results, section), _POINTS * WIDTHS[width]) + _SKIPS
+    below = tex.caption_height(caption(picture, results), _POINTS * WIDTHS[width]) + _SKIPS
     tallest = PAGE - below / _POINTS
     figure.set_size_inches(WIDTHS[width], min(height + 0.5, tallest))
     for legend in list(figure.legends):
@@ -193,6 +240,7 @@ def _arrange(figure: Figure, width: str) -> float:
     if len(set(np.ravel(grid.get_height_ratios()).tolist())) > 1:
         return 1.0
     named = any(isinstance(text, EndLabel) for axes in panels for text in axes.texts)
+    named |= any(isinstance(axes.yaxis.get_major_locator(), FixedLocator) for axes in panels)
     if width == "text":
         columns = 3 if len(panels) % 3 == 0 and not named else 2
     else:

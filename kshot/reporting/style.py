@@ -82,6 +82,16 @@ class DrawingError(RuntimeError):
 
 
 @contextmanager
+def look() -> Iterator[None]:
+    """What is drawn inside this has the look of the figures; the caller's matplotlib settings stay as they were."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        settings: Any = sns.axes_style("whitegrid") | _RC
+        matplotlib.rcParams.update(settings)
+        yield
+
+
+@contextmanager
 def context(name: str) -> Iterator[None]:
     """Drawing and saving the figure ``name`` happen inside this; the caller's matplotlib settings stay as they were.
 
@@ -91,13 +101,10 @@ def context(name: str) -> Iterator[None]:
     Raises:
         DrawingError: something warned, or a label names a line that nobody sees.
     """
-    with matplotlib.rc_context(), warnings.catch_warnings():
+    with look(), warnings.catch_warnings():
         warnings.simplefilter("error")
         for coming in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
             warnings.simplefilter("ignore", coming)
-        matplotlib.rcdefaults()
-        settings: Any = sns.axes_style("whitegrid") | _RC
-        matplotlib.rcParams.update(settings)
         collects = gc.isenabled()
         gc.disable()  # a figure is a web of cycles, needed until it is saved: searching it takes a tenth of the time
         try:
@@ -157,8 +164,8 @@ def settle(figure: Figure, widen: bool = True) -> None:
     """
     _measured(figure).set_layout_engine("none")  # with one of its own, matplotlib draws a figure twice for every file
     for axes in figure.axes:
-        _say_scale(axes.xaxis, ", ")
-        _say_scale(axes.yaxis, ",\n")  # beside a panel there is less room than below it
+        say_scale(axes.xaxis, ", ")
+        say_scale(axes.yaxis, ",\n")  # beside a panel there is less room than below it
     labels.place(figure)
     _lay_out(figure, widen)
     if labels.place(figure):  # they take room of their own
@@ -198,7 +205,7 @@ def _lay_out(figure: Figure, widen: bool) -> None:
     engine.execute(figure)
 
 
-def _say_scale(axis: Axis, gap: str) -> None:
+def say_scale(axis: Axis, gap: str) -> None:
     """Name a scale other than linear behind the axis's label."""
     scale = axis.get_scale()
     if scale == "linear":

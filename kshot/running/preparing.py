@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from kshot.errors import RecordError
+from kshot.errors import RecordError, suggest
 from kshot.running import build
 from kshot.running.evaluate import evidence_points
 from kshot.suites.run import RunConfig
@@ -41,6 +41,9 @@ def _told(error: Exception) -> str:
 def _begin(run: RunConfig, family: TaskFamily) -> None:
     tasks = build.evaluation_tasks(run, family)
     if run.kind == "reference":
+        if run.algorithm not in family.references:
+            known = suggest(run.algorithm, family.references)
+            raise RecordError(f"the family has no reference policy {run.algorithm!r}{known}; list others in references")
         family.references[run.algorithm](tasks[:1])
         return
     learner = build.learner(run, family.spec)

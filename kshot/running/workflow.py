@@ -177,6 +177,14 @@ def _follow(
             while not _ended(process, status.REFRESH_SECONDS):
                 live.update(Text(line(), no_wrap=True, overflow="ellipsis"), refresh=True)
         return
+    if console.is_jupyter:  # where the cell shows a carriage return as a terminal does
+        shown = ""
+        while not _ended(process, status.REFRESH_SECONDS):
+            text = line()
+            print(f"\r{text.ljust(len(shown))}", end="", flush=True)
+            shown = text
+        print()
+        return
     shown = ""
     wait = FIRST_SECONDS
     while not _ended(process, wait):

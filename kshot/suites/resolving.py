@@ -74,7 +74,7 @@ def resolve_algorithms(draft: Draft) -> dict[str, AlgorithmRow]:
             if (name, cell_name) in excluded:
                 continue
             family_name = cell.family or cell_name
-            reason = _why_incompatible(module_name, module, family_name)
+            reason = _why_incompatible(module_name, module, family_name, cell.settings)
             if reason is not None:
                 text = f"cannot run on family {cell_name!r}: {reason}; leave the pair out under 'exclude'"
                 draft.add(path, text)
@@ -92,14 +92,15 @@ def resolve_algorithms(draft: Draft) -> dict[str, AlgorithmRow]:
     return resolved
 
 
-def _why_incompatible(algorithm: str, module: ModuleType, family: str) -> str | None:
+def _why_incompatible(algorithm: str, module: ModuleType, family: str, settings: Mapping[str, Any]) -> str | None:
     """Why an algorithm (its module being ``module``) cannot run on a family, or None if it can."""
     try:
         envs = registry.load("envs", family)
+        actions = envs.actions(registry.settings(envs, settings)) if hasattr(envs, "actions") else envs.ACTIONS
     except Exception:
         return None  # it is a problem of the family's cell
-    if envs.ACTIONS not in module.ACTIONS:
-        return f"{algorithm!r} needs {' or '.join(sorted(module.ACTIONS))} actions, {family!r} has {envs.ACTIONS} ones"
+    if actions not in module.ACTIONS:
+        return f"{algorithm!r} needs {' or '.join(sorted(module.ACTIONS))} actions, {family!r} has {actions} ones"
     observes = getattr(module, "OBSERVES", None)
     if observes is not None and observes != getattr(envs, "OBSERVES", None):
         return f"{algorithm!r} needs observations that hold a {observes}, those of {family!r} hold none"

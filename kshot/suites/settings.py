@@ -107,6 +107,8 @@ def expected(hint: Any) -> str:
     if origin is tuple and arguments:
         inner = plural.get(arguments[0], f"items, each {expected(arguments[0])}")
         return f"a list of {inner}" if arguments[-1] is Ellipsis else f"a list of {len(arguments)} {inner}"
+    if origin is dict:
+        return "a mapping"
     return getattr(hint, "__name__", str(hint))
 
 

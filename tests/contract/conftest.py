@@ -1,16 +1,18 @@
-"""Families are built once per session: Meta-World's environments take seconds to construct and are made for reuse."""
+"""What is built once per session: families, as Meta-World's take seconds to construct, and a made-up suite's report."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 import pytest
 
 from kshot.running import build
 from kshot.suites.run import RunConfig
 from kshot.types import TaskFamily
+from tests.contract import reported as made_up
 
 _original: Callable[[RunConfig], TaskFamily] = build.family
 
@@ -28,3 +30,16 @@ def shared_families(monkeypatch: pytest.MonkeyPatch) -> None:
         return _shared(run.family_module, json.dumps(dict(run.family_settings), sort_keys=True))
 
     monkeypatch.setattr(build, "family", family)
+
+
+@pytest.fixture(scope="session")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> made_up.Reported:
+    """The suite of ``tests.contract.reported``, aggregated."""
+    root = tmp_path_factory.mktemp("reported")
+    return made_up.write(root), root
+
+
+@pytest.fixture(scope="session")
+def report(reported: made_up.Reported) -> Path:
+    """Its page, with figures and tables."""
+    return made_up.report(*reported)

@@ -3,12 +3,16 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from benchmarks import learners
+from benchmarks import families, gaits, learners
+from benchmarks._physics import BarePhysics
+from kshot.envs import cheetah_vel
 
 SMALL: dict[str, dict[str, Any]] = {
     "maml": {"meta_batch": 10, "episodes": 1, "hidden": (8,), "curvature_stride": 1},
@@ -58,3 +62,33 @@ def test_the_script_is_run_from_where_no_file_of_its_folder_shadows_a_library() 
     assert script is not None
     environment = os.environ | {"PYTHONPATH": str(learners.HERE)}
     subprocess.run([sys.executable, "-P", script, "--help"], check=True, capture_output=True, env=environment)
+
+
+def test_bare_physics_are_those_of_the_environment() -> None:
+    """Whose states it has to arrive at, step by step, under the same actions."""
+    family = cheetah_vel.build(cheetah_vel.Settings(horizon=20))
+    env = family.vector_env(family.tasks("train", 2, 0), 2)
+    env.reset(seed=[1, 2, 3, 4])
+    physics = BarePhysics(env, 2)
+    physics.reset()
+    for action in np.random.default_rng(0).uniform(-1, 1, (20, 4, 6)).astype(np.float32):
+        env.step(action)
+        physics.step(action)
+        for state, data in zip(env.states, physics.simulations, strict=True):
+            assert np.array_equal(state[1:10], data.qpos) and np.array_equal(state[10:19], data.qvel)
+    assert physics.seconds > 0
+
+
+def test_all_contenders_of_a_family_are_timed() -> None:
+    found = families.measure("cheetah_dir", copies=1, rounds=1)
+    assert sorted(found) == ["1", "2", "physics 1", "physics 2"] and min(found.values()) > 0
+
+
+def test_the_search_for_gaits_can_be_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = replace(gaits.SEARCHES["hopper_rand_params"], together=2, directions=2, horizon=6, further=1, hardest=2)
+    monkeypatch.setitem(gaits.SEARCHES, "hopper_rand_params", small)
+    first, second = (gaits.searched("hopper_rand_params", 10) for _ in range(2))
+    assert first == second
+    weights = np.array(first["weights"])
+    assert weights.shape == (2, 3, 14) and np.abs(weights[0]).max() > 0.0
+    assert np.array(first["normaliser"]).shape == (2, 11)

@@ -8,7 +8,6 @@ import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from io import BytesIO
 from itertools import pairwise
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -38,11 +37,12 @@ Drawn = list[tuple[str, Results, Sequence[Section], Figure]]
 """(name, what it is drawn from, the sections that it shows, figure), laid out."""
 
 
-def on_the_page(module: ModuleType, data: Results) -> list[list[Section]]:
+def on_the_page(figure: figures.Shown) -> list[list[Section]]:
     """The sections of every picture of a figure that the page has."""
-    alone, concerned = figures.each_alone(module, data), figures.concerned(module, data)
-    together = [[s for s in concerned if s.demonstrated == demonstrated and s not in alone] for demonstrated in (0, 1)]
-    return [*([section] for section in alone), *(group for group in together if group)]
+    if not figure.together:
+        return [[section] for section in figure.alone]
+    groups = [[s for s in figure.sections if s.demonstrated == demonstrated] for demonstrated in (0, 1)]
+    return [group for group in groups if group]
 
 
 @pytest.fixture(scope="module", params=shipped.SUITES, ids=lambda path: path.stem)
@@ -50,10 +50,9 @@ def drawn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     """Every figure of a suite; of the smallest also as the page has it, picture by picture."""
     data = shipped.made_up(request.param, tmp_path_factory.mktemp(request.param.stem))
     found: Drawn = []
-    for module in figures.modules(Faults()):
-        concerned = figures.concerned(module, data)
-        alone = on_the_page(module, data) if data.grid.suite == "smoke" else []
-        for shown in (concerned, *alone):
+    for figure in figures.shown(data, Faults()):
+        module = figure.module
+        for shown in (figure.sections, *(on_the_page(figure) if data.grid.suite == "smoke" else [])):
             with style.context(module.NAME):
                 found.append((module.NAME, data, shown, figures.draw(module, data, shown)))
     return found

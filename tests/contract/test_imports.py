@@ -33,9 +33,11 @@ ALLOWED = {
     "kshot.rendering": ("kshot.rendering", "kshot.running", "kshot.envs", *SHARED),
     "kshot.running": ("kshot.running", "kshot.places", *SHARED),
     "kshot.reporting": ("kshot.reporting", "kshot.places", *SHARED),
+    # On top of all but the command line.
+    "kshot.interface": ("kshot.interface", "kshot.running", "kshot.reporting", "kshot.suites", *SHARED),
 }
 FORBIDDEN = {"kshot.reporting": ("torch",), "kshot.envs": ("torch",)}
-WINGS = ("learning", "running", "rendering", "reporting", "algorithms", "envs", "cli")
+WINGS = ("learning", "running", "rendering", "reporting", "algorithms", "envs", "interface", "commands", "cli")
 
 
 def within(name: str, parents: tuple[str, ...]) -> bool:
@@ -84,6 +86,8 @@ def test_there_is_no_circle() -> None:
         ("kshot.running.evaluate, kshot.running.train, kshot.envs.bandit", "torch"),
         ("kshot.rendering.graphics, kshot.rendering.clips", "torch mujoco"),
         ("kshot.cli", "torch pandas pydantic numpy"),
+        ("kshot", "torch pandas pydantic numpy matplotlib kshot.interface"),
+        ("kshot.interface.evaluation, kshot.interface.pipeline, kshot.interface.curves", "torch mujoco"),
     ],
 )
 def test_importing_loads_nothing_heavy_by_a_back_door(modules: str, absent: str) -> None:

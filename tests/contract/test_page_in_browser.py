@@ -249,3 +249,38 @@ def test_the_answer_and_the_curves_print_on_two_pages(browser: Browser, address:
         expect(opened.locator("#classes--success_after_k svg")).to_be_visible()
         expect(opened.locator("#classes--headline-table")).to_be_hidden()
         expect(opened.locator("#provenance")).to_be_hidden()
+
+
+def test_families_can_be_chosen_by_the_split_of_their_tasks(
+    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there is more than one; a family that was taken out stays out."""
+    for package in (figures, tables):
+        monkeypatch.setattr(package, "__path__", [])  # drawing them takes a while
+    runs = synthetic.runs_of([BANDIT, CLASSES], ("maml", "rl2"), seeds=3)
+    split = {"bandit": "test", "classes": "validation"}
+    runs = [replace(r, evaluation=r.evaluation.model_copy(update={"split": split[r.family]})) for r in runs]
+    synthetic.write_suite([BANDIT, CLASSES], runs, tmp_path)
+    aggregate(runs, tmp_path)
+    opened = browser.new_page()
+    opened.goto(page.write_page(SUITE, runs, tmp_path, tmp_path / "report").resolve().as_uri())
+    expect(opened.locator(".notice.warn")).to_contain_text("Evaluated on validation tasks (classes): these numbers")
+    opened.locator(".filters summary").click()
+    bandit, classes = (opened.locator(f"#{name}") for name in ("bandit", "classes"))
+    chosen = opened.get_by_role("group", name="Tasks")
+    chosen.get_by_label("validation tasks").uncheck()
+    expect(bandit).to_be_visible()
+    expect(classes).to_be_hidden()
+    expect(opened.locator(".verdicts li", has=opened.locator('a[href="#classes"]'))).to_be_hidden()
+    opened.get_by_role("checkbox", name="classes").uncheck()
+    chosen.get_by_label("validation tasks").check()
+    expect(classes).to_be_hidden()
+    opened.get_by_role("checkbox", name="classes").check()
+    expect(classes).to_be_visible()
+    opened.close()
+
+
+def test_a_suite_of_one_split_offers_no_choice_of_it(shown: Page) -> None:
+    shown.locator(".filters summary").click()
+    expect(shown.get_by_role("group", name="Families")).to_be_visible()
+    expect(shown.get_by_role("group", name="Tasks")).to_have_count(0)

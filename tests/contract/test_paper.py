@@ -16,7 +16,7 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from kshot import cli
+from kshot import cli, commands
 from kshot.reporting import figures, looks, paper, style, tables, tex
 from kshot.reporting.faults import Faults
 from kshot.reporting.labels import EndLabel, TopLabel
@@ -31,8 +31,8 @@ from tests import in_papers, shipped
 pytestmark = pytest.mark.contract
 
 LEAST_POINTS = 7
-Drawn = list[tuple[ModuleType, Section, str, Figure]]
-"""(figure's module, its section, width, figure), laid out."""
+Drawn = list[tuple[paper.Picture, str, Figure]]
+"""(picture, width, figure), laid out."""
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +49,12 @@ def data(suite: tuple[list[RunConfig], Path]) -> Results:
 @pytest.fixture(scope="module")
 def drawn(data: Results) -> Drawn:
     found: Drawn = []
-    for module in figures.modules(Faults()):
-        for section in figures.each_alone(module, data):
-            for width in paper.WIDTHS:
-                with paper.context(module.NAME):
-                    figure = paper.draw(module, data, section, width)
-                    figure.draw_without_rendering()  # what is in a legend has no place before
-                found.append((module, section, width, figure))
+    for picture in paper.pictures(data, Faults()):
+        for width in paper.WIDTHS:
+            with paper.context(picture.stem):
+                figure = paper.draw(picture, data, width)
+                figure.draw_without_rendering()  # what is in a legend has no place before
+            found.append((picture, width, figure))
     return found
 
 
@@ -75,13 +74,11 @@ def texts(figure: Figure) -> list[Text]:
 
 
 def test_figures_are_as_wide_as_their_place_and_leave_room_for_their_caption(drawn: Drawn, data: Results) -> None:
-    assert {module.NAME for module, *_ in drawn} == {
-        module.NAME for module in figures.modules(Faults()) if figures.TOGETHER not in getattr(module, "PLACES", {})
-    }
-    for module, section, width, figure in drawn:
-        name = f"{module.NAME} of {section.title}, {width}"
+    assert {picture.module.NAME for picture, *_ in drawn} == {module.NAME for module in figures.modules(Faults())}
+    for picture, width, figure in drawn:
+        name = f"{picture.stem}, {width}"
         assert figure.get_figwidth() == paper.WIDTHS[width], name
-        caption = tex.caption_height(paper.caption(module, data, section), 72.27 * paper.WIDTHS[width])
+        caption = tex.caption_height(paper.caption(picture, data), 72.27 * paper.WIDTHS[width])
         assert figure.get_figheight() + caption / 72.27 <= paper.PAGE, name
         with paper.context(name):
             whole = figure.get_tightbbox()
@@ -90,38 +87,57 @@ def test_figures_are_as_wide_as_their_place_and_leave_room_for_their_caption(dra
 
 
 def test_all_text_is_of_one_size_and_dark(drawn: Drawn) -> None:
-    for module, section, _, figure in drawn:
-        with paper.context(module.NAME):
+    for picture, _, figure in drawn:
+        with paper.context(picture.stem):
             found = texts(figure)
         for text in found:
-            assert text.get_fontsize() == paper.FONT >= LEAST_POINTS, f"{module.NAME} of {section.title}: {text}"
+            assert text.get_fontsize() == paper.FONT >= LEAST_POINTS, f"{picture.stem}: {text}"
             if isinstance(text, (EndLabel, TopLabel)):
                 assert text.get_color() == style.INK
 
 
 def test_the_caption_says_what_titles_would(drawn: Drawn, data: Results) -> None:
-    for module, section, _, figure in drawn:
+    for picture, _, figure in drawn:
         titles = {axes.get_title(loc="left") for axes in figure.axes}
-        assert len(figure.axes) > 1 or titles == {""}, module.NAME
-        caption = paper.as_float(module, data, section)
+        assert len(figure.axes) > 1 or titles == {""}, picture.stem
+        caption = paper.as_float(picture, data)
         assert caption.count(r"\caption{") == 1
-        assert tex.escape(section.title) in caption and "3 seeds" in caption
+        assert all(tex.escape(section.family) in caption for section in picture.sections) and "3 seeds" in caption
+        assert ("from demonstrations" in caption) == picture.sections[0].demonstrated
+
+
+def test_what_is_about_several_families_is_drawn_once_for_each_evidence(data: Results) -> None:
+    """Those that stand together on the page, and the headline; beside one of each section where it is shown alone."""
+    across = {picture.stem: len(picture.sections) for picture in paper.pictures(data, Faults()) if picture.across}
+    assert across == {
+        "across-families-headline": 2,
+        "across-families-iqm_after_k": 2,
+        "across-families-performance_profiles": 2,
+        "across-families-demonstrations-performance_profiles": 1,
+    }
+    alone = [picture.stem for picture in paper.pictures(data, Faults()) if picture.module.NAME == "headline"]
+    assert alone == [
+        "bandit_5.10-headline",
+        "ml1-reach-headline",
+        "grid_shown-demonstrations-headline",
+        "across-families-headline",
+    ]
 
 
 def test_no_text_touches_another(drawn: Drawn) -> None:
-    for module, section, width, figure in drawn:
-        with paper.context(module.NAME):
+    for picture, width, figure in drawn:
+        with paper.context(picture.stem):
             boxes = [(text.get_text(), Text.get_window_extent(text)) for text in texts(figure)]
         for (one, a), (other, b) in combinations(boxes, 2):
             # Lines of text overlap by what letters have above and below them.
             assert not a.shrunk(0.98, 0.75).overlaps(b.shrunk(0.98, 0.75)), (
-                f"{module.NAME} of {section.title}, {width}: {one!r} and {other!r}"
+                f"{picture.stem}, {width}: {one!r} and {other!r}"
             )
 
 
 def panels(drawn: Drawn) -> Iterator[tuple[str, Axes, Section]]:
-    for module, section, _, figure in drawn:
-        yield from ((module.NAME, axes, section) for axes in figure.axes)
+    for picture, _, figure in drawn:
+        yield from ((picture.module.NAME, axes, section) for axes in figure.axes for section in picture.sections)
 
 
 def test_every_learner_has_its_marker_wherever_it_has_its_colour(drawn: Drawn, data: Results) -> None:
@@ -158,12 +174,12 @@ def luminance(color: str) -> float:
 
 
 def test_stages_and_numbers_of_demonstrations_get_darker_one_by_one(drawn: Drawn) -> None:
-    for module, section, _, figure in drawn:
-        if module.NAME in ("furthest_stage", "inner_steps"):
+    for picture, _, figure in drawn:
+        if picture.module.NAME in ("furthest_stage", "inner_steps"):
             handles = [handle for legend in figure.legends for handle in legend.legend_handles]
             colors: list[Any] = [h.get_facecolor() if hasattr(h, "get_facecolor") else h.get_color() for h in handles]
             shades = [luminance(to_hex(color)) for color in colors]
-            assert all(before > after for before, after in pairwise(shades)), f"{module.NAME} of {section.title}"
+            assert all(before > after for before, after in pairwise(shades)), picture.stem
 
 
 def test_the_command_writes_pdfs_with_letters_of_a_readable_size(
@@ -172,18 +188,18 @@ def test_the_command_writes_pdfs_with_letters_of_a_readable_size(
     runs, root = suite
     (module,) = [module for module in figures.modules(Faults()) if module.NAME == "headline"]
     monkeypatch.setattr(figures, "modules", lambda faults: [module])
-    monkeypatch.setattr(cli, "_load_recorded", lambda options: load_made_up(runs))
+    monkeypatch.setattr(commands, "load_recorded", lambda options: load_made_up(runs))
     for folder in ("first", "again"):
         command = ["figures", "made_up", "--paper", "--root", str(root), "--out", str(tmp_path / folder)]
         assert cli.main(command) == 0
-    files = sorted((tmp_path / "first" / "figures" / "paper").iterdir())
+    files = sorted((tmp_path / "first" / "paper_figures").iterdir())
     assert [path.name for path in files] == sorted(
         f"{name}-headline{end}"
-        for name in ("bandit_5.10", "ml1-reach", "grid_shown-demonstrations")
+        for name in ("bandit_5.10", "ml1-reach", "grid_shown-demonstrations", "across-families")
         for end in ("-column.pdf", "-text.pdf", ".tex")
     )
     for path in files:
-        assert path.read_bytes() == (tmp_path / "again" / "figures" / "paper" / path.name).read_bytes()
+        assert path.read_bytes() == (tmp_path / "again" / "paper_figures" / path.name).read_bytes()
         if path.suffix == ".pdf":
             content = path.read_bytes()
             assert b"/Subtype /Type3" not in content and b"/FontFile2" in content
@@ -218,10 +234,12 @@ def test_a_figure_that_cannot_be_drawn_costs_that_figure(
     module = ModuleType("bars")
     module.NAME, module.CAPTION, module.draw = "bars", "Bars.", fails  # type: ignore[attr-defined]  # as files have them
     monkeypatch.setattr(figures, "modules", lambda faults: [module])
-    old = tmp_path / "ml1-reach-bars-column.pdf"
-    old.write_text("as it was")
+    stale = [tmp_path / name for name in ("ml1-reach-bars-column.pdf", "gone-bars-text.pdf", "gone-bars.tex")]
+    own = [tmp_path / name for name in ("notes.tex", "bars.pdf", "ml1-other-column.pdf")]
+    for path in (*stale, *own):
+        path.write_text("as it was")
     assert paper.render_all(*suite, tmp_path) == []
-    assert not old.exists()
+    assert set(tmp_path.iterdir()) == set(own)
 
 
 # Tables

@@ -185,7 +185,7 @@ def test_a_new_figure_outdates_sums_and_reports(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "reporting" / "figures" / "bars.py").write_text("NAME = 'bars'\n")
     assert provenance.reporting_digest() != before
     rules = (ROOT / "workflow" / "rules" / "report.smk").read_text()
-    for rule in ("aggregate", "figures", "tables", "report"):
+    for rule in ("aggregate", "figures", "paper_figures", "tables", "report"):
         assert "code=reporting_digest()," in rules.split(f"rule {rule}:")[1].split("rule ")[0], rule
 
 

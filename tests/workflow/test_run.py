@@ -44,6 +44,25 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "kshot", "run", *arguments]
 
 
+def test_from_python_it_returns_what_there_is(tmp_path: Path) -> None:
+    """Progress is shown as by the command."""
+    write_suite(tmp_path)
+    done = [
+        "import kshot",
+        f"frame = kshot.run('suite.yaml', cores=1, options=[{CURVE!r}])",
+        "print(frame.groupby('state')['seed'].count().to_dict(), frame['algorithm'].iloc[0], len(frame))",
+    ]
+    surroundings = environment() | {"MPLBACKEND": "agg"}
+    ran = subprocess.run(
+        [sys.executable, "-c", "\n".join(done)], cwd=tmp_path, env=surroundings, capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    lines = ran.stdout.splitlines()
+    assert lines[0] == "Snakemake writes to logs/tiny/snakemake.log" and "2 of 2 jobs done." in lines
+    # Three points of the one that ran, and a line for each that did not.
+    assert lines[-1] == "{'missing': 4, 'ok': 3} counting 7"
+
+
 def test_it_does_what_snakemake_does(tmp_path: Path) -> None:
     write_suite(tmp_path)
     done = kshot(tmp_path, "run", "suite.yaml", "--cores", "1", "--", CURVE)

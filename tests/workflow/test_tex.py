@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kshot import records
-from kshot.reporting import figures, paper, tables
+from kshot.reporting import paper, tables
 from kshot.reporting.faults import Faults
 from kshot.reporting.results import load
 from kshot.reporting.table_latex import latex
@@ -49,9 +49,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     records.write_text(root / "tables" / "odd.tex", latex(in_papers.ODD, "made_up"))
     paper.render_all(runs, root / "results", root / "figures")
     data = load(runs, root / "results")
-    for module in figures.modules(Faults()):
-        for section in figures.each_alone(module, data):
-            assert (root / "figures" / f"{paper.stem(module, section)}.tex").is_file(), f"{module.NAME} was not drawn"
+    for picture in paper.pictures(data, Faults()):
+        assert (root / "figures" / f"{picture.stem}.tex").is_file(), f"{picture.stem} was not drawn"
     return root
 
 

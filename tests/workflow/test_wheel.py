@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -45,6 +46,38 @@ import gymnasium, envs, kshot.environments
 assert envs.THEIRS
 made = gymnasium.make_vec("kshot/ML1-train", env_name="reach-v3", num_envs=1)
 print(made.reset(seed=0)[0].shape)
+"""
+PAGE = """
+import json, sys, time
+from pathlib import Path
+
+start = time.perf_counter()
+import kshot
+assert time.perf_counter() - start < 1 and not {"torch", "numpy", "pandas"} & set(sys.modules)
+
+import matplotlib
+matplotlib.use("agg")
+from kshot.running.evaluate import evaluate
+from kshot.running.train import train
+from kshot.suites.reading import load_suite
+
+settings = {"hidden": [8], "meta_batch": 2, "episodes": 3, "test_episodes": 3}
+suite = load_suite({
+    "name": "laptop", "seeds": [0, 1, 2], "algorithms": {"maml": {"settings": settings}},
+    "families": {"nav2d": {"settings": {"horizon": 8}, "steps": 96, "evaluation": {"tasks": 4, "k": [0, 3, 6]}}},
+})
+for run in suite.runs():
+    if run.kind == "algorithm":
+        train(run, Path("results"))
+    evaluate(run, Path("results"))
+Path("results/laptop/suite.yaml").write_text(json.dumps(suite.resolved()))
+
+names = {}
+for block in json.loads(sys.argv[1]):
+    exec(block, names)
+row = names["frame"].query("algorithm == 'maml' and seed == 0").reset_index(drop=True)
+assert names["scores"].query("k in [0, 3, 6]").reset_index(drop=True).equals(row), "the pipeline's own numbers"
+assert names["policy"].k == 6
 """
 
 
@@ -106,6 +139,16 @@ def test_the_pipeline_starts_from_it(installed: Path, tmp_path: Path) -> None:
     planned = outside(installed, tmp_path, *snakemake, "--configfile", f"{folder}/config/suites/smoke.yaml")
     assert "train" in planned and "aggregate" in planned
     assert not (tmp_path / "results").exists()
+
+
+def test_what_the_page_on_python_shows_runs_from_it(installed: Path, tmp_path: Path) -> None:
+    """Block by block, on a suite that bears the name of the page's but takes no time."""
+    page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 6
+    printed = outside(installed, tmp_path, sys.executable, "-c", PAGE, json.dumps(blocks))
+    assert "<kshot policy: maml on nav2d, seed 0; K = 6 (episodes come in blocks of 3)" in printed
+    assert (tmp_path / "nav2d.png").stat().st_size > 5000
 
 
 def test_a_users_own_envs_package_is_not_disturbed_and_does_not_disturb(installed: Path, tmp_path: Path) -> None:

@@ -167,6 +167,20 @@ def test_the_audit_names_results_of_other_code_and_other_settings(
     assert sum("made with settings" in line for line in found) == 8
 
 
+def test_figures_for_papers_are_made_once_and_again_when_numbers_change(folder: Path) -> None:
+    assert planned(folder, "paper_figures") == {"paper_figures": 1}
+    done = snakemake(folder, "--cores", "1", "paper_figures")
+    assert done.returncode == 0, done.stdout + done.stderr
+    drawn = folder / "reports/tiny/paper_figures"
+    assert {path.suffix for path in drawn.glob("[!.]*")} == {".pdf", ".tex"}
+    assert planned(folder, "paper_figures") == planned(folder) == {}
+    suite = variant()
+    suite["families"]["coins"]["evaluation"]["tasks"] = 8
+    write_suite(folder, suite)
+    again = {"evaluate": 3, "evaluate_reference": 2, "aggregate": 1, "paper_figures": 1}
+    assert planned(folder, "paper_figures") == again
+
+
 def test_snakemakes_own_report_is_built(folder: Path) -> None:
     done = snakemake(folder, "--report", "report.zip")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -50,10 +50,13 @@ rule figures:
         "python -m kshot figures {params.suite} > {log} 2>&1"
 
 
-# Its files lie in the folder of `figures`, and go with that when it is drawn again: they can be no output of their own.
 rule paper_figures:
     input:
-        rules.figures.output,
+        numbers=rules.aggregate.output,
+        curves=rules.aggregate.input.curves,
+        trainings=rules.figures.input.trainings,
+    output:
+        directory("<reports>/paper_figures"),
     log:
         "<logs>/paper_figures.log",
     conda:
@@ -61,6 +64,7 @@ rule paper_figures:
     resources:
         mem_mb=2000,
     params:
+        code=reporting_digest(),
         suite=f"results/{SUITE.name}/suite.yaml",
     shell:
         "python -m kshot figures {params.suite} --paper > {log} 2>&1"

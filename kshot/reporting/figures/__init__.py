@@ -7,13 +7,15 @@ on the page, since one panel stays readable on a phone. A module may also say
   ``kshot.reporting.page_parts.PLACES``; without it, the figure stands in the last tab. In ``together`` a picture has
   all sections of one kind of evidence;
 - ``TITLE``, how the page calls it, where that is not its name;
-- ``concerns(results)``, the sections that it has something to show of, where that is not every one with results;
-- ``EMPTY``, what its files say where there are none.
+- ``concerns(results)``, the sections that it has something to show of, where that is not every one with results. A
+  figure without such sections has no files, and no place on the page.
+- ``ACROSS = True``, where papers show it of several families at once, too; what stands in ``together`` always is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
@@ -34,30 +36,64 @@ def modules(faults: Faults) -> list[ModuleType]:
     return faults.modules("figure", __name__, __path__)
 
 
-def render_all(runs: Sequence[RunConfig], root: Path, out: Path) -> list[Path]:
-    """Write every figure as ``out/<name>.pdf``, ``.svg`` and ``.png``; same records, same bytes.
+@dataclass(frozen=True)
+class Shown:
+    """A figure that has something to show.
 
-    A figure that cannot be drawn costs that figure: it is named in the log, and its files are removed.
+    Attributes:
+        module: draws it.
+        sections: what it shows; at least one.
+    """
+
+    module: ModuleType
+    sections: Sequence[Section]
+
+    @property
+    def together(self) -> bool:
+        """Whether it is about all families together, and shows none by itself."""
+        return TOGETHER in getattr(self.module, "PLACES", {})
+
+    @property
+    def alone(self) -> Sequence[Section]:
+        """The sections of which it shows each by itself."""
+        return () if self.together else self.sections
+
+
+def shown(results: Results, faults: Faults) -> list[Shown]:
+    """The figures that have something to show, by name; which sections they concern is found out once, here."""
+    found = []
+    for module in modules(faults):
+        with faults.caught(f"figure {module.NAME}"):
+            if sections := concerned(module, results):
+                found.append(Shown(module, sections))
+    return found
+
+
+def render_all(runs: Sequence[RunConfig], root: Path, out: Path) -> list[Path]:
+    """Write every figure that has something to show as ``out/<name>.pdf``, ``.svg`` and ``.png``.
+
+    Same records, same bytes. A figure that cannot be drawn costs that figure: it is named in the log. Of figures that
+    are not written, files of earlier runs are removed.
 
     Args:
         runs: the complete grid that the suite expects.
         root: folder of all results.
-        out: folder of the figures.
+        out: folder of the figures; it is there afterwards, even if no figure is.
 
     Raises:
         RecordError: the suite has not been aggregated since its runs last changed.
     """
     results, faults = load(runs, root), Faults()
-    paths = []
+    out.mkdir(parents=True, exist_ok=True)
+    paths: list[Path] = []
+    for figure in shown(results, faults):
+        name = figure.module.NAME
+        with faults.caught(f"figure {name}"), style.context(name):
+            paths += style.save(draw(figure.module, results, figure.sections), out / name)
     for module in modules(faults):
-        stem = out / module.NAME
-        saved: list[Path] = []
-        with faults.caught(f"figure {module.NAME}"), style.context(module.NAME):
-            saved = style.save(draw(module, results, concerned(module, results)), stem)
-        paths += saved
-        if not saved:
-            for format in style.FORMATS:
-                stem.with_name(f"{stem.name}.{format}").unlink(missing_ok=True)
+        for path in (out / f"{module.NAME}.{format}" for format in style.FORMATS):
+            if path not in paths:
+                path.unlink(missing_ok=True)
     return paths
 
 
@@ -67,17 +103,9 @@ def concerned(module: ModuleType, results: Results) -> list[Section]:
     return [section for section in found if section.finished]
 
 
-def each_alone(module: ModuleType, results: Results) -> list[Section]:
-    """The sections of which a figure shows each by itself: none where it is about all families together."""
-    return [] if TOGETHER in getattr(module, "PLACES", {}) else concerned(module, results)
-
-
 def draw(module: ModuleType, results: Results, sections: Sequence[Section]) -> Figure:
     """The module's figure of some sections, laid out; call it inside ``style.context``, which names the figure."""
-    if sections:
-        figure = module.draw(results, sections)
-    else:
-        figure = style.empty(getattr(module, "EMPTY", "no learner has results"))
+    figure = module.draw(results, sections)
     if not isinstance(figure, Figure):
         raise TypeError(f"{module.__name__}.draw returned {type(figure).__name__}, expected a matplotlib Figure")
     style.settle(figure)

@@ -69,9 +69,9 @@ def heading(grid: Grid, section: Section) -> str:
     return f"{lines} ({seeds(grid, section)})"
 
 
-def seeds(grid: Grid, section: Section) -> str:
+def seeds(grid: Grid, *sections: Section) -> str:
     """``5 seeds``; ``3 to 5 of 5 seeds`` where some runs did not make it."""
-    counts = [grid.run_counts[section.family, name] for name in section.finished]
+    counts = [grid.run_counts[section.family, name] for section in sections for name in section.finished]
     low, high = (found(count.counted for count in counts) for found in (min, max))
     expected = max(count.expected for count in counts)
     plural = "" if expected == 1 else "s"

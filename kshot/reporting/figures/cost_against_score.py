@@ -26,7 +26,6 @@ CAPTION = (
     "training and evaluation by the clock, times the threads that computed. Up and left is better. Whiskers are "
     f"{_common.BANDS}. Levels are scripted policies, and learners that nobody trains."
 )
-EMPTY = "no learner's records say what its runs cost"
 ROOM = 1.5
 """The axis of costs ends so many times below the least and above the largest, or beyond."""
 

@@ -23,7 +23,6 @@ CAPTION = (
     "Share of episodes by the furthest stage that they got to, in per cent, after K demonstrations: by "
     f"{_common.ACTIONS}, mean over runs; scripted policies below. Families without stages are left out."
 )
-EMPTY = "no learner from demonstrations plays a family that names stages"
 LABELLED = 0.06
 """The smallest share that has room for its number."""
 BAR, GAP = 0.19, 0.5

@@ -22,6 +22,7 @@ from kshot.reporting.summary import Summary
 
 NAME = "headline"
 PLACES = {"headline": 0}
+ACROSS = True
 PALE = 0.35
 OVER: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "fontsize": 6.5}
 OVER["bbox"] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5}

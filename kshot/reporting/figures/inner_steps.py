@@ -25,7 +25,6 @@ CAPTION = (
     "over runs, bands and whiskers span the lowest to the highest run. No line joins two numbers between which others "
     "were not tried. Test tasks are adapted to with the number that was best here."
 )
-EMPTY = "no learner measured several numbers of inner steps"
 MEASURES = {
     "loss": "held-out loss, nats per step",
     "return": "validation return",
@@ -68,8 +67,8 @@ def draw(results: Results, sections: Sequence[Section]) -> Figure:
 
 def _panels(results: Results, section: Section) -> list[tuple[str, str]]:
     """(learner, measure) of everything that was logged."""
-    rows = results.training.validation
-    known = set(zip(rows["family"], rows["algorithm"], rows["measure"], strict=True))
+    rows = results.training.validation[["family", "algorithm", "measure"]].drop_duplicates()
+    known = set(rows.itertuples(index=False, name=None))
     pairs = [(name, measure) for name in section.finished for measure in MEASURES]
     return [(name, measure) for name, measure in pairs if (section.family, name, measure) in known]
 

@@ -30,7 +30,6 @@ CAPTION = (
     "out. No line joins two K between which a learner would have adapted without having been evaluated; one that "
     "adapts on blocks of episodes acts, within a block, by what it learnt from the complete ones."
 )
-EMPTY = "no two learners have scores on the same families at several K"
 
 
 def concerns(results: Results) -> list[Section]:

@@ -26,15 +26,14 @@ CAPTION = (
     "averages of the runs in 60 equal intervals of the budget, or fewer where a learner reports less often; they stop "
     "at intervals in which nobody reports. Bands span the lowest to the highest run."
 )
-EMPTY = "no training record holds a return"
 BINS = 60
 MARKER = 4
 
 
 def concerns(results: Results) -> list[Section]:
     """The sections in which a learner earned rewards in training."""
-    returns = results.training.returns
-    trained = set(zip(returns["family"], returns["algorithm"], strict=True))
+    pairs = results.training.returns[["family", "algorithm"]].drop_duplicates()
+    trained = set(pairs.itertuples(index=False, name=None))
     return [s for s in results.sections if any((s.family, name) in trained for name in s.finished)]
 
 

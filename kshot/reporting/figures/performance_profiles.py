@@ -26,7 +26,6 @@ CAPTION = (
     "by family, from five seeds on (Agarwal et al. 2021). Each panel holds learners with scores on the same families; "
     "those that share too few with others are left out. What a curve lacks to 1 at the left edge lies below it."
 )
-EMPTY = "no two learners have normalised scores on the same families"
 LEAST, MARGIN = -0.5, 0.03
 """The lowest score on the axis, and the room beside its ends."""
 MARKS = 5

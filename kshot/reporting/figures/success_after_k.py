@@ -19,7 +19,6 @@ CAPTION = (
     "actions. A learner is only shown to know its task where it is above task-blind by the last step. Levels are "
     f"scripted policies; one that learns within a trial is a curve. {_curves.READING}"
 )
-EMPTY = "no family here defines success"
 _PANELS = (("success_last", "success at the last step"), ("success_any", "success at any step"))
 
 

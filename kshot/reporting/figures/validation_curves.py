@@ -28,13 +28,12 @@ CAPTION = (
     "any evidence (dotted) and after as much as each can use of what the learning curve asks for (solid). By "
     f"{_common.ACTIONS}; means over runs with {_common.BANDS} of the solid line."
 )
-EMPTY = "no model along a training was scored"
 
 
 def concerns(results: Results) -> list[Section]:
     """The sections with a learner that has a learning curve."""
-    along = results.training.along
-    scored = set(zip(along["family"], along["algorithm"], strict=True))
+    pairs = results.training.along[["family", "algorithm"]].drop_duplicates()
+    scored = set(pairs.itertuples(index=False, name=None))
     return [s for s in results.sections if any((s.family, name) in scored for name in s.finished)]
 
 

@@ -24,7 +24,6 @@ CAPTION = (
     "logarithmic down to a power of ten below all learners' means, and linear from there to 0. Levels are scripted "
     f"policies. {_curves.READING}"
 )
-EMPTY = "nobody here learns from demonstrations where the best possible return is known"
 
 
 def concerns(results: Results) -> list[Section]:

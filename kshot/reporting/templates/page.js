@@ -132,12 +132,17 @@
       }
     });
   }
-  for (const box of all(".by-family")) {
-    box.addEventListener("change", () => {
-      document.getElementById(box.value).hidden = !box.checked;
-      for (const link of all(`.verdicts a[href="#${box.value}"]`)) link.parentElement.hidden = !box.checked;
-    });
-  }
+  // A family is shown if both it and the split of its tasks are chosen.
+  const families = all(".by-family"), splits = all(".by-split");
+  const choose = () => {
+    const out = splits.filter((box) => !box.checked).map((box) => box.value);
+    for (const box of families) {
+      const card = document.getElementById(box.value);
+      card.hidden = !box.checked || out.includes(card.dataset.split);
+      for (const link of all(`.verdicts a[href="#${box.value}"]`)) link.parentElement.hidden = card.hidden;
+    }
+  };
+  for (const box of [...families, ...splits]) box.addEventListener("change", choose);
   const others = document.getElementById("other-actions");
   if (others) others.addEventListener("change", () => { for (const svg of all("figure svg")) svg.classList.toggle("without-other", !others.checked); });
 

@@ -1,0 +1,1 @@
+"""Gymnasium's MuJoCo robots, for several families: their simulation in batches, and scripted gaits."""

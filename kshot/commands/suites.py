@@ -1,0 +1,45 @@
+"""Commands about what can be named, and whether suites are valid; they run nothing."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from kshot import commands
+
+
+def list_names(options: argparse.Namespace) -> None:
+    from kshot.listing import lines
+
+    print("\n".join(lines()))
+
+
+def print_root(options: argparse.Namespace) -> None:
+    from kshot.places import ROOT
+
+    print(ROOT)
+
+
+def check_config(options: argparse.Namespace) -> int:
+    from kshot.errors import ConfigError
+    from kshot.running.machine import why_no_device
+    from kshot.running.preparing import refusals
+    from kshot.suites.estimates import too_large
+    from kshot.suites.reading import find_suite, load_suite
+
+    status = 0
+    for name in options.suites:
+        try:
+            suite = load_suite(find_suite(name))
+            runs, no_device = suite.runs(), why_no_device(suite.device)
+            # What is too large is not begun to see whether it would be refused.
+            if reasons := ([no_device] if no_device else []) + too_large(runs) or list(refusals(runs)):
+                raise ConfigError(f"{name}: {reason}" for reason in reasons)
+        except ConfigError as error:
+            status = commands.USER_ERROR
+            for line in error.problems:
+                print(f"kshot: {line}", file=sys.stderr)
+            continue
+        trained = sum(run.kind == "algorithm" for run in runs)
+        print(f"{name}: {trained} training runs and {len(runs) - trained} reference evaluations, all valid")
+    return status

@@ -1,0 +1,1 @@
+"""What Python programs use of kshot: results, policies, evaluation, curves and the pipeline (docs/python.md)."""

@@ -1,0 +1,81 @@
+"""What docs/families/gymnasium.md shows does run, and names every setting."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from kshot import registry, seeding
+from kshot.places import ROOT
+from kshot.running import build
+from kshot.running.preparing import refusals
+from kshot.running.rollout import rollout
+from kshot.suites.reading import load_suite
+
+PAGE = (ROOT / "docs" / "families" / "gymnasium.md").read_text(encoding="utf-8")
+CELLS = {
+    name: cell for block in re.findall(r"```yaml\n(.*?)```", PAGE, re.S) for name, cell in yaml.safe_load(block).items()
+}
+GRID, POLES = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+
+
+def suite(name: str) -> dict[str, object]:
+    learner = {"maml": {"settings": {"meta_batch": 2, "episodes": 5}}}
+    return {"name": "page", "seeds": [0], "families": {name: CELLS[name]}, "algorithms": learner}
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_an_example_is_a_family_that_can_be_played(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if name == "four-rooms":
+        if importlib.util.find_spec("minigrid") is None:
+            pytest.skip("minigrid is not installed")
+        (tmp_path / "my_envs.py").write_text(GRID)
+        monkeypatch.setenv("KSHOT_PATH", str(tmp_path))
+    runs = load_suite(suite(name)).runs()
+    assert list(refusals(runs)) == []
+    family = build.family(runs[0])
+    tasks = family.tasks("test", 2, 0)
+    for make in family.references.values():
+        played = rollout(family, make(tasks), tasks, seeding.split(0, np.arange(2)), 1)
+        assert np.isfinite(played.returns).all() and played.steps > 2
+    known = {reference for reference in ("random", "task_blind", "oracle") if reference in family.references}
+    assert set(CELLS[name].get("references", ("random", "task_blind", "oracle"))) == known
+
+
+def test_the_family_in_python_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "envs").mkdir()
+    (tmp_path / "envs" / "my_poles.py").write_text(POLES)
+    monkeypatch.setenv("KSHOT_PATH", str(tmp_path))
+    module = registry.load("envs", "my_poles")
+    family = module.build(module.Settings(longest=2.0))
+    lengths = [task["length"] for task in family.tasks("train", 200, 0)]
+    assert 0.25 < min(lengths) < 0.4 and 1.9 < max(lengths) < 2.0
+    env = family.vector_env(family.tasks("train", 2, 0), 2)
+    assert env.reset(seed=[1, 2, 3, 4])[0].shape == (4, 4)
+
+
+def test_the_table_names_every_setting() -> None:
+    fields = {field.name for field in dataclasses.fields(registry.load("envs", "gymnasium").Settings)}
+    table = PAGE.split("## Settings")[1].split("**Where")[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == fields
+
+
+def test_the_kind_of_actions_is_that_of_the_environment() -> None:
+    """A learner for continuous actions alone is accepted on Pendulum and refused on CartPole."""
+    learner = {"algorithms": {"pearl": {}}}
+    assert load_suite(suite("pendulum") | learner).runs()
+    with pytest.raises(ValueError, match="'pearl' needs continuous actions, 'gymnasium' has discrete ones"):
+        load_suite(suite("cartpole") | learner)
+
+
+def test_policies_that_nobody_named_are_not_there() -> None:
+    cell = CELLS["cartpole-longer"] | {"references": ["random", "oracle"]}
+    (line,) = refusals(load_suite(suite("cartpole-longer") | {"families": {"far": cell}}).runs())
+    assert line == "far/oracle: the family has no reference policy 'oracle' (known: random); list others in references"

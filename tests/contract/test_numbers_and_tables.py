@@ -1,0 +1,122 @@
+"""From run directories to numbers and tables: what they hold, and that nothing is compared that must not be."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from kshot.reporting import tables
+from kshot.reporting.aggregate import aggregate
+from kshot.reporting.names import LIKELIHOOD
+from kshot.reporting.results import load
+from kshot.reporting.schemas import SUMMARY_COLUMNS
+from tests import synthetic
+from tests.contract.reported import BANDIT, CLASSES, Reported
+
+pytestmark = pytest.mark.contract
+
+
+@pytest.mark.parametrize("digest", ["123456789012", "1e5", "nan", "0012"])
+def test_names_and_hashes_that_look_like_numbers_stay_text(tmp_path: Path, digest: str) -> None:
+    family = replace(BANDIT, name="10")
+    runs = synthetic.runs_of([family], learners=("rl2",), references=(), seeds=1)
+    synthetic.write_run(family, runs[0], tmp_path, digest=digest)
+    aggregate(runs, tmp_path)
+    data = load(runs, tmp_path)
+    assert list(data.summary.families) == ["10"]
+    assert data.grid.cells["source_digest"].tolist() == [digest]
+    assert data.summary.point("10", "rl2", "return", 0) is not None
+
+
+def test_the_summary_has_its_columns_and_every_cell_of_the_grid(reported: Reported) -> None:
+    runs, root = reported
+    summary = pd.read_csv(root / "made-up" / "summary.csv")
+    assert tuple(summary.columns) == SUMMARY_COLUMNS
+    assert not summary.duplicated(["family", "algorithm", "group", "mode", "k", "metric"]).any()
+    assert set(summary["group"]) == {"all", *CLASSES.classes}
+    assert set(summary.loc[summary["family"] == "bandit", "group"]) == {"all"}
+    assert set(summary["metric"]) == {
+        "return",
+        "success_any",
+        "success_last",
+        "first_success",
+        "trial_return",
+        LIKELIHOOD,
+    }
+    few = summary[summary["n_seeds"] < 3]
+    assert len(few)
+    assert few[["mean_lo", "mean_hi", "iqm_lo", "iqm_hi"]].isna().all(axis=None)
+    cells = pd.read_csv(root / "made-up" / "cells.csv")
+    assert list(zip(cells["family"], cells["algorithm"], cells["seed"], strict=True)) == [
+        (run.family, run.algorithm, run.seed) for run in runs
+    ]
+    missing = cells[cells["state"] == "missing"]
+    assert missing["reason"].tolist() == ["failed: out of memory"]
+    assert cells.loc[cells["algorithm"] == "pearl", "evidence"].unique().tolist() == ["demonstrations"]
+    ok = cells[cells["state"] == "ok"]
+    assert (ok["peak_memory_gb"] == 0.5 + 0.25 * ok["seed"]).all()  # of training and evaluation, the larger
+
+
+def test_mixed_source_code_is_flagged_where_modules_are_shared(reported: Reported) -> None:
+    _, root = reported
+    cells = pd.read_csv(root / "made-up" / "cells.csv")
+    flagged = cells[cells["source_flag"] == "mixed"]
+    assert set(zip(flagged["family"], flagged["algorithm"], strict=True)) == {("classes", "rl2")}
+    assert len(flagged) == 3
+
+
+def test_tables_are_numbers_and_text(reported: Reported, report: Path) -> None:
+    _, root = reported
+    folder = report.parent / "tables"
+    names = {
+        "headline",
+        "after_k",
+        "success",
+        "classes",
+        "paired",
+        "normalised",
+        "likelihood",
+        "cost",
+        "separation",
+    }  # no improvement from three seeds
+    assert {path.name for path in folder.iterdir()} == {f"{n}{s}" for n in names for s in (".csv", ".tex", ".md")}
+    numbers = pd.read_csv(folder / "headline.csv")
+    summary = pd.read_csv(root / "made-up" / "summary.csv")
+    row = numbers[(numbers["family"] == "classes") & (numbers["algorithm"] == "rl2")].iloc[0]
+    source = summary[(summary["family"] == "classes") & (summary["algorithm"] == "rl2") & (summary["group"] == "all")]
+    source = source[(source["metric"] == "success_last") & (source["mode"] == "sampled")].set_index("k")["mean"]
+    assert (row["first"], row["at_k"], row["score"]) == (source[0], source[10], source[10])
+    assert (row["k"], row["at_k_k"], row["actions"]) == (10, 10, "sampled")
+    text = (folder / "headline.md").read_text()
+    assert f"{row['at_k']:.2f} [{row['at_k_lo']:.2f} to {row['at_k_hi']:.2f}]" in text
+    assert re.search(r"\| maml \|.*\| 2/3 \(1 missing\) \|", text)
+    assert re.search(r"\| maml \|.*\| 2/3 \(1 diverged\) \|", text)
+    assert re.search(r"\| Bayes-optimal \| 6.66 \|", text)
+    latex = (folder / "headline.tex").read_text()
+    assert latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}") == 4
+    assert (
+        re.search(r"(?<!\\)[_&%#](?=\w)", "\n".join(re.findall(r"^(?!%).*\\\\$", latex, re.M)).replace(" & ", ""))
+        is None
+    )
+    classes = pd.read_csv(folder / "classes.csv")
+    assert set(classes["class"]) == set(CLASSES.classes)
+
+
+def test_demonstrations_are_never_ranked_with_rewards(reported: Reported, report: Path) -> None:
+    runs, root = reported
+    data = load(runs, root)
+    assert [(section.family, section.evidence) for section in data.sections] == [
+        ("bandit", "rollouts"),
+        ("bandit", "demonstrations"),
+        ("classes", "rollouts"),
+        ("classes", "demonstrations"),
+    ]
+    for table in tables.build(data):
+        for part in table.parts:
+            shown = {row.name for row in part.rows} | set(part.columns)
+            assert ("pearl" in shown) == (part.evidence == "demonstrations"), (table.name, part.title)
+            assert (part.evidence == "demonstrations") == ("demonstrations" in part.title)

@@ -76,7 +76,7 @@ class Settings:
     inner_epochs: int = 1
     inner_lr: float = 0.3
     test_episodes: int = 0
-    test_lrs: tuple[float, ...] = ()
+    test_lrs: tuple[float, ...] = (0.3, 0.2, 0.1)
     order: Literal["second", "first"] = "second"
     discount: float = 1.0
     gae_lambda: float = 0.95

@@ -410,7 +410,7 @@ def offload(family: Any) -> Candidates:
         return lambda tasks: family.blind(plan_of, len(tasks))
 
     def assuming(bandwidth: float, ratio: float, plan_of: plans.PlanOf) -> ReferencePolicy:
-        factors = plans.resource_factors(np.array(bandwidth), np.array(ratio), *shown)
+        factors = plans.resource_factors(np.array(bandwidth), np.array(ratio), shown[0], shown[1])
         return planned(lambda nodes, times, parents: plan_of(nodes, times * factors, parents))
 
     def like_training(nodes: Array, times: Array, parents: Array) -> Array:
@@ -423,7 +423,8 @@ def offload(family: Any) -> Candidates:
         width = nodes / (level.max(axis=1) + 1)
         guess = np.stack([np.log(width) / np.log(nodes), edges / (nodes * width)], axis=-1)
         nearest = ((guess[:, None] - kinds) ** 2).sum(axis=-1).argmin(axis=1)
-        factors = plans.resource_factors(*resources[nearest].T, *shown)
+        bandwidth, ratio = resources[nearest].T
+        factors = plans.resource_factors(bandwidth, ratio, shown[0], shown[1])
         return plans.heft(links)(nodes, times * factors[:, None], parents)
 
     def share(part: float, key: Callable[[Array, Array], Array]) -> ReferencePolicy:
@@ -449,7 +450,7 @@ def offload(family: Any) -> Candidates:
             f"heft at {b:g} Mbit/s": assuming(b, 10.0, plans.heft(links))
             for b in (2.5, 3.5, 4.0, 4.5, 5.0, 6.0, 8.5, 14.5)
         },
-        "heft at the mean resources": assuming(*means, plans.heft(links)),
+        "heft at the mean resources": assuming(means[0], means[1], plans.heft(links)),
         "optimal at 4.5 Mbit/s": assuming(4.5, 10.0, plans.optimal(links)),
         "heft at a similar training task's": planned(like_training),
         **{

@@ -20,6 +20,8 @@ _SMALL_ALGORITHM = {
     "hidden": {int: 8, tuple: (8,)},
     "cg_iterations": 3,
     "encoder_hidden": (8,),
+    "width": 8,
+    "decoder": 8,
     "training_tasks": 2,  # as many as the smallest family has
     "collect_tasks": 2,
     "initial_episodes": 1,
@@ -58,9 +60,10 @@ def _shrink(settings: Any, small: dict[str, Any]) -> dict[str, Any]:
 
 
 def fit(algorithm: str, family: str) -> bool:
-    """Whether an algorithm can play a family: evidence and kinds of actions fit."""
+    """Whether an algorithm can play a family: evidence, kinds of actions and what has to be observed fit."""
     module, envs = registry.load("algorithms", algorithm), registry.load("envs", family)
-    return module.EVIDENCE in envs.EVIDENCE and envs.ACTIONS in module.ACTIONS
+    seen = getattr(module, "OBSERVES", None) in (None, getattr(envs, "OBSERVES", None))
+    return seen and module.EVIDENCE in envs.EVIDENCE and envs.ACTIONS in module.ACTIONS
 
 
 def compatible(evidence: frozenset[Evidence] = frozenset({"rollouts", "demonstrations"})) -> list[tuple[str, str]]:

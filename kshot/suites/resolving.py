@@ -102,6 +102,9 @@ def _why_incompatible(algorithm: str, module: ModuleType, family: str, settings:
         return None  # it is a problem of the family's cell
     if actions not in module.ACTIONS:
         return f"{algorithm!r} needs {' or '.join(sorted(module.ACTIONS))} actions, {family!r} has {actions} ones"
+    observes = getattr(module, "OBSERVES", None)
+    if observes is not None and observes != getattr(envs, "OBSERVES", None):
+        return f"{algorithm!r} needs observations that hold a {observes}, those of {family!r} hold none"
     if module.EVIDENCE not in envs.EVIDENCE:
         return f"{algorithm!r} learns from {module.EVIDENCE}, {family!r} offers {' and '.join(sorted(envs.EVIDENCE))}"
     return None

@@ -89,7 +89,8 @@ def suites(draw: st.DrawFn) -> dict[str, Any]:
 
 def fits(algorithm: str, family: str) -> bool:
     module, envs = registry.load("algorithms", algorithm), registry.load("envs", family)
-    return module.EVIDENCE in envs.EVIDENCE and envs.ACTIONS in module.ACTIONS
+    seen = getattr(module, "OBSERVES", None) in (None, getattr(envs, "OBSERVES", None))
+    return seen and module.EVIDENCE in envs.EVIDENCE and envs.ACTIONS in module.ACTIONS
 
 
 @dataclass

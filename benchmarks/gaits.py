@@ -53,6 +53,7 @@ class Search:
         directions: per iteration.
         noise: length of a step along a direction.
         rate: of the weights.
+        settled: share of noise and rate that is left at the end, reached linearly.
         further: number of further gaits, each for the tasks where the best so far earns least.
         hardest: how many tasks these are.
         parts: family -> the tasks of each further gait instead, where they are known beforehand.
@@ -68,6 +69,7 @@ class Search:
     directions: int = 12
     noise: float = 0.05
     rate: float = 0.08
+    settled: float = 0.2
     further: int = 0
     hardest: int = 6
     parts: Callable[[Any], list[list[Task]]] = lambda family: []
@@ -130,7 +132,7 @@ SEARCHES: dict[str, Search] = {
         directions=8,
         iterations=80,
     ),
-    "hopper_rand_params": Search(every, nothing, range(11), rhythm=0.02, horizon=200, **_PARAMETERS),
+    "hopper_rand_params": Search(every, nothing, range(11), rhythm=0.02, horizon=200, settled=1.0, **_PARAMETERS),
     "walker_rand_params": Search(every, nothing, range(17), rhythm=0.012, horizon=260, **_PARAMETERS),
 }
 
@@ -179,17 +181,14 @@ class Scorer:
 
 
 def climb(family: Any, search: Search, shape: Gaits, start: Array, tasks: Sequence[Task], key: str, n: int) -> Array:
-    """The best of the weights [A, F] after every ten of ``n`` iterations from ``start``, by their returns.
-
-    Steps along directions and of the weights shrink linearly to a fifth.
-    """
+    """The best of the weights [A, F] after every ten of ``n`` iterations from ``start``, by their returns."""
     rng = seeding.generator("gaits", key)
     weights, begin = start.copy(), time.perf_counter()
     together = search.together or len(tasks)
     scorer, judge = None, Scorer(family, search, [task for task in tasks for _ in range(3)], 1)
     best_weights, best_score = start, -np.inf
     for i in range(n):
-        share = 1.0 - 0.8 * i / n
+        share = 1.0 - (1.0 - search.settled) * i / n
         if scorer is None or together < len(tasks):
             drawn = [tasks[j] for j in rng.permutation(len(tasks))[:together]]
             scorer = Scorer(family, search, drawn, 2 * search.directions)

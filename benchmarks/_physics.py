@@ -52,11 +52,11 @@ class BarePhysics:
         for model, data, state in zip(self._env.models, self.simulations, self._env.states, strict=True):
             mujoco.mj_setState(model, data, state, STATE)
 
-    def step(self, actions: np.ndarray[Any, Any]) -> None:
-        """Step all simulations by ``actions`` [N, A], also those whose episodes would have ended."""
+    def step(self, actions: np.ndarray[Any, Any], playing: np.ndarray[Any, Any]) -> None:
+        """Step the simulations ``playing`` [N] by ``actions`` [N, A]."""
         for data, action in zip(self.simulations, actions, strict=True):
             data.ctrl[:] = action
         begin = time.perf_counter()
-        order = np.arange(len(self.simulations))
+        order = np.flatnonzero(playing)
         self._pool.run(order, (self._data, self._models, self._env.robot.frame_skip))
         self.seconds += time.perf_counter() - begin

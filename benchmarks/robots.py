@@ -28,7 +28,7 @@ from kshot.threads import VARIABLE
 
 TASKS = 20
 STEPS = 60
-"""Of an episode, from its beginning; those that end in between do so for all contenders but the bare physics."""
+"""Of an episode, from its beginning; those that end before count up to there, for all contenders."""
 
 
 @dataclass(frozen=True)
@@ -68,14 +68,17 @@ def measure(name: str, copies: int, rounds: int) -> dict[str, float]:
             physics = BarePhysics(env, threads) if entry.physics and isinstance(env, RobotVectorEnv) else None
             if physics is not None:
                 physics.reset()
-            begin, steps = time.perf_counter(), 0
+            begin, ongoing = time.perf_counter(), np.ones(env.num_envs, dtype=bool)
+            played = []
             for action in actions:
-                steps += env.num_envs
-                env.step(action)
+                played.append(ongoing)
+                _, _, terminated, truncated, _ = env.step(action)
+                ongoing = ongoing & ~(terminated | truncated)
+            steps = int(np.sum(played))
             rates.setdefault(f"{threads}", []).append(steps / (time.perf_counter() - begin))
             if physics is not None:
-                for action in actions:
-                    physics.step(action)
+                for action, playing in zip(actions, played, strict=True):
+                    physics.step(action, playing)
                 rates.setdefault(f"physics {threads}", []).append(steps / physics.seconds)
     return {contender: statistics.median(values[1:] or values) for contender, values in rates.items()}
 

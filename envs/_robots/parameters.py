@@ -110,7 +110,7 @@ class RandomParametersFamily:
 
     @cached_property
     def gaits(self) -> Gaits:
-        """The scripted gaits: the first was searched for on all training tasks, the others on hard ones."""
+        """The scripted gaits; the first is the one that earns most on all training tasks together."""
         return gaits.load(self.name)
 
     @cached_property
@@ -122,7 +122,7 @@ class RandomParametersFamily:
     def references(self) -> Mapping[str, ReferencePolicy]:
         """Scripted policies.
 
-        "random"; "task_blind", the gait that was searched for on all training tasks at once; "oracle", for each task
+        "random"; "task_blind", the gait that earns most on all training tasks together; "oracle", for each task
         the gait of the file that earns most there, which it finds out by playing them on the task's own model.
         """
         return {

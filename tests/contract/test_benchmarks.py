@@ -73,7 +73,7 @@ def test_bare_physics_are_those_of_the_environment() -> None:
     physics.reset()
     for action in np.random.default_rng(0).uniform(-1, 1, (20, 4, 6)).astype(np.float32):
         env.step(action)
-        physics.step(action)
+        physics.step(action, np.ones(4, dtype=bool))
         for state, data in zip(env.states, physics.simulations, strict=True):
             assert np.array_equal(state[1:10], data.qpos) and np.array_equal(state[10:19], data.qvel)
     assert physics.seconds > 0

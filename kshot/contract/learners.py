@@ -72,7 +72,8 @@ def behaviour(family: TaskFamily, policy: Policy, task_indices: list[int]) -> tu
     tasks = four_tasks(family)
     keys = seeding.split(seeding.key("behaviour"), np.array(task_indices))
     episodes = rollout(family, policy, [tasks[i] for i in task_indices], keys, copies=2)
-    return episodes.action, episodes.reward
+    taken = episodes.mask.reshape(*episodes.mask.shape, *(1,) * (episodes.action.ndim - 3))
+    return episodes.action * taken, episodes.reward  # after an episode's end, actions are of no meaning
 
 
 def frozen(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 import re
 import signal
@@ -15,8 +16,9 @@ from typing import Any
 import pytest
 
 from kshot import __version__, cli, registry
+from kshot.examples import counting
 from kshot.listing import describe
-from tests.workflow.pipeline import PLUGINS, SUITE, environment, kshot, write_suite
+from tests.workflow.pipeline import SUITE, environment, kshot, write_suite
 
 COUNTING = ("--family", "coins", "--algorithm", "counting", "--seed", "0")
 LACKING = "lacks " + ", ".join(part for part in registry.REQUIRED["algorithms"] if part != "ACTIONS")
@@ -73,7 +75,7 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_list_shows_what_can_be_named_with_what_it_needs(tmp_path: Path) -> None:
     text = kshot(tmp_path, "list").stdout
-    assert re.search(r"^  counting +rollouts; discrete actions +Counts which coin paid", text, flags=re.MULTILINE)
+    assert re.search(r"^  counting +rollouts; discrete actions +The example of an algorithm", text, flags=re.MULTILINE)
     assert re.search(r"^  maml +rollouts; continuous/discrete actions +MAML", text, flags=re.MULTILINE)
     assert re.search(r"^  coins +rollouts; discrete actions +Two coins", text, flags=re.MULTILINE)
     assert re.search(r"^  smoke +\S*config/suites/smoke\.yaml$", text, flags=re.MULTILINE)
@@ -95,6 +97,7 @@ def test_list_says_of_every_module_what_its_import_says(kind: registry.Kind) -> 
     for name in registry.names(kind):
         module = registry.load(kind, name)
         actions = module.ACTIONS if isinstance(module.ACTIONS, str) else "/".join(sorted(module.ACTIONS))
+        actions = "continuous/discrete" if hasattr(module, "actions") else actions  # its settings decide
         evidence = module.EVIDENCE if isinstance(module.EVIDENCE, str) else "/".join(sorted(module.EVIDENCE))
         facts, text = describe(kind, name)
         assert facts == f"{evidence}; {actions} actions"
@@ -120,8 +123,8 @@ def test_list_says_why_a_module_cannot_be_used(
 
 
 def test_what_a_source_does_not_tell_is_asked_of_the_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = (PLUGINS / "algorithms" / "counting.py").read_text()
-    assert 'EVIDENCE: Evidence = "rollouts"' in text or 'EVIDENCE = "rollouts"' in text
+    text = inspect.getsource(counting)
+    assert 'EVIDENCE: Evidence = "rollouts"' in text
     (tmp_path / "algorithms").mkdir()
     computed = re.sub(r"^EVIDENCE.*$", 'EVIDENCE = "".join(["roll", "outs"])', text, flags=re.MULTILINE)
     (tmp_path / "algorithms" / "computed.py").write_text(computed)

@@ -6,9 +6,11 @@ import hashlib
 import importlib
 import importlib.util
 import os
-import sys
+import runpy
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gymnasium
@@ -102,21 +104,10 @@ def _file_in_path(module: str) -> Path | None:
     return None
 
 
-def _loaded(path: Path) -> Any:
-    # Two folders may use one file name: the path is part of the module's name.
-    unique = f"kshot_gymnasium_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-    if unique not in sys.modules:
-        spec = importlib.util.spec_from_file_location(unique, path)
-        if spec is None or spec.loader is None:
-            raise ValueError(f"{path}: not importable as a Python module")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[unique] = module
-        try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[unique]
-            raise
-    return sys.modules[unique]
+@cache
+def _loaded(path: Path) -> SimpleNamespace:
+    """What a file defines; it is run once, and is no module, so that two folders may use one file name."""
+    return SimpleNamespace(**runpy.run_path(str(path)))
 
 
 def digest(*names: str) -> str:

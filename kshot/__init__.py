@@ -55,6 +55,8 @@ if not (Path(__file__).parent / "algorithms").is_dir():  # before anything fails
         "git checkout: git config core.symlinks true && git checkout -- kshot"
     )
 
+importlib.import_module("kshot.helpers").install()  # plug-ins import what lies beside them
+
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:

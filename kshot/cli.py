@@ -13,14 +13,14 @@ from pathlib import Path
 
 from kshot import __version__, commands
 from kshot.arguments import SUITE_HELP, Parser, positive, with_root, with_run, with_suite
-from kshot.commands import reports, runs, suites
+from kshot.commands import plugins, reports, runs, suites
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status.
 
-    0 done, 1 ``audit``, ``verify`` or ``compare --fail-if-worse`` has findings, 2 something the user can mend (one
-    line each on stderr), 130 Ctrl-C.
+    0 done, 1 ``audit``, ``verify``, ``test`` or ``compare --fail-if-worse`` has findings, 2 something the user can mend
+    (one line each on stderr), 130 Ctrl-C.
     """
     os.environ["MPLBACKEND"] = "agg"  # draws files; what a notebook names in its own process is not there in others
     options = _parser().parse_args(arguments)
@@ -133,6 +133,14 @@ def _parser() -> Parser:
     choice.add_argument("--cells", type=int, default=1, metavar="N", help="how many runs, drawn by --seed (default: 1)")
     choice.add_argument("--cell", nargs="+", default=[], metavar="FAMILY/ALGORITHM/SEED", help="these runs")
     verifying.add_argument("--seed", type=int, default=0, help="of the drawing (default: 0)")
+    making = command("new", plugins.new, "Write a small working plug-in under a name of your own.")
+    making.add_argument("kind", choices=("algorithm", "family", "figure"), help="what it is to be")
+    making.add_argument("name", metavar="NAME", help="its name: lower-case letters, digits and '_'")
+    making.add_argument("--folder", type=Path, default=Path(), help="where (default: here); to be named in KSHOT_PATH")
+    testing = command("test", plugins.test, "Check whether an algorithm, family, figure or table fulfils the contract.")
+    testing.add_argument("name", metavar="NAME", help="its name")
+    choice_help = "families to check an algorithm on, or algorithms to check a family with (default: some quick ones)"
+    testing.add_argument("--on", nargs="+", default=[], metavar="NAME", help=choice_help)
     command(
         "redraw", reports.redraw, "Make reports/reference and the tables in docs/ again from the runs that are kept."
     )

@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from kshot import registry
-from kshot.places import suite_files
+from kshot import plugins, registry
+from kshot.places import relative, suite_files
 
 _WIDTH = 110
+_SHOWN: tuple[plugins.Shown, ...] = ("figures", "tables")
 
 
 def describe(kind: registry.Kind, name: str) -> tuple[str, str]:
@@ -23,6 +24,8 @@ def describe(kind: registry.Kind, name: str) -> tuple[str, str]:
 
     The module is imported only if its source cannot be read without running it.
     """
+    if reason := plugins.mistake(kind, name):
+        return "cannot be used", reason
     try:
         path = registry.source(kind, name)
         facts = _read_source(kind, path) if path is not None else None
@@ -43,8 +46,11 @@ def lines() -> Iterator[str]:
         for name in registry.names(kind):
             yield _line(name, *describe(kind, name))
     yield "Suites:"
-    for path in suite_files():
+    for path in (*suite_files(), *map(relative, plugins.suite_files())):
         yield _line(path.stem, str(path), "")
+    shown = [name for kind in _SHOWN for name in plugins.names(kind)]
+    yield from ["Figures and tables of plug-ins:", *(f"  {name}" for name in shown)] if shown else []
+    yield from (line for line in plugins.faults() if line.endswith("no such folder"))
 
 
 def _line(name: str, facts: str, text: str) -> str:

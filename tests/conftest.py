@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-# The command line sets it in its own process, which tests call in theirs.
-os.environ["MPLBACKEND"] = "agg"
 # Demonstrations made by tests belong to the tests; all their processes share them.
 os.environ.setdefault("KSHOT_CACHE", str(Path(tempfile.gettempdir()) / f"kshot-tests-{os.getuid()}"))
 
 TESTS = Path(__file__).parent
+NOT_BY_TESTS = {"PYTEST_CURRENT_TEST", "TORCHINDUCTOR_CACHE_DIR"}
+"""What pytest sets, and what PyTorch does when the first optimiser of a process is made."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -28,10 +28,7 @@ def _environment_is_as_it_was() -> Iterator[None]:
     """What a test leaves in the environment changes what later tests, and the processes they start, do."""
     before = dict(os.environ)
     yield
-    changed = {name for name, _ in set(os.environ.items()) ^ set(before.items())}
-    left = {
-        name for name in changed if not name.startswith(("PYTEST_", "KMP_"))
-    }  # PyTorch sets the latter when it loads
+    left = {name for name, _ in set(os.environ.items()) ^ set(before.items())} - NOT_BY_TESTS
     for name in left:  # one test fails, not all after it
         os.environ.pop(name, None)
         if name in before:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +20,7 @@ from kshot.reporting import csv_files
 from kshot.reporting.aggregate import aggregate
 from kshot.reporting.grid import read_grid
 from kshot.reporting.schemas import MADE_BY, SCORE_COLUMNS
-from kshot.running import build, checkpoint
+from kshot.running import build, checkpoint, commits
 from kshot.running.evaluate import evaluate as run_evaluation
 from kshot.suites.reading import find_suite, load_suite
 from kshot.suites.run import RunConfig
@@ -149,9 +151,21 @@ def _scored(run: RunConfig, policy: TrainedPolicy | None, model: Mapping[str, An
             checkpoint.save(folder / checkpoint.MODEL, {**model, "train_hash": run.train_hash})
             record = {"train_hash": run.train_hash, "status": "ok", "env_steps": model["env_steps"]}
             checksums.write_record(folder / "run.json", record, [checkpoint.MODEL])
-        with bars.following(folder, f"{run.algorithm} on {run.family}"):
+        with bars.following(folder, f"{run.algorithm} on {run.family}"), _no_word_of_commits():
             run_evaluation(run, root)
         aggregate([run], root)
         grid = read_grid([run], root)
         scores = csv_files.read(grid.folder / "scores.csv", SCORE_COLUMNS, MADE_BY)
         return frames.table(run.suite, scores, grid.cells, grid.tests)
+
+
+@contextmanager
+def _no_word_of_commits() -> Iterator[None]:
+    """Where a plug-in's commit is not known, pipelines warn of it; here nothing is filed that would say one."""
+    log = logging.getLogger(commits.__name__)
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
 
+from kshot import plugins
 from kshot.errors import RecordError
 from kshot.reporting.style import DrawingError
 
@@ -43,10 +44,16 @@ class Faults:
                 self.lines.append(line)
                 _log.exception("%s cannot be made", what)
 
-    def modules(self, what: str, package: str, path: Iterable[str]) -> list[ModuleType]:
-        """The modules of a package by name, without those whose names begin with ``_``."""
-        found = []
+    def modules(self, kind: plugins.Shown, package: str, path: Iterable[str]) -> list[ModuleType]:
+        """The modules of a package by name, without those whose names begin with ``_``, and those of plug-ins."""
+        found, what = [], plugins.NOUNS[kind]
         for name in sorted(info.name for info in pkgutil.iter_modules(path) if not info.name.startswith("_")):
             with self.caught(f"{what} {name}"):
                 found.append(importlib.import_module(f"{package}.{name}"))
+        taken = {info.name for info in pkgutil.iter_modules(path)}
+        for name in plugins.names(kind):
+            with self.caught(f"{what} {name}"):
+                module = plugins.load(kind, name, taken)
+                found.append(module)
+                taken.add(getattr(module, "NAME", module.__name__.rpartition(".")[2]))
         return found

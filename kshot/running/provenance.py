@@ -14,8 +14,9 @@ from typing import Any
 import grimp
 
 import kshot
-from kshot import registry
+from kshot import helpers, registry
 from kshot.places import INSTALLED, LOOKS, ROOT
+from kshot.plugins import code as plugins_code
 from kshot.running import machine
 from kshot.running.commits import commit_of
 from kshot.running.processes import interrupts_deferred
@@ -112,7 +113,8 @@ def source_files(algorithm: str | None, family: str, runner: tuple[str, ...] = R
             continue
         file = Path(str(module.__file__))
         files[f"{kind}/{name}/{file.name}"] = file  # where a plug-in lies is nobody's business
-        waiting += _imported(file)
+        files |= _helpers(file)
+        waiting += [module for path in (file, *_helpers(file).values()) for module in _imported(path)]
     graph = _import_graph(*sorted(packages))
     while waiting:
         name = waiting.pop()
@@ -143,13 +145,33 @@ def _is_data(path: Path) -> bool:
 
 def _imported(path: Path) -> set[str]:
     """Modules of kshot that the file of a plug-in imports."""
+    return {name for name in _names(path) if name.startswith("kshot.")}
+
+
+def _names(path: Path) -> set[str]:
+    """What a file imports, by full names; what stands behind one may be a module or something in it."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module is not None and node.level == 0:
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name for name in names if name.startswith("kshot.")}
+    return names
+
+
+def _helpers(path: Path) -> dict[str, Path]:
+    """The helper modules beside plug-ins that a file imports, however indirectly, by names as in ``source_files``."""
+    files: dict[str, Path] = {}
+    waiting = [path]
+    while waiting:
+        for name in _names(waiting.pop()):
+            parts = name.split(".")
+            for end in range(1, len(parts) + 1):
+                found = helpers.find(module := ".".join(parts[:end]))
+                if found is not None and f"helpers/{module}" not in files:
+                    files[f"helpers/{module}"] = found
+                    waiting.append(found)
+    return files
 
 
 def reporting_digest() -> str:
@@ -157,7 +179,7 @@ def reporting_digest() -> str:
     package = Path(kshot.__file__).parent / "reporting"
     files = [path for path in package.rglob("*") if path.is_file() and path.suffix != ".pyc"]
     total = hashlib.sha256()
-    for path in [*sorted(files), LOOKS]:
+    for path in [*sorted(files), LOOKS, *plugins_code()]:
         total.update(f"{path.name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return total.hexdigest()[:16]
 

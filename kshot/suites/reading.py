@@ -11,8 +11,9 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
+from kshot import plugins
 from kshot.errors import ConfigError, suggest
-from kshot.places import SUITES, relative, suite_files
+from kshot.places import relative, suite_files
 from kshot.suites.checks import Draft, check_names
 from kshot.suites.document import Document, command_line, read
 from kshot.suites.model import Suite
@@ -22,11 +23,11 @@ from kshot.suites.resolving import facts, resolve_algorithms, resolve_families
 def find_suite(name: str, root: Path = Path("results"), prefer_results: bool = False) -> Path:
     """The file of a suite, given by its path or by its name.
 
-    A name stands for config/suites/<name>.yaml or else <root>/<name>/suite.yaml, or with ``prefer_results`` the other
-    way round: options may have changed the suite that was started.
+    A name stands for config/suites/<name>.yaml, of kshot or of a plug-in, or else <root>/<name>/suite.yaml, or with
+    ``prefer_results`` the other way round: options may have changed the suite that was started.
 
     Raises:
-        ConfigError: there is no such file; the message has the nearest name.
+        ConfigError: there is no such file, and the message has the nearest name; or several have that name.
     """
     if name.endswith((".yaml", ".yml")) or "/" in name:
         path = Path(name)
@@ -34,12 +35,19 @@ def find_suite(name: str, root: Path = Path("results"), prefer_results: bool = F
             return path
         beside = [str(path.with_name(other.name)) for other in path.parent.glob("*.y*ml")]
         raise ConfigError([f"{name}: no such suite file{suggest(name, beside) if beside else ''}"])
-    candidates = [relative(SUITES / f"{name}.yaml"), root / name / "suite.yaml"]
+    configured = [path for path in (*suite_files(), *map(relative, plugins.suite_files())) if path.stem == name]
+    if len(configured) > 1:
+        raise ConfigError(
+            [f"several suites are called {name!r}: name one by its path, {' or '.join(map(str, configured))}"]
+        )
+    candidates = [*configured, root / name / "suite.yaml"]
     for path in reversed(candidates) if prefer_results else candidates:
         if path.is_file():
             return path
-    known = {path.stem for path in suite_files()} | {path.parent.name for path in root.glob("*/suite.yaml")}
-    raise ConfigError([f"no suite {name!r}{suggest(name, known)}"])
+    known = {path.stem for path in (*suite_files(), *plugins.suite_files())} | {
+        path.parent.name for path in root.glob("*/suite.yaml")
+    }
+    raise ConfigError([f"no suite {name!r}{suggest(name, known)}; {plugins.searched()}"])
 
 
 def read_suite(files: Sequence[Path], overrides: Mapping[str, Any], modules: bool = True) -> Suite:

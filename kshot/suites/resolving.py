@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
 
-from kshot import registry
+from kshot import plugins, registry
 from kshot.errors import ConfigError, RegistryError, suggest
 from kshot.places import ALGORITHMS
 from kshot.suites.checks import Draft, shortened
@@ -111,23 +112,44 @@ def _why_incompatible(algorithm: str, module: ModuleType, family: str, settings:
 
 def _load(kind: registry.Kind, name: str, draft: Draft, path: KeyPath) -> ModuleType | None:
     """The module behind ``name``; None after adding a problem at ``path``."""
+    if reason := plugins.mistake(kind, name):
+        draft.add(path, reason)
+        return None
     try:
         return registry.load(kind, name)
     except RegistryError as error:
-        draft.add(path, str(error))
+        known = name in registry.names(kind)
+        draft.add(path, f"{error}{'' if known else f'; {plugins.searched()}'}")
     except Exception as error:  # a module may fail to import in any way
         draft.add(path, f"{kind}/{name} does not import: {type(error).__name__}: {error}")
     return None
 
 
 def _file_layers(algorithm: str, family: str, problems: Problems) -> list[Layer]:
-    """The layers of ``config/algorithms/<algorithm>.yaml``: ``defaults``, then ``families.<family>``."""
-    path = ALGORITHMS / f"{algorithm}.yaml"
-    if not path.is_file():
-        # Without its file an algorithm of kshot's own would quietly run with other settings; plug-ins need none.
-        if registry.is_own("algorithms", algorithm):
-            problems.lines.append(f"{path}: no such file; kshot's own settings of {algorithm!r} belong there")
-        return []
+    """The layers of ``config/algorithms/<algorithm>.yaml``: ``defaults``, then ``families.<family>``.
+
+    Plug-ins have such files, too. Of kshot's own algorithms these hold settings for families of plug-ins only.
+    """
+    path, own, layers = ALGORITHMS / f"{algorithm}.yaml", registry.is_own("algorithms", algorithm), list[Layer]()
+    if path.is_file():
+        layers += _layers_of(path, family, problems, own)
+    elif own:  # without its file an algorithm of kshot's own would quietly run with other settings; plug-ins need none
+        problems.lines.append(f"{path}: no such file; kshot's own settings of {algorithm!r} belong there")
+    for path in plugins.settings_files(algorithm):
+        layers += _layers_of(path, family, problems, own, plugged=True)
+    return layers
+
+
+def _layers_of(path: Path, family: str, problems: Problems, own: bool, plugged: bool = False) -> list[Layer]:
+    """The layers of one file.
+
+    Args:
+        path: of the file.
+        family: the module of the family.
+        problems: gets the mistakes in the file.
+        own: whether it is of an algorithm of kshot's own.
+        plugged: whether it is the file of a plug-in.
+    """
     try:
         document = read(path)
     except ConfigError as error:
@@ -140,6 +162,13 @@ def _file_layers(algorithm: str, family: str, problems: Problems) -> list[Layer]
     for key in value.keys() - {"defaults", "families"}:
         problems.add(document, (key,), f"unknown key {key!r}{suggest(key, ['defaults', 'families'])}")
     families = value.get("families", {})
+    if own and plugged:
+        text = "kshot's own algorithms get settings from plug-ins for families of plug-ins only"
+        if "defaults" in value:
+            problems.add(document, ("defaults",), text)
+        for name in families if isinstance(families, dict) else ():
+            if registry.is_own("envs", name):
+                problems.add(document, ("families", name), text)
     layers = []
     for keys, values in (
         (("defaults",), value.get("defaults", {})),

@@ -21,23 +21,46 @@ GRAPH = grimp.build_graph("kshot", include_external_packages=True, cache_dir=Non
 """Every import of every module, also those within functions; of other packages only the name."""
 GROUND = ("kshot.types", "kshot.seeding", "kshot.errors", "kshot.threads", "kshot.ram")
 SHARED = (*GROUND, "kshot.records", "kshot.checksums", "kshot.yaml_text", "kshot.registry", "kshot.suites.run", "kshot")
+PLUGINS = ("kshot.helpers", "kshot.plugins")
 # Package: the modules of kshot (and what is below them) that it may import; "kshot" itself is its version.
 ALLOWED = {
     "kshot.types": ("kshot.types",),
-    "kshot.suites": ("kshot.suites", *GROUND, "kshot.records", "kshot.yaml_text", "kshot.registry", "kshot.places"),
+    "kshot.suites": (
+        "kshot.suites",
+        *GROUND,
+        "kshot.records",
+        "kshot.yaml_text",
+        "kshot.registry",
+        "kshot.places",
+        *PLUGINS,
+    ),
     "kshot.learning": ("kshot.learning", *GROUND),
     "kshot.algorithms": ("kshot.algorithms", "kshot.learning", *GROUND),
     # Tables of records: demonstrations of a simulation are kept on disk.
     "kshot.envs": ("kshot.envs", "kshot.records", *GROUND),
     # What it draws of a family, it knows from the family itself.
     "kshot.rendering": ("kshot.rendering", "kshot.running", "kshot.envs", *SHARED),
-    "kshot.running": ("kshot.running", "kshot.places", *SHARED),
-    "kshot.reporting": ("kshot.reporting", "kshot.places", *SHARED),
+    "kshot.running": ("kshot.running", "kshot.places", *SHARED, *PLUGINS),
+    "kshot.reporting": ("kshot.reporting", "kshot.places", *SHARED, *PLUGINS),
+    "kshot.contract": ("kshot.contract", "kshot.running", "kshot.reporting", "kshot.places", *SHARED, *PLUGINS),
+    "kshot.examples": ("kshot.examples", "kshot.reporting", *GROUND),
     # On top of all but the command line.
     "kshot.interface": ("kshot.interface", "kshot.running", "kshot.reporting", "kshot.suites", *SHARED),
 }
 FORBIDDEN = {"kshot.reporting": ("torch",), "kshot.envs": ("torch",)}
-WINGS = ("learning", "running", "rendering", "reporting", "algorithms", "envs", "interface", "commands", "cli")
+WINGS = (
+    "learning",
+    "running",
+    "rendering",
+    "reporting",
+    "algorithms",
+    "envs",
+    "interface",
+    "contract",
+    "examples",
+    "commands",
+    "cli",
+)
 
 
 def within(name: str, parents: tuple[str, ...]) -> bool:

@@ -1,248 +1,51 @@
-"""What every algorithm promises on every family it can play (``kshot.types.MetaLearner``)."""
+"""What every algorithm promises on every family it can play (``kshot.contract.learners``)."""
 
 from __future__ import annotations
 
-import copy
-import sys
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-import torch
 
-from kshot import records, seeding
-from kshot.running import build, checkpoint
-from kshot.running import train as training
-from kshot.running.evaluate import evaluate
-from kshot.running.rollout import rollout
-from kshot.running.train import train
-from kshot.suites.run import LearningCurve, RunConfig
-from kshot.types import Array, DemonstrationFamily, Episodes, MetaLearner, Policy, Task, TaskFamily
+from kshot.contract import learners
 from tests.contract import tiny
 
 PAIRS = pytest.mark.parametrize(("algorithm", "family_name"), tiny.compatible())
 SHOWN = pytest.mark.parametrize(("algorithm", "family_name"), tiny.compatible(frozenset({"demonstrations"})))
-
-
-def setup(run: RunConfig) -> tuple[TaskFamily, MetaLearner]:
-    family = build.family(run)
-    return family, build.learner(run, family.spec)
-
-
-def four_tasks(family: TaskFamily) -> list[Task]:
-    """Test tasks; where there are two, both twice."""
-    try:
-        return family.tasks("test", 4, 0)
-    except ValueError:
-        return 2 * family.tasks("test", 2, 0)
-
-
-def gather(family: TaskFamily, learner: MetaLearner, policy: Policy, task_indices: list[int]) -> Episodes:
-    """One block of evidence on some of the test tasks, with noise that belongs to the task."""
-    tasks = four_tasks(family)
-    keys = seeding.split(seeding.key("evidence"), np.array(task_indices))
-    chosen = [tasks[i] for i in task_indices]
-    demonstrated = sys.modules[type(learner).__module__].EVIDENCE == "demonstrations"
-    if isinstance(family, DemonstrationFamily) and demonstrated:
-        return family.demonstrations(chosen, learner.adaptation_episodes, keys)
-    return rollout(family, policy, chosen, keys, learner.adaptation_episodes)
-
-
-def behaviour(family: TaskFamily, policy: Policy, task_indices: list[int]) -> tuple[Array, Array]:
-    """Actions and rewards of sampled episodes of a policy: equal numbers mean an equal policy."""
-    tasks = four_tasks(family)
-    keys = seeding.split(seeding.key("behaviour"), np.array(task_indices))
-    episodes = rollout(family, policy, [tasks[i] for i in task_indices], keys, copies=2)
-    return episodes.action, episodes.reward
-
-
-def frozen(value: Any) -> Any:
-    """A deep copy to compare with later."""
-    return copy.deepcopy(value)
-
-
-def assert_same(a: Any, b: Any) -> None:
-    """Equality of nested state: tensors and arrays bit by bit."""
-    if isinstance(a, dict):
-        assert a.keys() == b.keys()
-        for name in a:
-            assert_same(a[name], b[name])
-    elif isinstance(a, list | tuple):
-        assert len(a) == len(b)
-        for x, y in zip(a, b, strict=True):
-            assert_same(x, y)
-    elif isinstance(a, torch.Tensor):
-        assert torch.equal(a, b)
-    else:
-        assert a == b
+EVERYWHERE = (
+    learners.adapt_changes_neither_learner_nor_policy_nor_evidence,
+    learners.adapting_to_b_after_a_equals_adapting_to_b_alone,
+    learners.a_task_adapts_the_same_alone_and_in_company,
+    learners.same_seed_same_bytes_other_seed_other_bytes,
+    learners.stopped_and_resumed_equals_never_stopped,
+)
 
 
 @PAIRS
-def test_adapt_changes_neither_learner_nor_policy_nor_evidence(algorithm: str, family_name: str) -> None:
-    family, learner = setup(tiny.run(algorithm, family_name))
-    policy = learner.policy()
-    evidence = gather(family, learner, policy, [0, 1])
-    before_state, before_reward = frozen(learner.state_dict()), evidence.reward.copy()
-    before = behaviour(family, policy, [0, 1])
-    adapted = learner.adapt(policy, evidence)
-    once = behaviour(family, adapted, [0, 1])
-    twice = learner.adapt(adapted, gather(family, learner, adapted, [0, 1]))
-    assert twice is not adapted and adapted is not policy
-    assert_same(learner.state_dict(), before_state)
-    np.testing.assert_array_equal(evidence.reward, before_reward)
-    for old, new in zip(before, behaviour(family, policy, [0, 1]), strict=True):
-        np.testing.assert_array_equal(old, new)
-    for old, new in zip(once, behaviour(family, adapted, [0, 1]), strict=True):
-        np.testing.assert_array_equal(old, new)
-
-
-@PAIRS
-def test_adapting_to_b_after_a_equals_adapting_to_b_alone(algorithm: str, family_name: str) -> None:
-    family, learner = setup(tiny.run(algorithm, family_name))
-    learner.adapt(learner.policy(), gather(family, learner, learner.policy(), [0, 1]))
-    after_a = learner.adapt(learner.policy(), gather(family, learner, learner.policy(), [2, 3]))
-    fresh_family, fresh = setup(tiny.run(algorithm, family_name))
-    alone = fresh.adapt(fresh.policy(), gather(fresh_family, fresh, fresh.policy(), [2, 3]))
-    for a, b in zip(behaviour(family, after_a, [2, 3]), behaviour(fresh_family, alone, [2, 3]), strict=True):
-        np.testing.assert_array_equal(a, b)
+@pytest.mark.parametrize("check", EVERYWHERE, ids=lambda check: check.__name__)
+def test_a_learner_keeps_what_it_promises(
+    check: learners.Check, algorithm: str, family_name: str, tmp_path: Path
+) -> None:
+    check(algorithm, family_name, tmp_path)
 
 
 @SHOWN
-def test_demonstrations_count_the_same_in_one_part_or_in_several(algorithm: str, family_name: str) -> None:
-    family, learner = setup(tiny.run(algorithm, family_name))
-    assert isinstance(family, DemonstrationFamily)
-    keys = seeding.split(seeding.key("evidence"), np.arange(2))
-    shown = family.demonstrations(family.tasks("test", 4, 0)[:2], 2 * learner.adaptation_episodes, keys)
-    one, other = np.split(np.arange(shown.n_episodes), 2)
-    at_once = learner.adapt(learner.policy(), shown)
-    in_turn = learner.adapt(
-        learner.adapt(learner.policy(), shown.select(slice(None), one)), shown.select(slice(None), other)
-    )
-    for a, b in zip(behaviour(family, at_once, [0, 1]), behaviour(family, in_turn, [0, 1]), strict=True):
-        np.testing.assert_array_equal(a, b)
-
-
-@PAIRS
-def test_a_task_adapts_the_same_alone_and_in_company(algorithm: str, family_name: str) -> None:
-    family, learner = setup(tiny.run(algorithm, family_name))
-    together = learner.adapt(learner.policy(), gather(family, learner, learner.policy(), [0, 1, 2]))
-    alone = learner.adapt(learner.policy(), gather(family, learner, learner.policy(), [1]))
-    actions, rewards = behaviour(family, together, [0, 1, 2])
-    action, reward = behaviour(family, alone, [1])
-    np.testing.assert_allclose(actions[1:2], action, atol=1e-4)  # batched products may round differently
-    np.testing.assert_allclose(rewards[1:2], reward, atol=1e-3)
-
-
-@PAIRS
-def test_same_seed_same_bytes_other_seed_other_bytes(algorithm: str, family_name: str, tmp_path: Path) -> None:
-    files = ("model.pt", "train.parquet", "curve.parquet")
-    written = []
-    for root, seed in (("first", 0), ("second", 0), ("third", 1)):
-        run = tiny.run(algorithm, family_name, seed=seed)
-        train(run, tmp_path / root)
-        evaluate(run, tmp_path / root)
-        written.append([(run.directory(tmp_path / root) / name).read_bytes() for name in files])
-    assert written[0] == written[1]
-    assert written[0][0] != written[2][0]
-
-
-class Crash(Exception):
-    """Stands for whatever kills a process between two iterations."""
-
-
-@PAIRS
-def test_stopped_and_resumed_equals_never_stopped(
-    algorithm: str, family_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_demonstrations_count_the_same_in_one_part_or_in_several(
+    algorithm: str, family_name: str, tmp_path: Path
 ) -> None:
-    run = tiny.run(algorithm, family_name)
-    run = replace(run, learning_curve=LearningCurve(points=3, tasks=1, k=run.evaluation.k))
-    _, learner = setup(run)
-    if not learner.trains:
-        train(run, tmp_path / "a")
-        assert training.checkpoint.load(run.directory(tmp_path / "a") / "model.pt")["status"] == "ok"
-        return
-    train(run, tmp_path / "straight")
-
-    original, calls = build.learner, []
-
-    def fragile(run: RunConfig, spec: Any) -> MetaLearner:
-        learner = original(run, spec)
-        step = learner.meta_step
-
-        def crashing(*args: Any) -> Any:
-            calls.append(1)
-            if len(calls) == 2:
-                raise Crash
-            return step(*args)
-
-        learner.meta_step = crashing  # type: ignore[method-assign]
-        return learner
-
-    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1.0)
-    monkeypatch.setattr(build, "learner", fragile)
-    with pytest.raises(Crash):
-        train(run, tmp_path / "broken")
-    directory = run.directory(tmp_path / "broken")
-    assert checkpoint.load(directory / "checkpoint.pt")["iteration"] == 1
-    assert not (directory / "model.pt").exists()
-    train(run, tmp_path / "broken")
-    assert len(calls) > 2, "the run was too short to be interrupted"
-    for name in ("model.pt", "train.parquet", "snapshot-1.pt", "snapshot-2.pt"):
-        straight = (run.directory(tmp_path / "straight") / name).read_bytes()
-        assert (directory / name).read_bytes() == straight, name
-    assert not (directory / "checkpoint.pt").exists()
+    learners.demonstrations_count_the_same_in_one_part_or_in_several(algorithm, family_name, tmp_path)
 
 
 def learners_with_a_family() -> list[tuple[str, str]]:
     """Every learner that is trained on what it plays, on one family, a quick one where there is one."""
     found: dict[str, str] = {}
-    for pair in sorted(tiny.compatible(), key=lambda pair: pair.values[1] not in ("bandit", "nav2d")):
-        algorithm, family = pair.values
-        if tiny.run(algorithm, family).evidence == "rollouts":
-            found.setdefault(algorithm, family)
-    return [(a, f) for a, f in found.items() if setup(tiny.run(a, f))[1].trains]
+    pairs = tiny.compatible(frozenset({"rollouts"}))
+    for pair in sorted(pairs, key=lambda pair: pair.values[1] not in ("bandit", "nav2d")):
+        found.setdefault(*pair.values)
+    return [(a, f) for a, f in found.items() if learners.setup(tiny.run(a, f))[1].trains]
 
 
 @pytest.mark.parametrize(("algorithm", "family_name"), learners_with_a_family())
-@pytest.mark.parametrize(("field", "reason"), [("reward", "a reward is not finite"), ("obs", "is not finite")])
 def test_numbers_that_are_not_finite_end_a_run_and_keep_what_it_has(
-    algorithm: str, family_name: str, field: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    algorithm: str, family_name: str, tmp_path: Path
 ) -> None:
-    """The second iteration meets a NaN: the run has diverged there, which is a result, with the first one's rows."""
-    run = tiny.run(algorithm, family_name)
-    played = training.rollout
-
-    def poisoned(*args: Any, **kwargs: Any) -> Episodes:
-        episodes = played(*args, **kwargs)
-        if started[-1] == 0:
-            return episodes
-        spoilt = np.full_like(getattr(episodes, field), np.nan)
-        return replace(episodes, **{field: spoilt})
-
-    original, started = build.learner, [-1]
-
-    def counting(run: RunConfig, spec: Any) -> MetaLearner:
-        learner = original(run, spec)
-        step = learner.meta_step
-
-        def counted(*args: Any) -> Any:
-            started.append(started[-1] + 1)
-            return step(*args)
-
-        learner.meta_step = counted  # type: ignore[method-assign]
-        return learner
-
-    monkeypatch.setattr(training, "rollout", poisoned)
-    monkeypatch.setattr(build, "learner", counting)
-    train(run, tmp_path)
-    directory = run.directory(tmp_path)
-    record = records.read_json(directory / "run.json")
-    assert record["status"] == "diverged"
-    assert record["reason"].startswith("iteration 1: ") and reason in record["reason"]
-    rows = records.read_table(directory / "train.parquet", records.TRAIN_SCHEMA)
-    assert set(rows["iteration"]) == {0} and np.isfinite(rows["value"]).all()
-    evaluate(run, tmp_path)
-    curve = records.read_table(directory / "curve.parquet", records.CURVE_SCHEMA)
-    assert list(curve["status"]) == ["diverged"]
+    learners.numbers_that_are_not_finite_end_a_run_and_keep_what_it_has(algorithm, family_name, tmp_path)

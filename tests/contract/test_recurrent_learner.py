@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from kshot import seeding
+from kshot.contract import learners
 from kshot.running.train import Collector
-from tests.contract import test_learners, tiny
+from tests.contract import tiny
 
 CHECKS = [
-    test_learners.test_adapt_changes_neither_learner_nor_policy_nor_evidence,
-    test_learners.test_adapting_to_b_after_a_equals_adapting_to_b_alone,
-    test_learners.test_a_task_adapts_the_same_alone_and_in_company,
+    learners.adapt_changes_neither_learner_nor_policy_nor_evidence,
+    learners.adapting_to_b_after_a_equals_adapting_to_b_alone,
+    learners.a_task_adapts_the_same_alone_and_in_company,
 ]
 
 
@@ -26,8 +26,8 @@ def plugin(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("family", ["bandit", "gridnavi"])
 def test_two_meta_steps_train_policy_and_decoder(family: str) -> None:
-    made, learner = test_learners.setup(tiny.run("varibad", family))
-    before = test_learners.frozen(learner.state_dict()["network"])
+    made, learner = learners.setup(tiny.run("varibad", family))
+    before = learners.frozen(learner.state_dict()["network"])
     for iteration in range(2):
         tasks = made.tasks("train", learner.tasks_per_step, seeding.key(0, iteration))
         metrics = learner.meta_step(tasks, Collector(made, 0, iteration), iteration / 2)
@@ -38,13 +38,11 @@ def test_two_meta_steps_train_policy_and_decoder(family: str) -> None:
     assert not unmoved
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__[5:])
-def test_it_keeps_what_learners_promise(check: Any) -> None:
-    check("varibad", "bandit")
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_it_keeps_what_learners_promise(check: learners.Check, tmp_path: Path) -> None:
+    check("varibad", "bandit", tmp_path)
 
 
-def test_it_ends_with_the_same_bytes_when_trained_again_or_interrupted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    test_learners.test_same_seed_same_bytes_other_seed_other_bytes("varibad", "bandit", tmp_path / "again")
-    test_learners.test_stopped_and_resumed_equals_never_stopped("varibad", "bandit", tmp_path / "stopped", monkeypatch)
+def test_it_ends_with_the_same_bytes_when_trained_again_or_interrupted(tmp_path: Path) -> None:
+    learners.same_seed_same_bytes_other_seed_other_bytes("varibad", "bandit", tmp_path / "again")
+    learners.stopped_and_resumed_equals_never_stopped("varibad", "bandit", tmp_path / "stopped")

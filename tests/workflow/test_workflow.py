@@ -13,7 +13,7 @@ import pytest
 
 from kshot.places import SUITES
 from kshot.suites.reading import load_suite
-from tests.workflow.pipeline import SUITE, kshot, planned, snakemake, write_suite
+from tests.workflow.pipeline import PLUGINS, SUITE, kshot, planned, snakemake, write_suite
 
 SUMMING_UP = {"aggregate": 1, "figures": 1, "tables": 1, "report": 1, "all": 1}
 
@@ -209,7 +209,7 @@ def test_a_suite_with_mistakes_stops_before_anything_with_a_line_for_each(tmp_pa
     assert done.returncode == 2
     assert [line.split(": ", 3)[2:] for line in lines] == [
         ["seeds[1]", "seed 0 stands in the list twice"],
-        ["algorithms.countign", "unknown algorithm 'countign' (did you mean 'counting'?)"],
+        ["algorithms.countign", f"unknown algorithm 'countign' (did you mean 'counting'?); KSHOT_PATH is {PLUGINS}"],
     ]
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "results").exists()

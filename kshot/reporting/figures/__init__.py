@@ -33,7 +33,7 @@ TOGETHER = "together"
 
 def modules(faults: Faults) -> list[ModuleType]:
     """The figures' modules, by name."""
-    return faults.modules("figure", __name__, __path__)
+    return faults.modules("figures", __name__, __path__)
 
 
 @dataclass(frozen=True)

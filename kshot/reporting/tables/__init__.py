@@ -25,7 +25,7 @@ SUFFIXES = (".csv", ".tex", ".md")
 
 def modules(faults: Faults) -> list[ModuleType]:
     """The tables' modules, by name."""
-    return faults.modules("table", __name__, __path__)
+    return faults.modules("tables", __name__, __path__)
 
 
 def write_tables(runs: Sequence[RunConfig], root: Path, out: Path) -> list[Path]:

@@ -1,31 +1,26 @@
-"""Counts which coin paid: the smallest meta-learner, in a file of its own. It can dawdle and it can diverge."""
+"""The example of an algorithm (``kshot.examples.counting``) that can also dawdle and diverge."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
+from kshot.examples import counting
+from kshot.examples.counting import ACTIONS, EVIDENCE, TEST_ACTIONS
+from kshot.types import Collect, FamilySpec, Metrics, Task
 
-from kshot.types import ActionKind, Array, Collect, Episodes, Evidence, FamilySpec, Memory, Metrics, Mode, Policy, Task
-
-EVIDENCE: Evidence = "rollouts"
-ACTIONS: frozenset[ActionKind] = frozenset({"discrete"})
-TEST_ACTIONS: Mode = "sampled"
+__all__ = ["ACTIONS", "EVIDENCE", "TEST_ACTIONS", "Counting", "Settings", "build"]
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(counting.Settings):
     """Attributes.
 
-    trust: logits gained per unit of reward.
     seconds: time a meta-step takes at least.
     diverge: whether training fails with a number that is not finite.
     """
 
-    trust: float = 3.0
     seconds: float = 0.0
     diverge: bool = False
 
@@ -34,59 +29,14 @@ def build(spec: FamilySpec, settings: Settings, seed: int, device: str) -> Count
     return Counting(spec, settings)
 
 
-@dataclass(frozen=True)
-class Softmax:
-    """Chooses by ``logits`` [T or 1, A]."""
-
-    logits: Array
-
-    def start(self, n_tasks: int, n_copies: int, keys: Array | None = None) -> Memory:
-        return {}
-
-    def act(self, obs: Array, memory: Memory, noise: Array | None) -> tuple[Array, Array, Memory]:
-        logits = np.broadcast_to(self.logits[:, None], (*obs.shape[:2], self.logits.shape[-1]))
-        action = (logits if noise is None else logits + noise).argmax(axis=-1)
-        log_all = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
-        return action, np.take_along_axis(log_all, action[..., None], axis=-1)[..., 0], memory
-
-    def observe(self, memory: Memory, action: Array, reward: Array, done: Array) -> Memory:
-        return memory
-
-
-class Counting:
-    """Its only meta-parameter is a preference among actions, the average of what paid in training."""
-
-    tasks_per_step = 4
-    adaptation_episodes = 1
-    max_evidence = None
-    fixed_tasks = False
-    trains = True
-
+class Counting(counting.Counting):
     def __init__(self, spec: FamilySpec, settings: Settings) -> None:
-        self._settings, self._actions = settings, spec.action_dim
-        self._prior = np.zeros(spec.action_dim)
-
-    def policy(self) -> Policy:
-        return Softmax(self._prior[None])
+        super().__init__(spec, settings)
+        self._faults = settings
 
     def meta_step(self, tasks: Sequence[Task], collect: Collect, progress: float) -> Metrics:
-        time.sleep(self._settings.seconds)
-        episodes = collect(self.policy(), tasks, copies=2)
-        if self._settings.diverge:
+        time.sleep(self._faults.seconds)
+        metrics = super().meta_step(tasks, collect, progress)
+        if self._faults.diverge:
             raise FloatingPointError("the loss is not finite")
-        self._prior = 0.9 * self._prior + 0.1 * self._paid(episodes).mean(axis=0)
-        return {"return": float(episodes.returns.mean())}
-
-    def adapt(self, policy: Policy, evidence: Episodes) -> Policy:
-        assert isinstance(policy, Softmax)
-        return Softmax(policy.logits + self._settings.trust * self._paid(evidence))
-
-    def _paid(self, episodes: Episodes) -> Array:
-        """[T, A] reward by action."""
-        return (np.eye(self._actions)[episodes.action] * episodes.reward[..., None]).sum(axis=(1, 2))
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"prior": self._prior.tolist()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._prior = np.array(state["prior"])
+        return metrics

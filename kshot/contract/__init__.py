@@ -1,0 +1,1 @@
+"""What algorithms and task families have to fulfil, as checks that run on any of them: ``kshot test NAME``."""

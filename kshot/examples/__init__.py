@@ -1,0 +1,1 @@
+"""Small plug-ins that fulfil the contract, which ``kshot new`` copies under another name."""

@@ -22,6 +22,7 @@ _SMALL_ALGORITHM = {
     "encoder_hidden": (8,),
     "width": 8,
     "decoder": 8,
+    "test_episodes": 2,
     "training_tasks": 2,  # as many as the smallest family has
     "collect_tasks": 2,
     "initial_episodes": 1,
@@ -60,7 +61,7 @@ def _shrink(settings: Any, small: dict[str, Any]) -> dict[str, Any]:
 
 
 def fit(algorithm: str, family: str) -> bool:
-    """Whether an algorithm can play a family: evidence, kinds of actions and what has to be observed fit."""
+    """Whether an algorithm can play a family: evidence, kinds of actions and of observations fit."""
     module, envs = registry.load("algorithms", algorithm), registry.load("envs", family)
     seen = getattr(module, "OBSERVES", None) in (None, getattr(envs, "OBSERVES", None))
     return seen and module.EVIDENCE in envs.EVIDENCE and envs.ACTIONS in module.ACTIONS

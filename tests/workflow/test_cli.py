@@ -63,7 +63,8 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> No
         "list path check-config train evaluate official run render tensorboard aggregate report strip-links figures"
     )
     assert (
-        commands == f"{expected} tables select compare status audit fidelity pack unpack archive verify redraw".split()
+        commands
+        == f"{expected} tables select compare status audit fidelity pack unpack archive verify new test redraw".split()
     )
     for command in commands:
         with pytest.raises(SystemExit) as ended:

@@ -22,18 +22,15 @@ def print_root(options: argparse.Namespace) -> None:
 
 def check_config(options: argparse.Namespace) -> int:
     from kshot.errors import ConfigError
-    from kshot.running.machine import why_no_device
-    from kshot.running.preparing import refusals
-    from kshot.suites.estimates import too_large
+    from kshot.interface.before import refused
     from kshot.suites.reading import find_suite, load_suite
 
     status = 0
     for name in options.suites:
         try:
             suite = load_suite(find_suite(name))
-            runs, no_device = suite.runs(), why_no_device(suite.device)
-            # What is too large is not begun to see whether it would be refused.
-            if reasons := ([no_device] if no_device else []) + too_large(runs) or list(refusals(runs)):
+            runs = suite.runs()
+            if reasons := refused(runs, suite.device):
                 raise ConfigError(f"{name}: {reason}" for reason in reasons)
         except ConfigError as error:
             status = commands.USER_ERROR

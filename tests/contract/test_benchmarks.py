@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import families, gaits, learners
+from benchmarks import gaits, learners, robots
 from benchmarks._physics import BarePhysics
 from kshot.envs import cheetah_vel
 
@@ -80,7 +80,7 @@ def test_bare_physics_are_those_of_the_environment() -> None:
 
 
 def test_all_contenders_of_a_family_are_timed() -> None:
-    found = families.measure("cheetah_dir", copies=1, rounds=1)
+    found = robots.measure("cheetah_dir", copies=1, rounds=1)
     assert sorted(found) == ["1", "2", "physics 1", "physics 2"] and min(found.values()) > 0
 
 

@@ -15,7 +15,7 @@ import pytest
 
 import kshot
 from kshot import checksums, records, seeding
-from kshot.interface import bars, frames
+from kshot.interface import bars, frames, pipeline
 from kshot.reporting import csv_files
 from kshot.reporting.aggregate import aggregate
 from kshot.running import build, workflow
@@ -371,10 +371,22 @@ def test_a_pipeline_that_does_not_end_well_is_an_error(
     status: int, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workflow, "run", lambda suite, runs, file, cores, options: status)
-    with pytest.raises(error, match="see logs/smoke/snakemake.log" if status == 1 else ""):
+    monkeypatch.setattr(pipeline, "refused", lambda runs, device: [])
+    with pytest.raises(error, match="see logs/smoke/snakemake.log" if status == 1 else None):
         kshot.run("smoke", cores=1, options=["--config", "seeds=[0]"])
     with pytest.raises(kshot.ConfigError, match="no suite 'smok'"):
         kshot.run("smok")
+
+
+def test_what_jobs_would_refuse_is_told_before_any_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workflow, "run", None)
+    monkeypatch.chdir(tmp_path)
+    evaluation = {"tasks": 2, "k": [0, 1, 2]}
+    suite = {"name": "mine", "seeds": [0], "families": {"bandit": {"steps": 10, "evaluation": evaluation}}}
+    (tmp_path / "mine.yaml").write_text(json.dumps(suite | {"algorithms": {"maml": {}}}))
+    text = r"^mine.yaml: bandit/maml: the learner adapts on 10 episodes at a time, but evaluation.k is \[0, 1, 2\]"
+    with pytest.raises(kshot.ConfigError, match=text):
+        kshot.run("mine.yaml")
 
 
 def test_a_bar_says_how_far_it_is() -> None:

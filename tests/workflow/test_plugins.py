@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kshot import cli, helpers, plugins, registry
-from kshot.contract import checking, families, learners
+from kshot.contract import checking, families, learners, new
 from kshot.errors import ConfigError
 from kshot.reporting import figures, tables
 from kshot.reporting.aggregate import aggregate
@@ -43,8 +43,9 @@ def build(results):
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what ``kshot new`` writes of each kind."""
     folder = tmp_path_factory.mktemp("mine")
-    for kind, name in (("algorithm", "tally"), ("family", "old_lamps"), ("figure", "worth")):
-        assert cli.main(["new", kind, name, "--folder", str(folder)]) == 0
+    names: dict[new.Kind, str] = {"algorithm": "tally", "family": "old_lamps", "figure": "worth"}
+    for kind, name in names.items():
+        new.write(kind, name, folder)
     return folder
 
 
@@ -54,6 +55,7 @@ def folder(written: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     own = written.parent / f"own-{len(list(written.parent.iterdir()))}"
     own.mkdir()
     monkeypatch.setenv(helpers.VARIABLE, f"{own}{os.pathsep}{written}")
+    monkeypatch.setenv("MPLBACKEND", "agg")  # which commands set
     before = set(sys.modules)
     yield own
     for name in set(sys.modules) - before:
@@ -79,13 +81,18 @@ def problems(**changes: Any) -> tuple[str, ...]:
     return error.value.problems
 
 
-def test_what_is_written_fulfils_the_contract_and_is_a_suite_by_its_name(folder: Path, written: Path) -> None:
+def test_what_is_written_fulfils_the_contract_and_is_a_suite_by_its_name(
+    folder: Path, written: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     said: list[str] = []
     assert checking.test("tally", ["old_lamps"], said.append)
     assert said[-1] == "tally: all 6 checks passed" and all(line.startswith("ok ") for line in said[:-1])
     for check in families.CHECKS:
         check(families.make("old_lamps"))
     assert checking.test("worth", [], said.append)
+    assert cli.main(["new", "figure", "other", "--folder", str(folder)]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[:3] == [f"{folder}/figures/other.py", "Now:", f"  export KSHOT_PATH={folder}"]
     for name in ("tally", "old_lamps"):
         assert find_suite(name) == written / "config" / "suites" / f"{name}.yaml"
         assert len(load_suite(find_suite(name)).runs()) > 3

@@ -1,4 +1,4 @@
-"""The example of an algorithm (``kshot.examples.counting``) that can also dawdle and diverge."""
+"""Counts which coin paid: the example of an algorithm, which here can also dawdle and diverge."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kshot.examples import counting
-from kshot.examples.counting import ACTIONS, EVIDENCE, TEST_ACTIONS
-from kshot.types import Collect, FamilySpec, Metrics, Task
+from kshot.types import ActionKind, Collect, Evidence, FamilySpec, Metrics, Mode, Task
 
-__all__ = ["ACTIONS", "EVIDENCE", "TEST_ACTIONS", "Counting", "Settings", "build"]
+EVIDENCE: Evidence = "rollouts"
+ACTIONS: frozenset[ActionKind] = frozenset({"discrete"})
+TEST_ACTIONS: Mode = "sampled"
 
 
 @dataclass(frozen=True)

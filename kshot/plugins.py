@@ -17,7 +17,7 @@ import importlib.metadata
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Literal
@@ -129,9 +129,14 @@ def _files(kind: str) -> list[Path]:
     return [path for path in found if not path.name.startswith("_")]
 
 
-def _points() -> Iterator[importlib.metadata.EntryPoint]:
-    for group in GROUPS:
-        yield from importlib.metadata.entry_points(group=group)
+def _points() -> tuple[importlib.metadata.EntryPoint, ...]:
+    return _points_on(tuple(sys.path))
+
+
+@cache
+def _points_on(path: tuple[str, ...]) -> tuple[importlib.metadata.EntryPoint, ...]:
+    """All entry points of plug-ins. Reading those of all packages takes a while, and suites have hundreds of pairs."""
+    return tuple(point for group in GROUPS for point in importlib.metadata.entry_points(group=group))
 
 
 def _module(kind: Shown, path: Path) -> ModuleType:

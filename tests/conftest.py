@@ -15,8 +15,9 @@ os.environ["MPLBACKEND"] = "agg"
 os.environ.setdefault("KSHOT_CACHE", str(Path(tempfile.gettempdir()) / f"kshot-tests-{os.getuid()}"))
 
 TESTS = Path(__file__).parent
-NOT_BY_TESTS = ("PYTEST_", "KMP_", "TORCHINDUCTOR_")
-"""How variables begin that pytest sets, and PyTorch when it loads or makes its first optimiser."""
+NOT_BY_TESTS = ("PYTEST_", "KMP_", "TORCHINDUCTOR_", "OMP_", "OPENBLAS_", "MKL_", "GOMP_")
+"""How variables begin that pytest sets, PyTorch when it loads or makes its first optimiser, and ``kshot.threads.settle``
+for a process, which tests of commands share."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -30,8 +31,8 @@ def _environment_is_as_it_was() -> Iterator[None]:
     """What a test leaves in the environment changes what later tests, and the processes they start, do."""
     before = dict(os.environ)
     yield
-    left = {name for name, _ in set(os.environ.items()) ^ set(before.items())}
-    left = {name for name in left if not name.startswith(NOT_BY_TESTS)}
+    changed = {name for name, _ in set(os.environ.items()) ^ set(before.items())}
+    left = {name for name in changed if not name.startswith(NOT_BY_TESTS)}
     for name in left:  # one test fails, not all after it
         os.environ.pop(name, None)
         if name in before:

@@ -16,7 +16,7 @@ os.environ.setdefault("KSHOT_CACHE", str(Path(tempfile.gettempdir()) / f"kshot-t
 
 TESTS = Path(__file__).parent
 NOT_BY_TESTS = ("PYTEST_", "KMP_", "TORCHINDUCTOR_", "OMP_", "OPENBLAS_", "MKL_", "GOMP_")
-"""How variables begin that pytest sets, PyTorch when it loads or makes its first optimiser, and ``kshot.threads.settle``
+"""How variables begin that pytest sets, PyTorch when it loads or makes its first optimiser, and ``threads.settle``
 for a process, which tests of commands share."""
 
 

@@ -64,6 +64,14 @@ for _name, (_pattern, _first) in _CORE.items():
     Dumper.add_implicit_resolver(f"{_TAG}{_name}", re.compile(f"^(?:{_pattern})$"), _first)
 
 
+def _str(dumper: Dumper, text: str) -> yaml.ScalarNode:
+    # What one version takes for the end of a line stands escaped, which needs double quotes.
+    return dumper.represent_scalar(f"{_TAG}str", text, style='"' if re.search("[\x85\u2028\u2029]", text) else None)
+
+
+Dumper.add_representer(str, _str)
+
+
 def parse(text: str) -> Any:
     """The value of a YAML document. Raises yaml.YAMLError or ValueError where it is none."""
     return yaml.load(text, Loader=Loader)

@@ -37,6 +37,10 @@ LIKE = {
     "ant_goal": ("return", 3, -600.0, -150.0),
     "hopper_rand_params": ("return", 3, 20.0, 500.0),
     "walker_rand_params": ("return", 3, 20.0, 500.0),
+    "bus": ("return", 2, -2.0, 0.9),
+    "maze": ("return", 4, 0.0, 0.9),
+    "random_reward": ("return", 4, -90.0, -40.0),
+    "offload_dag": ("return", 10, -17.0, -10.0),
     "metaworld_hand": ("success_last", 1, -30.0, -5.0),
 }
 LEARNING = ("posterior_sampling", "thompson", "ucb1", "greedy", "search")

@@ -16,10 +16,11 @@ def new(options: argparse.Namespace) -> None:
 
 
 def test(options: argparse.Namespace) -> int:
-    import logging
     from functools import partial
 
     from kshot.contract import checking
+    from kshot.running.commits import unmentioned
 
-    logging.getLogger("kshot.running.commits").setLevel(logging.ERROR)  # whose commit it is matters to results alone
-    return 0 if checking.test(options.name, options.on, partial(print, flush=True)) else commands.FINDINGS
+    with unmentioned():
+        passed = checking.test(options.name, options.on, partial(print, flush=True))
+    return 0 if passed else commands.FINDINGS

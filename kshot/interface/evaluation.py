@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -151,21 +149,9 @@ def _scored(run: RunConfig, policy: TrainedPolicy | None, model: Mapping[str, An
             checkpoint.save(folder / checkpoint.MODEL, {**model, "train_hash": run.train_hash})
             record = {"train_hash": run.train_hash, "status": "ok", "env_steps": model["env_steps"]}
             checksums.write_record(folder / "run.json", record, [checkpoint.MODEL])
-        with bars.following(folder, f"{run.algorithm} on {run.family}"), _no_word_of_commits():
+        with bars.following(folder, f"{run.algorithm} on {run.family}"), commits.unmentioned():
             run_evaluation(run, root)
         aggregate([run], root)
         grid = read_grid([run], root)
         scores = csv_files.read(grid.folder / "scores.csv", SCORE_COLUMNS, MADE_BY)
         return frames.table(run.suite, scores, grid.cells, grid.tests)
-
-
-@contextmanager
-def _no_word_of_commits() -> Iterator[None]:
-    """Where a plug-in's commit is not known, pipelines warn of it; here nothing is filed that would say one."""
-    log = logging.getLogger(commits.__name__)
-    before = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        log.setLevel(before)

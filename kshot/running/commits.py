@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -39,3 +41,14 @@ def _git(folder: Path, *arguments: str) -> str:
     own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     command = ["git", "-c", "safe.directory=*", "-C", str(folder), *arguments]
     return subprocess.run(command, env=own, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@contextmanager
+def unmentioned() -> Iterator[None]:
+    """Within, nothing warns of an unknown commit: where no results are filed, nobody asks for one."""
+    before = _log.level
+    _log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        _log.setLevel(before)

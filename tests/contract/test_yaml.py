@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from kshot import yaml_text
@@ -62,6 +62,7 @@ def test_keys_are_text_and_mappings_are_merged() -> None:
 
 @FEW
 @given(PLAIN)
+@example("\x85")
 def test_what_is_written_is_read_back_by_either_version(value: Any) -> None:
     text = yaml_text.dump(value)
     assert yaml_text.parse(text) == value

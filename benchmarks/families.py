@@ -6,7 +6,7 @@ steps 256 sub-environments of every family and variant, or of those named, with 
 steps per second of processor time: the best of five rounds, since other work on the machine can only slow one down.
 Below it, what scripted policies earn in each episode of a trial on test tasks of seed 0, as Markdown: the mean return
 with its standard error, and the share of episodes that end in success. Simulated robots have
-``benchmarks.robots``. Gymnasium's environments are compared with the bare ones.
+``benchmarks.robots``, environments of Gymnasium ``benchmarks.wrapped``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import _gymnasium
 from kshot import registry, seeding
 from kshot.errors import suggest
 from kshot.running.rollout import rollout
@@ -61,7 +60,6 @@ CASES: dict[str, Case] = {
     "random_reward_ood": Case("random_reward", {"test_distribution": "ood"}),
     "random_reward_table": Case("random_reward", {"process": "table", "horizon": 10}),
     "random_reward_table_ood": Case("random_reward", {"process": "table", "horizon": 10, "test_distribution": "ood"}),
-    "gymnasium": Case("gymnasium"),
     "offload_dag": Case("offload_dag", tasks=256),
     "offload_dag_1024": Case("offload_dag", tasks=1024, sub_envs=1024),
     "offload_dag_ood": Case("offload_dag", {"test_tasks": "ood"}, tasks=256),
@@ -130,9 +128,6 @@ def main() -> None:
     speeds = dict[str, int]()
     for name in arguments.names or CASES:
         case = CASES[name]
-        if case.family == "gymnasium":
-            print("\n".join(_gymnasium.report()[0]), flush=True)
-            continue
         module = registry.load("envs", case.family)
         family: TaskFamily = module.build(module.Settings(**case.settings))
         speeds[name] = round(steps_per_second(family, case))

@@ -1,7 +1,13 @@
-"""How fast Gymnasium's environments step as families, beside the bare environments"""
+"""How fast Gymnasium's environments step as families, beside the bare environments.
+
+    python -m benchmarks.wrapped
+
+prints a table, and a last line of JSON.
+"""
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -78,11 +84,14 @@ def _bare_round(envs: list[Any], actions: list[Array]) -> float:
     return len(actions) * len(envs) / (time.process_time() - begun)
 
 
-def report() -> tuple[list[str], dict[str, Any]]:
-    """Lines of a table, and the numbers behind it."""
+def main() -> None:
+    """Print the table."""
     found = measured()
-    lines = ["| environment | family, steps/s | bare, steps/s | share |", "|---|---|---|---|"]
-    lines += [
-        f"| {name} | {row['family']:,.0f} | {row['bare']:,.0f} | {row['share']:.2f} |" for name, row in found.items()
-    ]
-    return lines, {name: {key: round(value, 3) for key, value in row.items()} for name, row in found.items()}
+    print("| environment | family, steps/s | bare, steps/s | share |\n|---|---|---|---|")
+    for name, row in found.items():
+        print(f"| {name} | {row['family']:,.0f} | {row['bare']:,.0f} | {row['share']:.2f} |")
+    print(json.dumps({name: {key: round(value, 3) for key, value in row.items()} for name, row in found.items()}))
+
+
+if __name__ == "__main__":
+    main()

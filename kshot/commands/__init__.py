@@ -21,9 +21,9 @@ FINDINGS, USER_ERROR = 1, 2
 
 def mistakes() -> tuple[type[Exception], ...]:
     """Errors that a user can mend."""
-    from kshot.errors import ConfigError, RecordError, RegistryError
+    from kshot.errors import ConfigError, PipelineError, RecordError, RegistryError
 
-    kinds: tuple[type[Exception], ...] = (ConfigError, RecordError, RegistryError, OSError)
+    kinds: tuple[type[Exception], ...] = (ConfigError, PipelineError, RecordError, RegistryError, OSError)
     # Errors of what is only imported where it is needed.
     for module, name in (("kshot.running.checkpoint", "Busy"), ("kshot.reporting.style", "DrawingError")):
         if module in sys.modules:

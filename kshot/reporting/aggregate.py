@@ -9,13 +9,14 @@ Written into ``<root>/<suite>/``, coarsest first:
 - ``cells.csv``     every run the suite expects, with its state and provenance;
 - ``aggregate.json`` the checksums of these files.
 
-Runs are read one at a time and reduced to one value per task, so memory does not grow with the number of runs.
+Every process reads one run at a time and reduces it to one value per task: memory does not grow with the runs.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ import pandas as pd
 
 from kshot import records
 from kshot.errors import RecordError
-from kshot.reporting import csv_files, sums
+from kshot.reporting import csv_files, side_by_side, sums
 from kshot.reporting.evidence import IntendedTest, answering, of_cell
 from kshot.reporting.grid import suite_name
 from kshot.reporting.policy_scores import IDENTITY, PolicyScores, measures
@@ -61,38 +62,61 @@ def aggregate(runs: Sequence[RunConfig], root: Path, partial: bool = False) -> P
         lines = "".join(f"\n  {path}" for path in missing)
         raise RecordError(f"{len(missing)} of {len(runs)} runs of suite {suite!r} have no curve.parquet yet:{lines}")
 
-    cells: list[dict[str, Any]] = []
-    scores: list[pd.DataFrame] = []
-    tasks: list[pd.DataFrame] = []
-    summary: list[pd.DataFrame] = []
+    sums_of = side_by_side.each(lambda members: _sums(members, root), _by_algorithm(runs))
     test_tasks: dict[str, tuple[Path, tuple[str, ...]]] = {}
-    for members in _by_algorithm(runs):
-        outcomes: dict[int, Outcomes] = {}
-        for run in members:
-            cell, outcome = read_cell(run, root)
-            cells.append(cell)
-            if outcome is not None:
-                _check_same_tasks(run, root, outcome, test_tasks)
-                outcomes[run.seed] = outcome
-        if outcomes:
-            first = next(cell for cell in cells[-len(members) :] if cell["state"] == "ok")
-            identity = {key: first[key] for key in IDENTITY}
-            _check_same_points(members[0], root, outcomes)
-            policy = PolicyScores(suite, identity, outcomes)
-            scores.append(policy.scores())
-            tasks.append(task_rows(identity, outcomes, of_cell(first), members[0].evaluation.k))
-            summary.append(policy.summary(len(members)))
-    if not summary:
+    for found in sums_of:
+        for run, tasks in found.test_tasks:
+            _check_same_tasks(run, root, tasks, test_tasks)
+    cells = [cell for found in sums_of for cell in found.cells]
+    frames = [found.frames for found in sums_of if found.frames is not None]
+    if not frames:
         raise RecordError(f"suite {suite!r}: no run under {root / suite} can be averaged (all are missing or diverged)")
 
     folder = root / suite
     cell_frame = _finish(pd.DataFrame(cells, columns=list(CELL_COLUMNS)), runs)
-    records.write_table(folder / "tasks.parquet", pd.concat(tasks, ignore_index=True), TASKS_SCHEMA)
-    csv_files.write(folder / "scores.csv", pd.concat(scores, ignore_index=True))
+    scores, tasks, summary = (pd.concat(parts, ignore_index=True) for parts in zip(*frames, strict=True))
+    records.write_table(folder / "tasks.parquet", tasks, TASKS_SCHEMA)
+    csv_files.write(folder / "scores.csv", scores)
     csv_files.write(folder / "cells.csv", cell_frame)
-    csv_files.write(folder / "summary.csv", pd.concat(summary, ignore_index=True))
+    csv_files.write(folder / "summary.csv", summary)
     sums.write_record(folder)
     return folder / "summary.csv"
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """What is known of one algorithm on one family.
+
+    Attributes:
+        cells: rows of cells.csv.
+        test_tasks: the tasks that each run with results was evaluated on.
+        frames: rows of scores.csv, tasks.parquet and summary.csv; None without results.
+    """
+
+    cells: list[dict[str, Any]]
+    test_tasks: list[tuple[RunConfig, tuple[str, ...]]]
+    frames: tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame] | None
+
+
+def _sums(members: Sequence[RunConfig], root: Path) -> _Sums:
+    """Read the runs of one algorithm on one family."""
+    cells: list[dict[str, Any]] = []
+    outcomes: dict[int, Outcomes] = {}
+    test_tasks: list[tuple[RunConfig, tuple[str, ...]]] = []
+    for run in members:
+        cell, outcome = read_cell(run, root)
+        cells.append(cell)
+        if outcome is not None:
+            outcomes[run.seed] = outcome
+            test_tasks.append((run, outcome.tasks))
+    if not outcomes:
+        return _Sums(cells, test_tasks, None)
+    first = next(cell for cell in cells if cell["state"] == "ok")
+    identity = {key: first[key] for key in IDENTITY}
+    _check_same_points(members[0], root, outcomes)
+    policy = PolicyScores(suite_name(members), identity, outcomes)
+    tasks = task_rows(identity, outcomes, of_cell(first), members[0].evaluation.k)
+    return _Sums(cells, test_tasks, (policy.scores(), tasks, policy.summary(len(members))))
 
 
 def _by_algorithm(runs: Sequence[RunConfig]) -> list[list[RunConfig]]:
@@ -104,12 +128,12 @@ def _by_algorithm(runs: Sequence[RunConfig]) -> list[list[RunConfig]]:
 
 
 def _check_same_tasks(
-    run: RunConfig, root: Path, outcome: Outcomes, seen: dict[str, tuple[Path, tuple[str, ...]]]
+    run: RunConfig, root: Path, own: tuple[str, ...], seen: dict[str, tuple[Path, tuple[str, ...]]]
 ) -> None:
     path = curve_path(run, root)
-    first, tasks = seen.setdefault(run.family, (path, outcome.tasks))
-    if tasks != outcome.tasks:
-        different = sorted(set(tasks) ^ set(outcome.tasks))
+    first, tasks = seen.setdefault(run.family, (path, own))
+    if tasks != own:
+        different = sorted(set(tasks) ^ set(own))
         raise RecordError(
             f"{path}: its test tasks are not those of {first} ({len(different)} differ, such as {different[0]}); "
             "all runs of a family must be evaluated on the same tasks"

@@ -65,7 +65,7 @@ def archive(
         folder, results = Path(scratch, "archive", name), Path(scratch, "results")
         kept.pack(suite, runs, root, folder.parent, models)
         kept.unpack(folder, results)  # all else is made from what is packed, and from nothing beside it
-        draw({key: value for key, value in suite.items() if key != "facts"}, runs, results, folder, _FORMATS)
+        draw({key: value for key, value in suite.items() if key != "facts"}, runs, results, folder, style.FORMATS)
         for target, source in _SHIPPED.items():
             records.write_bytes(folder / target, (ROOT / source).read_bytes())
         records.write_json(folder / "provenance.json", _provenance(runs, results))
@@ -74,9 +74,6 @@ def archive(
         _write_manifest(folder, name)
         _put(folder, out)
     return [*(out / path for path in _files(out)), out / MANIFEST]
-
-
-_FORMATS = tuple(f".{format}" for format in style.FORMATS)
 
 
 def damages(folder: Path) -> list[str] | None:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import importlib
 import logging
 import pkgutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
+from typing import TypeVar
 
 from kshot import plugins
 from kshot.errors import RecordError
+from kshot.reporting import side_by_side
 from kshot.reporting.style import DrawingError
 
 _log = logging.getLogger(__name__)
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 
 class Faults:
@@ -43,6 +47,22 @@ class Faults:
             if line not in self.lines:
                 self.lines.append(line)
                 _log.exception("%s cannot be made", what)
+
+    def each(self, make: Callable[[Item], Made], items: Sequence[Item]) -> list[Made]:
+        """``make`` of every item, in their order, by several processes at once; what ``make`` catches here is noted.
+
+        Raises:
+            RecordError: of ``make``.
+        """
+
+        def noting(item: Item) -> tuple[Made, list[str]]:
+            known = len(self.lines)
+            return make(item), self.lines[known:]
+
+        found = side_by_side.each(noting, items)
+        for _, lines in found:
+            self.lines += [line for line in lines if line not in self.lines]
+        return [made for made, _ in found]
 
     def modules(self, kind: plugins.Shown, package: str, path: Iterable[str]) -> list[ModuleType]:
         """The modules of a package by name, without those whose names begin with ``_``, and those of plug-ins."""

@@ -61,8 +61,10 @@ def write_page(
     faults = Faults()
     built = tables.made(results, faults)
     kinds = [[kind for kind in results.summary.evidences if kind != DEMONSTRATIONS], [DEMONSTRATIONS]]
-    drawn = figures.shown(results, faults)
-    halves = [page_parts.half(results, out, drawn, built, faults, kind) for kind in kinds]
+    pictures = page_parts.pictures(results, figures.shown(results, faults), kinds)
+    drawn = faults.each(lambda picture: page_parts.draw(picture, results, out, faults), pictures)
+    items = [(picture, item) for picture, item in zip(pictures, drawn, strict=True) if item is not None]
+    halves = [page_parts.half(results, out, items, built, kind) for kind in kinds]
     colours = {policy_name(name): look.color for name, look in looks.looks(grid.learners).items()}
     html = environment.get_template("page.html.j2").render(
         suite=grid.suite,

@@ -40,6 +40,10 @@ PLACES = (*TABS, TOGETHER)
 """Where on the page figures and tables can stand."""
 
 
+Placed = tuple[str, int]
+"""A place, and the order in it."""
+
+
 @dataclass(frozen=True)
 class Item:
     """A figure, or a part of a table.
@@ -118,34 +122,71 @@ class Half:
         return (item.svg for item in items if item.svg)
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A figure of some sections, as the page shows it.
+
+    Attributes:
+        module: draws it.
+        sections: one, or all of a half.
+        place: where it stands, and its order there.
+    """
+
+    module: ModuleType
+    sections: Sequence[Section]
+    place: Placed
+
+    @property
+    def id(self) -> str:
+        """Its place on the page, for links."""
+        first = self.sections[0]
+        where = f"{TOGETHER}-{first.evidence}" if self.place[0] == TOGETHER else slug(first.title)
+        return f"{where}--{slug(self.module.NAME)}"
+
+
+def pictures(results: Results, drawn: Iterable[Shown], kinds: Iterable[Sequence[Evidence]]) -> list[Picture]:
+    """All pictures of the page.
+
+    Args:
+        results: of the suite.
+        drawn: the figures that have something to show.
+        kinds: of evidence, of each half.
+    """
+    found = []
+    for figure in drawn:
+        place = _place(figure.module.NAME, getattr(figure.module, "PLACES", {}))
+        found += [Picture(figure.module, [section], place) for section in figure.alone]
+        for evidences in kinds if figure.together else ():
+            sections = [section for section in figure.sections if section.evidence in evidences]
+            found += [Picture(figure.module, sections, place)] if sections else []
+    return found
+
+
 def half(
     results: Results,
     out: Path,
-    drawn: Sequence[Shown],
+    drawn: Sequence[tuple[Picture, Item]],
     built: Sequence[Table],
-    faults: Faults,
     evidences: Sequence[Evidence],
 ) -> Half:
     """Everything about learners that adapt on some kinds of evidence.
 
     Args:
         results: of the suite.
-        out: folder of the page; figures and tables in it are linked.
-        drawn: the figures that have something to show.
+        out: folder of the page; tables in it are linked.
+        drawn: all pictures of the page.
         built: all tables of the suite.
-        faults: takes note of what fails.
         evidences: of the learners.
     """
     sections = [section for section in results.sections if section.evidence in evidences]
-    pictures = [(figure, _place(figure.module.NAME, getattr(figure.module, "PLACES", {}))) for figure in drawn]
     placed = [(table, _place(table.name, table.places)) for table in built]
     cards = []
     for section in sections:
         found: dict[str, list[tuple[int, Item]]] = {}
-        for figure, (place, order) in pictures:
-            if section in figure.alone:
-                item = _picture(figure.module, results, out, [section], slug(section.title), faults)
-                found.setdefault(place, []).extend([(order, item)] if item else [])
+        for picture, item in drawn:
+            place, order = picture.place
+            if place != TOGETHER and list(picture.sections) == [section]:
+                found.setdefault(place, []).append((order, item))
         for table, (place, order) in placed:
             if place != TOGETHER:
                 parts = [part for part in table.parts if part.title == section.title]
@@ -159,13 +200,7 @@ def half(
         said = verdict(results, section)
         names = (slug(section.title), section.title, section.family)
         cards.append(Card(*names, description, said, tabs, section.info.split))
-    return Half(
-        matrix(results, sections), cards, _together(results, out, pictures, placed, sections, evidences, faults)
-    )
-
-
-Placed = tuple[str, int]
-"""A place, and the order in it."""
+    return Half(matrix(results, sections), cards, _together(results, out, drawn, placed, evidences))
 
 
 def _place(name: str, places: Mapping[str, int]) -> Placed:
@@ -178,19 +213,16 @@ def _place(name: str, places: Mapping[str, int]) -> Placed:
 def _together(
     results: Results,
     out: Path,
-    drawn: Iterable[tuple[Shown, Placed]],
+    drawn: Iterable[tuple[Picture, Item]],
     placed: Iterable[tuple[Table, Placed]],
-    sections: Sequence[Section],
     evidences: Sequence[Evidence],
-    faults: Faults,
 ) -> list[Item]:
     """What is about all families together."""
-    found: list[tuple[int, Item]] = []
-    for figure, (place, order) in drawn:
-        shown = [section for section in sections if section in figure.sections]
-        if place == TOGETHER and shown:
-            item = _picture(figure.module, results, out, shown, f"{TOGETHER}-{shown[0].evidence}", faults)
-            found += [(order, item)] if item else []
+    found = [
+        (picture.place[1], item)
+        for picture, item in drawn
+        if picture.place[0] == TOGETHER and picture.sections[0].evidence in evidences
+    ]
     titles = {section.title for section in results.sections}
     for table, (place, order) in placed:
         for part in table.parts:
@@ -204,19 +236,17 @@ def _ordered(items: Iterable[tuple[int, Item]]) -> list[Item]:
     return [item for _, item in sorted(items, key=lambda pair: pair[0])]
 
 
-def _picture(
-    module: ModuleType, results: Results, out: Path, sections: Sequence[Section], where: str, faults: Faults
-) -> Item | None:
-    """A figure of some sections; None where it fails."""
+def draw(picture: Picture, results: Results, out: Path, faults: Faults) -> Item | None:
+    """The picture; None where it fails, of which ``faults`` takes note. Its files in ``out`` are linked."""
+    module = picture.module
     title = str(getattr(module, "TITLE", f"{module.NAME} ".replace("_", " ").replace(" k ", " K ").strip()))
     title = title[0].upper() + title[1:]
     files = links.existing([out / "figures" / f"{module.NAME}.{format}" for format in style.FORMATS], out)
-    name = f"{where}--{slug(module.NAME)}"
     with faults.caught(f"figure {module.NAME}"), style.context(module.NAME):
-        figure = figures.draw(module, results, sections)
-        titles = ", ".join(section.title for section in sections)
+        figure = figures.draw(module, results, picture.sections)
+        titles = ", ".join(section.title for section in picture.sections)
         label = inline_svg.spoken(title, titles, inline_svg.last_numbers(figure))
-        return Item(name, title, module.CAPTION, files, svg=inline_svg.inline(figure, name, label))
+        return Item(picture.id, title, module.CAPTION, files, svg=inline_svg.inline(figure, picture.id, label))
     return None
 
 

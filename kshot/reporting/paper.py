@@ -136,8 +136,8 @@ def render_all(runs: Sequence[RunConfig], root: Path, out: Path) -> list[Path]:
     """
     results, faults = load(runs, root), Faults()
     out.mkdir(parents=True, exist_ok=True)
-    paths: list[Path] = []
-    for picture in pictures(results, faults):
+
+    def write(picture: Picture) -> list[Path]:
         drawn: dict[str, bytes] = {}
         for width in WIDTHS:
             name = f"{picture.stem}-{width}"
@@ -148,7 +148,9 @@ def render_all(runs: Sequence[RunConfig], root: Path, out: Path) -> list[Path]:
             files[f"{picture.stem}.tex"] = as_float(picture, results, list(drawn)).encode()
         for name, content in files.items():
             records.write_bytes(out / name, content)
-            paths.append(out / name)
+        return [out / name for name in files]
+
+    paths = [path for written in faults.each(write, pictures(results, faults)) for path in written]
     for module in figures.modules(faults):
         for end in (*(f"-{width}.pdf" for width in WIDTHS), ".tex"):
             for path in out.glob(f"*-{module.NAME}{end}"):

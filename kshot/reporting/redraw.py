@@ -17,7 +17,7 @@ from kshot.suites.run import RunConfig
 
 PAGES = (Path("docs/results.md"), Path("docs/cost.md"))
 """Documents that show tables of kept suites."""
-_FORMATS = (".pdf", ".png")
+_FORMATS = ("pdf", "png")
 """Of the figures that stay beside a page: for papers, and for documents. The page itself holds them as SVG."""
 _OWN = ("README.md", kept.SUITE)
 """Files in the folder of a suite that are not made here."""
@@ -67,15 +67,13 @@ def draw(
         runs: the complete grid that it asks for; those without results are listed as missing.
         root: folder of all results.
         out: where all of it is written to.
-        formats: suffixes of the figures that stay beside the page.
+        formats: of the figures beside the page.
 
     Returns:
         The tables.
     """
     aggregate(runs, root, partial=True)
-    for path in figures.render_all(runs, root, out / "figures"):
-        if path.suffix not in formats:
-            path.unlink()
+    figures.render_all(runs, root, out / "figures", formats)
     tables.write_tables(runs, root, out / "tables")
     write_page(suite, runs, root, out, partial=True, alone=True)
     return tables.build(results.load(runs, root))

@@ -6,7 +6,7 @@ import gc
 import io
 import textwrap
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -226,10 +226,10 @@ def render(figure: Figure, format: str) -> bytes:
     return buffer.getvalue()
 
 
-def save(figure: Figure, stem: Path) -> list[Path]:
-    """Write ``<stem>.pdf``, ``.svg`` and ``.png``."""
+def save(figure: Figure, stem: Path, formats: Sequence[str] = FORMATS) -> list[Path]:
+    """Write ``<stem>.pdf``, ``.svg`` and ``.png``, or some of them."""
     paths = []
-    for format in FORMATS:
+    for format in formats:
         path = stem.with_name(f"{stem.name}.{format}")
         records.write_bytes(path, render(figure, format))
         paths.append(path)

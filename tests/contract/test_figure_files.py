@@ -22,8 +22,11 @@ from tests.contract.reported import BANDIT, Reported
 pytestmark = pytest.mark.contract
 
 
-def test_figures_are_byte_identical_when_drawn_again(reported: Reported, report: Path, tmp_path: Path) -> None:
+def test_figures_are_byte_identical_when_drawn_again(
+    reported: Reported, report: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     runs, root = reported
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")  # and by several processes
     with matplotlib.rc_context({"font.size": 30, "svg.hashsalt": "other"}):  # whatever the caller has set
         again = figures.render_all(runs, root, tmp_path)
     names = {figure.module.NAME for figure in figures.shown(load(runs, root), Faults())}

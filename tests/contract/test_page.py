@@ -91,7 +91,10 @@ def test_a_clean_suite_gets_no_warning(tmp_path: Path) -> None:
     assert "Fewer than 3 seeds" in text
 
 
-def test_the_page_is_byte_identical_when_written_again(reported: Reported, report: Path) -> None:
+def test_the_page_is_byte_identical_when_written_again(
+    reported: Reported, report: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")  # by several processes
     runs, root = reported
     before = report.read_bytes()
     assert page.write_page(SUITE, runs, root, report.parent, partial=True).read_bytes() == before

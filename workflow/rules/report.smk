@@ -1,4 +1,5 @@
 # `code`: a new or changed figure, table or statistic makes sums and reports outdated, but no run.
+# A thread is a process that reads runs or draws.
 rule aggregate:
     input:
         curves=files_of_runs("curve.parquet"),
@@ -14,6 +15,7 @@ rule aggregate:
         "<logs>/aggregate.log",
     conda:
         "../envs/kshot.yaml"
+    threads: 4
     resources:
         mem_mb=2000,
     params:
@@ -41,6 +43,7 @@ rule figures:
         "<logs>/figures.log",
     conda:
         "../envs/kshot.yaml"
+    threads: 4
     resources:
         mem_mb=2000,
     params:
@@ -61,6 +64,7 @@ rule paper_figures:
         "<logs>/paper_figures.log",
     conda:
         "../envs/kshot.yaml"
+    threads: 4
     resources:
         mem_mb=2000,
     params:
@@ -113,6 +117,7 @@ rule report:
         "<logs>/report.log",
     conda:
         "../envs/kshot.yaml"
+    threads: 4
     resources:
         mem_mb=2000,
     params:

@@ -69,7 +69,7 @@ def shown(results: Results, faults: Faults) -> list[Shown]:
     return found
 
 
-def render_all(runs: Sequence[RunConfig], root: Path, out: Path) -> list[Path]:
+def render_all(runs: Sequence[RunConfig], root: Path, out: Path, formats: Sequence[str] = style.FORMATS) -> list[Path]:
     """Write every figure that has something to show as ``out/<name>.pdf``, ``.svg`` and ``.png``.
 
     Same records, same bytes. A figure that cannot be drawn costs that figure: it is named in the log. Of figures that
@@ -79,17 +79,21 @@ def render_all(runs: Sequence[RunConfig], root: Path, out: Path) -> list[Path]:
         runs: the complete grid that the suite expects.
         root: folder of all results.
         out: folder of the figures; it is there afterwards, even if no figure is.
+        formats: those to write.
 
     Raises:
         RecordError: the suite has not been aggregated since its runs last changed.
     """
     results, faults = load(runs, root), Faults()
     out.mkdir(parents=True, exist_ok=True)
-    paths: list[Path] = []
-    for figure in shown(results, faults):
+
+    def write(figure: Shown) -> list[Path]:
         name = figure.module.NAME
         with faults.caught(f"figure {name}"), style.context(name):
-            paths += style.save(draw(figure.module, results, figure.sections), out / name)
+            return style.save(draw(figure.module, results, figure.sections), out / name, formats)
+        return []
+
+    paths = [path for written in faults.each(write, shown(results, faults)) for path in written]
     for module in modules(faults):
         for path in (out / f"{module.NAME}.{format}" for format in style.FORMATS):
             if path not in paths:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from kshot.errors import suggest
+from kshot.suites import sweeps, wording
 from kshot.suites.document import Document, KeyPath, Problems
 from kshot.suites.model import AlgorithmRow, Exclude, FamilyCell, FamilyOverride, Suite, one_or_more
 from kshot.suites.run import Evaluation
@@ -31,8 +32,9 @@ class Draft:
     """
 
     def __init__(self, document: Document) -> None:
-        self.document, self.problems = document, Problems()
-        plain = json.loads(json.dumps(document.value, default=str))  # keys become text, as in ``Document.lines``
+        self.problems = Problems()
+        self.document = sweeps.expanded(document, self.problems)
+        plain = json.loads(json.dumps(self.document.value, default=str))  # keys become text, as in ``Document.lines``
         self.raw: dict[str, Any] = plain if isinstance(plain, dict) else {}
         placeholders = {"steps": 1, "evaluation": {"tasks": 1, "k": [0]}}
         self.cells = _valid_parts(self.raw.get("families"), FamilyCell, placeholders)
@@ -76,48 +78,8 @@ class Draft:
             has_details = any(other["loc"][: len(path)] == path != other["loc"] for other in details)
             # Pydantic calls a list too short, too, if all its items are wrong: these have problems of their own.
             if not (detail["type"] == "too_short" and has_details):
-                self.add(path, _problem_text(path, detail))
+                self.add(path, wording.problem(detail, _keys_at(path[:-1])))
         return None
-
-
-def _problem_text(path: KeyPath, detail: Any) -> str:
-    """One of pydantic's errors in words for users of suites."""
-    kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
-    shown = shortened(value)
-    match kind:
-        case "extra_forbidden":
-            return f"unknown key {str(path[-1])!r}{suggest(str(path[-1]), _keys_at(path[:-1]))}"
-        case "missing":
-            return "is missing"
-        case "greater_than" | "greater_than_equal":
-            return f"must be {'at least 0' if kind.endswith('equal') else 'at least 1'}, got {shown}"
-        case "less_than_equal":
-            return f"must be at most {context['le']}, got {shown}"
-        case "too_short" | "string_too_short":
-            return "must not be empty"
-        case "int_type" | "int_from_float" | "int_parsing":
-            return f"expected a whole number, got {shown}"
-        case "bool_type":
-            return f"expected true or false, got {shown}"
-        case "string_type":
-            return f"expected text, got {shown}"
-        case "tuple_type" | "list_type":
-            return f"expected a list, got {shown}"
-        case "dict_type" | "model_type" | "model_attributes_type":
-            return f"expected a mapping, got {shown}" + (" (write {} for an empty one)" if value is None else "")
-        case "literal_error":
-            return f"expected {context['expected']}, got {shown}"
-        case "string_pattern_mismatch" if path[-1:] == ("device",):
-            return f"expected cpu, cuda, cuda:<n> or mps, got {shown}"
-        case "string_pattern_mismatch":
-            return f"{shown} cannot be a folder name here: use up to 64 lower-case letters, digits, '-' and '_'"
-    return f"{detail['msg']}, got {shown}"
-
-
-def shortened(value: Any) -> str:
-    """A value as text of at most 80 characters."""
-    text = "nothing" if value is None else repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _keys_at(path: KeyPath) -> list[str]:
@@ -128,7 +90,7 @@ def _keys_at(path: KeyPath) -> list[str]:
         case ("families", _, "evaluation"):
             return list(Evaluation.model_fields)
         case ("algorithms", _):
-            return list(AlgorithmRow.model_fields)
+            return list(sweeps.SweptRow.model_fields)
         case ("algorithms", _, "families", _):
             return list(FamilyOverride.model_fields)
         case ("exclude", _):

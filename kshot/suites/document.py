@@ -23,17 +23,27 @@ class Document:
         value: what was parsed; any plain type, since a file may hold anything.
         name: shown in messages, normally the path as the user wrote it.
         lines: ``file:line`` of every key and list item, by its path from the top; empty for a plain mapping.
+        sources: by the path of what was made from something else in the file, the path of that.
     """
 
     value: Any
     name: str
     lines: Mapping[KeyPath, str] = field(default_factory=dict)
+    sources: Mapping[KeyPath, KeyPath] = field(default_factory=dict)
 
     def where(self, path: KeyPath) -> str:
         """``file:12: algorithms.maml.settings``, with the line of the nearest enclosing key that has one."""
+        made = next((path[:length] for length in range(len(path), 0, -1) if path[:length] in self.sources), None)
+        row = ""
+        if made is not None:
+            rest = path[len(made) :]
+            row = (
+                f" (row {made[-1]})" if rest == ("settings",) else ""
+            )  # they do not go together; each is as it should be
+            path = (*self.sources[made], *rest)
         known = [path[:length] for length in range(len(path), 0, -1) if path[:length] in self.lines]
         line = self.lines[known[0]] if known else self.name
-        return f"{line}: {_dotted(path)}" if path else line
+        return f"{line}: {_dotted(path)}{row}" if path else line
 
     def merged(self, other: Document) -> Document:
         """This document overridden by ``other``: mappings key by key, anything else as a whole."""

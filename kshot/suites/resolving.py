@@ -10,10 +10,11 @@ from typing import Any, get_args
 from kshot import plugins, registry
 from kshot.errors import ConfigError, RegistryError, suggest
 from kshot.places import ALGORITHMS
-from kshot.suites.checks import Draft, shortened
+from kshot.suites.checks import Draft
 from kshot.suites.document import KeyPath, Problems, read
 from kshot.suites.model import AlgorithmFacts, AlgorithmRow, Facts, FamilyCell, FamilyFacts, FamilyOverride
 from kshot.suites.settings import Layer, resolve
+from kshot.suites.wording import shortened
 from kshot.types import Headline
 
 

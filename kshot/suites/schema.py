@@ -7,12 +7,12 @@ from typing import Any
 
 from kshot.places import SCHEMA
 from kshot.records import write_text
-from kshot.suites.model import Suite
+from kshot.suites.sweeps import SuiteFile
 
 
 def json_schema() -> dict[str, Any]:
     """The JSON schema of suite files."""
-    schema = Suite.model_json_schema()
+    schema = SuiteFile.model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "kshot suite"}
 
 

@@ -2,88 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from itertools import product
 from typing import Any
 
 import numpy as np
 
 from benchmarks import _task_blind_robots as robots
+from benchmarks import _task_blind_worlds as worlds
+from benchmarks._task_blind_base import Candidates, Case, constants, scripted
 from kshot import seeding
 from kshot.envs import spritegrid
 from kshot.envs._point import STEP_SIZE
 from kshot.envs._scripted import Scripted, constant_action
 from kshot.envs._target_prediction import fit_linear
-from kshot.envs.bus import beliefs, city
 from kshot.envs.gridnavi.grid import FIRST_PATH, GOALS, SECOND_PATH, action_towards
-from kshot.envs.maze import views
-from kshot.envs.maze.layouts import MOVES
 from kshot.envs.metaworld_hand._world import STAY
 from kshot.envs.nav2d_sparse import arc
-from kshot.envs.offload_dag import plans
 from kshot.envs.spritegrid import Layouts, pictures
-from kshot.types import Array, Memory, ReferencePolicy, Split
-
-Candidates = Mapping[str, ReferencePolicy]
-
-
-@dataclass(frozen=True)
-class Case:
-    """What is searched.
-
-    Attributes:
-        family: module in ``envs``.
-        candidates: family -> policies by name.
-        settings: of the family.
-        shipped: scripted policies of the family that are candidates, besides its "task_blind".
-        split: whose tasks the choice is made on: "validation" where candidates are fitted to the training tasks.
-        chosen_on: number of those tasks.
-        test: number of test tasks to report on.
-        copies: trials per task.
-    """
-
-    family: str
-    candidates: Callable[[Any], Candidates]
-    settings: dict[str, Any] = field(default_factory=dict)
-    shipped: tuple[str, ...] = ()
-    split: Split = "train"
-    chosen_on: int = 128
-    test: int = 128
-    copies: int = 8
-
-
-@dataclass(frozen=True)
-class Timetable:
-    """``rule`` (obs [T, C, D], episode of the trial [T, C], step of the episode [T, C]) -> action."""
-
-    rule: Callable[[Array, Array, Array], Array]
-
-    @property
-    def trial_memory(self) -> bool:
-        return True
-
-    def start(self, n_tasks: int, n_copies: int, keys: Array | None = None) -> Memory:
-        return {name: np.zeros((n_tasks, n_copies), dtype=np.int64) for name in ("episode", "step")}
-
-    def act(self, obs: Array, memory: Memory, noise: Array | None) -> tuple[Array, Array, Memory]:
-        return self.rule(obs, memory["episode"], memory["step"]), np.zeros(obs.shape[:2]), memory
-
-    def observe(self, memory: Memory, action: Array, reward: Array, done: Array) -> Memory:
-        return {"episode": memory["episode"] + done, "step": np.where(done, 0, memory["step"] + 1)}
-
-
-def scripted(rule: Callable[[Array, Array, Array], Array]) -> ReferencePolicy:
-    return lambda tasks: Timetable(rule)
-
-
-def constants(family: Any) -> dict[str, ReferencePolicy]:
-    """Every action of a discrete family, always."""
-
-    def always(action: int) -> ReferencePolicy:
-        return lambda tasks: constant_action(np.full(len(tasks), action))
-
-    return {f"always action {a}": always(a) for a in range(family.spec.action_space.n)}
+from kshot.types import Array, ReferencePolicy
 
 
 def bandit(family: Any) -> Candidates:
@@ -133,80 +70,6 @@ def gridnavi(family: Any) -> Candidates:
         **{f"wait at {goal}": wait(goal) for goal in GOALS},
         "sweep": scripted(lambda obs, episode, step: follow(obs, FIRST_PATH, step)),
         "sweep, then the rest": scripted(both),
-    }
-
-
-def buses(family: Any) -> Candidates:
-    """Every action always, walking along either axis first, and taking one bus and walking on from where it leads."""
-
-    def walk(obs: Array, turned: bool = False) -> Array:
-        cell, goal = beliefs.cell_of(obs), city.GOALS[beliefs.goal_of(obs)]
-        along_x = city.action_towards(goal, cell)
-        # Along y: the same with the goal's x replaced by one's own.
-        along_y = city.action_towards(cell - cell % city.SIDE + goal % city.SIDE, cell)
-        return np.where(turned & (along_y != city.STAY), along_y, along_x)
-
-    def bus(stop: int) -> ReferencePolicy:
-        def rule(obs: Array, episode: Array, step: Array) -> Array:
-            to_stop = city.action_towards(np.array(stop), beliefs.cell_of(obs))
-            away = np.abs(np.array(city.CELLS[stop]) - city.CELLS[city.START]).sum()
-            return np.select([step < away, step == away], [to_stop, city.RIDE], walk(obs))
-
-        return scripted(rule)
-
-    stops = city.STOPS + (city.USELESS_STOPS if family.settings.variant == "distract" else ())
-    return {
-        **constants(family),
-        "walks along y first": scripted(lambda obs, episode, step: walk(obs, turned=True)),
-        **{f"takes the bus at {x, y}": bus(x * city.SIDE + y) for x, y in stops},
-    }
-
-
-def mazes(family: Any) -> Candidates:
-    """Every action always, towards the goal where it is seen and along walls else, and ways to draw a map."""
-    view = family.settings.view
-    half = view // 2
-
-    def beside(obs: Array) -> tuple[Array, Array]:
-        """[T, C, 4] whether one can move in each direction, and whether the goal is seen on that side."""
-        wall, goal = (part.reshape(*obs.shape[:2], view, view) for part in views.read(obs, view))
-        free = ~np.stack([wall[..., half + dx, half + dy] for dx, dy in MOVES], axis=-1)
-        axis = np.arange(view) - half
-        sides = [goal & (dx * axis[:, None] + dy * axis > 0) for dx, dy in MOVES]
-        return free, np.stack([side.any(axis=(-2, -1)) for side in sides], axis=-1)
-
-    def preferring(order: list[int]) -> ReferencePolicy:
-        """In the direction of the goal if that is possible, else the first possible direction, changing with time."""
-
-        def rule(obs: Array, episode: Array, step: Array) -> Array:
-            free, side = beside(obs)
-            turn = (np.array(order) + step[..., None] // 7) % len(MOVES)
-            ranked = np.take_along_axis(free * 1.0 + 2.0 * (free & side), turn, axis=-1)
-            return np.asarray(np.take_along_axis(turn, ranked.argmax(axis=-1)[..., None], axis=-1)[..., 0])
-
-        return scripted(rule)
-
-    def drawing(outward: int) -> ReferencePolicy:
-        return lambda tasks: family.explorer(tasks, keeps=False, outward=outward)
-
-    return {
-        **constants(family),
-        "prefers up, right, down, left in turn": preferring([0, 1, 2, 3]),
-        "prefers left, down, right, up in turn": preferring([3, 2, 1, 0]),
-        **{f"draws a map, outward {outward}": drawing(outward) for outward in (1, 2, 4)},
-    }
-
-
-def random_rewards(family: Any) -> Candidates:
-    """Every action always, and the best way for the mean reward of training tasks."""
-    horizon = family.settings.horizon
-    mean = family.rewards(family.tasks("train", 1000, seeding.key("task-blind benchmark", "mean"))).mean(axis=0)
-    actions = family.process.optimal_actions(mean[None], horizon)[:, 0]  # [H, S]
-    return {
-        **constants(family),
-        "optimal for the mean reward": scripted(
-            lambda obs, episode, step: actions[np.minimum(step, horizon - 1), family.spec.world.state(obs)]
-        ),
     }
 
 
@@ -399,75 +262,6 @@ def metaworld_hand(family: Any) -> Candidates:
     }
 
 
-def offload(family: Any) -> Candidates:
-    """Planning for assumed resources, those of the most similar training task, shares of the nodes; constants."""
-    links, train = family.settings.links, family.tasks("train", 190, 0)
-    resources = np.array([[task["bandwidth"], task["processor_ratio"]] for task in train])
-    shown = np.array([7.0, 10.0])  # what observations show in place of hidden resources
-    kinds = np.array([[task["fat"], task["density"]] for task in train])
-
-    def planned(plan_of: plans.PlanOf) -> ReferencePolicy:
-        return lambda tasks: family.blind(plan_of, len(tasks))
-
-    def assuming(bandwidth: float, ratio: float, plan_of: plans.PlanOf) -> ReferencePolicy:
-        factors = plans.resource_factors(np.array(bandwidth), np.array(ratio), shown[0], shown[1])
-        return planned(lambda nodes, times, parents: plan_of(nodes, times * factors, parents))
-
-    def like_training(nodes: Array, times: Array, parents: Array) -> Array:
-        """The plan for the resources of the training task whose graphs are most like this one, by two rough guesses."""
-        level, edges = np.zeros(parents.shape, dtype=np.int64), np.zeros(len(parents))
-        for i in range(parents.shape[1]):
-            before = ((parents[:, i, None] >> np.arange(i)) & 1).astype(bool)
-            level[:, i] = np.where(before, level[:, :i] + 1, 0).max(axis=1, initial=0)
-            edges += before.sum(axis=1)
-        width = nodes / (level.max(axis=1) + 1)
-        guess = np.stack([np.log(width) / np.log(nodes), edges / (nodes * width)], axis=-1)
-        nearest = ((guess[:, None] - kinds) ** 2).sum(axis=-1).argmin(axis=1)
-        bandwidth, ratio = resources[nearest].T
-        factors = plans.resource_factors(bandwidth, ratio, shown[0], shown[1])
-        return plans.heft(links)(nodes, times * factors[:, None], parents)
-
-    def share(part: float, key: Callable[[Array, Array], Array]) -> ReferencePolicy:
-        """Offload the nodes with the smallest ``key`` (times, parents) until they are this part of all the work."""
-
-        def plan_of(nodes: Array, times: Array, parents: Array) -> Array:
-            order = np.argsort(key(times, parents), axis=1, kind="stable")
-            work = np.take_along_axis(times[..., 0], order, axis=1)
-            plan = np.zeros(parents.shape, dtype=np.int64)
-            np.put_along_axis(
-                plan, order, (work.cumsum(axis=1) - work / 2 <= part * work.sum(axis=1)[:, None]) * 1, axis=1
-            )
-            return plan
-
-        return planned(plan_of)
-
-    means = resources.mean(axis=0)
-    return {
-        **constants(family),
-        "in turns": scripted(lambda obs, episode, step: step % 2),
-        "one in three": scripted(lambda obs, episode, step: (step % 3 == 2) * 1),
-        **{
-            f"heft at {b:g} Mbit/s": assuming(b, 10.0, plans.heft(links))
-            for b in (2.5, 3.5, 4.0, 4.5, 5.0, 6.0, 8.5, 14.5)
-        },
-        "heft at the mean resources": assuming(means[0], means[1], plans.heft(links)),
-        "optimal at 4.5 Mbit/s": assuming(4.5, 10.0, plans.optimal(links)),
-        "heft at a similar training task's": planned(like_training),
-        **{
-            f"offloads {part:.0%}, small first": share(part, lambda times, _: times[..., 0]) for part in (0.2, 0.3, 0.4)
-        },
-        **{
-            f"offloads {part:.0%}, late first": share(
-                part, lambda times, _: -np.arange(times.shape[1]) + 0 * times[..., 0]
-            )
-            for part in (0.2, 0.3)
-        },
-        "offloads 30%, small results first": share(
-            0.3, lambda times, _: times[..., 3] / np.maximum(times[..., 0], 1e-9)
-        ),
-    }
-
-
 ML1 = ("reach-v3", "push-v3", "pick-place-v3", "button-press-v3", "door-open-v3")
 HAND = (
     "push-v3",
@@ -526,19 +320,23 @@ CASES: dict[str, Case] = {
     "tabular_mdp-observed": Case("tabular_mdp", tabular, {"observe_dynamics": True}, chosen_on=500, test=500, copies=4),
     "gridnavi": Case("gridnavi", gridnavi, chosen_on=21, test=21, copies=1),
     "gridnavi-held-out": Case("gridnavi", gridnavi, {"held_out": 5}, chosen_on=11, test=5, copies=1),
-    "bus": Case("bus", buses, chosen_on=24, test=24),
-    "bus_distract": Case("bus", buses, {"variant": "distract"}, chosen_on=42, test=128),
-    "bus_map": Case("bus", buses, {"variant": "map"}, chosen_on=24, test=24),
+    "bus": Case("bus", worlds.buses, chosen_on=24, test=24),
+    "bus_distract": Case("bus", worlds.buses, {"variant": "distract"}, chosen_on=42, test=128),
+    "bus_map": Case("bus", worlds.buses, {"variant": "map"}, chosen_on=24, test=24),
     "gymnasium": Case("gymnasium", linear, chosen_on=64, test=64, copies=2),
-    "maze": Case("maze", mazes, copies=1),
-    "random_reward": Case("random_reward", random_rewards, split="validation", chosen_on=500, test=500, copies=1),
+    "maze": Case("maze", worlds.mazes, copies=1),
+    "random_reward": Case(
+        "random_reward", worlds.random_rewards, split="validation", chosen_on=500, test=500, copies=1
+    ),
     "random_reward_table": Case(
-        "random_reward", random_rewards, {"process": "table", "horizon": 10}, split="validation", copies=4
+        "random_reward", worlds.random_rewards, {"process": "table", "horizon": 10}, split="validation", copies=4
     ),
     "gymnasium-pendulum": Case("gymnasium", linear, _PENDULUM, chosen_on=64, test=64, copies=2),
     "nav2d": Case("nav2d", nav2d, chosen_on=1000, test=1000, copies=1),
     "nav2d_sparse": Case("nav2d_sparse", nav2d_sparse, split="validation", chosen_on=20, test=20, copies=1),
-    "offload_dag": Case("offload_dag", offload, shipped=("all_local", "all_remote"), chosen_on=190, test=180, copies=4),
+    "offload_dag": Case(
+        "offload_dag", worlds.offload, shipped=("all_local", "all_remote"), chosen_on=190, test=180, copies=4
+    ),
     "spritegrid": Case(**_SPRITES),
     "spritegrid-unseen": Case(settings={"test_sprites": "unseen"}, **_SPRITES),
     "spritegrid-16": Case(settings=_LARGE, **_SPRITES),

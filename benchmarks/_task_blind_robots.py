@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from benchmarks._task_blind_base import Candidates
 from kshot.envs import ant_goal, cheetah_dir, cheetah_vel
 from kshot.envs._scripted import Scripted
 from kshot.types import Array, ReferencePolicy, Task
-
-Candidates = Mapping[str, ReferencePolicy]
 
 
 def still(family: Any) -> Candidates:

@@ -24,7 +24,8 @@ from dataclasses import dataclass
 import numpy as np
 from metaworld import env_dict
 
-from benchmarks._task_blind import CASES, Case, guesses
+from benchmarks._task_blind import CASES, guesses
+from benchmarks._task_blind_base import Case
 from kshot import registry, seeding
 from kshot.envs import metaworld
 from kshot.envs._target_prediction import fit

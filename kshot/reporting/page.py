@@ -17,7 +17,10 @@ from kshot.reporting import figures, inline_svg, links, looks, page_facts, page_
 from kshot.reporting.faults import Faults
 from kshot.reporting.names import DEMONSTRATIONS, policy_name
 from kshot.reporting.results import load
+from kshot.reporting.values import HELD_SAID
 from kshot.suites.run import RunConfig
+
+TIED_K = "K\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"
 
 
 def write_page(
@@ -57,6 +60,7 @@ def write_page(
         "duration": page_facts.duration,
         "count": page_facts.count,
         "policy": policy_name,
+        "tied": lambda text: text.replace("K = ", TIED_K),
     }
     faults = Faults()
     built = tables.made(results, faults)
@@ -72,6 +76,8 @@ def write_page(
         facts=page_facts.facts(grid),
         notices=page_facts.notices(results, faults.lines),
         halves=halves,
+        ks=sorted({k for half in halves for k in half.matrix.ks}),
+        held=HELD_SAID,
         splits=page_parts.splits(halves),
         policies=page_parts.policies(halves),
         colours=colours,

@@ -48,12 +48,12 @@ def facts(grid: Grid) -> list[tuple[str, str]]:
     cells = grid.cells
     learners = cells[cells["kind"] == "algorithm"]
     ok = int((cells["state"] == "ok").sum())
-    seeds = learners["seed"].nunique()
+    seeds, done = (of["seed"].nunique() for of in (learners, learners[learners["state"] == "ok"]))
     families, algorithms = cells["family"].nunique(), learners["algorithm"].nunique()
     return [
         (str(families), "task family" if families == 1 else "task families"),
         (str(algorithms), "learner" if algorithms == 1 else "learners"),
-        (str(seeds), "seed" if seeds == 1 else "seeds"),
+        (str(seeds) if done == seeds else f"{done}/{seeds}", "seed" if seeds == 1 else "seeds"),
         (f"{ok}/{len(cells)}", "runs complete"),
         (count(cells["train_env_steps"].fillna(0).sum()), "training steps"),
         (duration(cells["wall_seconds"].fillna(0).sum()), "run time, all runs"),
@@ -79,10 +79,12 @@ def notices(results: Results, faults: Sequence[str]) -> list[tuple[str, Markup]]
         if n:
             text += ' See <a href="#incomplete">incomplete runs</a>.'
             said.append(("warn", Markup(text).format(n, len(cells))))
-    expected = max((point.n_seeds_expected for point in results.summary.points if point.kind == "algorithm"), default=0)
+    # Of what is there, not of what is to come: the words go with the numbers.
+    expected = max((point.n_seeds for point in results.summary.points if point.kind == "algorithm"), default=0)
     if expected and expected < MINIMUM_RUNS:
-        text = "Fewer than {} seeds: no interval can be given, and no difference between learners is established."
-        said.append(("warn", Markup(text).format(MINIMUM_RUNS)))
+        seeds = "One seed of each learner" if expected == 1 else "Two seeds of each learner, or one"
+        text = "{}: no range or interval over seeds can be given, and no difference between learners is established."
+        said.append(("warn", Markup(text).format(seeds)))
     elif expected and is_range(expected):
         text = (
             "What stands beside means, and bands in figures, is the range of {} seeds, from the lowest to the highest: "

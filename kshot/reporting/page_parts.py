@@ -19,7 +19,7 @@ from kshot.reporting.names import policy_name, slug
 from kshot.reporting.results import Results
 from kshot.reporting.sections import Section
 from kshot.reporting.values import Cell, Part, RunCount, Table
-from kshot.reporting.verdict import Matrix, matrix, verdict
+from kshot.reporting.verdict import Matrix, matrix, verdicts
 from kshot.types import Evidence
 
 TABS = {
@@ -93,7 +93,7 @@ class Card:
         title: of the section.
         family: its name.
         description: its tasks and episodes in words.
-        verdict: what came out, in a sentence.
+        verdicts: what came out, in a sentence, by K, and under None where the learners are compared.
         tabs: with its figures and tables.
         split: of its tasks.
     """
@@ -102,7 +102,7 @@ class Card:
     title: str
     family: str
     description: str
-    verdict: str
+    verdicts: Mapping[int | None, str]
     tabs: Sequence[Tab]
     split: str
 
@@ -197,7 +197,7 @@ def half(
             if found.get(place)
         ]
         description = page_facts.description(results, section)
-        said = verdict(results, section)
+        said = verdicts(results, section)
         names = (slug(section.title), section.title, section.family)
         cards.append(Card(*names, description, said, tabs, section.info.split))
     return Half(matrix(results, sections), cards, _together(results, out, drawn, placed, evidences))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kshot.reporting.evidence import common
 from kshot.reporting.families import FamilyInfo
@@ -63,6 +63,10 @@ class Section:
     def by_trial(self) -> bool:
         """Whether returns of whole trials are compared."""
         return self.metric == TRIAL_RETURN
+
+    def at(self, k: int) -> Section:
+        """The same learners, compared by single episodes after K = ``k``."""
+        return replace(self, judged=self.finished, metric=self.episode_metric, k=k)
 
     @property
     def policies(self) -> list[tuple[str, RunKind]]:

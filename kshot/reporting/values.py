@@ -18,6 +18,9 @@ from kshot.types import Evidence
 
 MINUS = "\N{MINUS SIGN}"
 NAN = math.nan
+HELD = "†"
+HELD_SAID = f"{HELD}: not adapted to the last of these episodes; the learner adapts on complete blocks of them."
+"""What the mark means, for captions."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Cell:
         error: shown as ± error.
         median: shown beside the error.
         k: the evidence it was reached with, where that is not the column's.
+        held: whether it was reached with less evidence than there was: within a block on which a learner adapts.
         note: what it is based on, in a few words.
         ends: what an interval is called.
     """
@@ -47,6 +51,7 @@ class Cell:
     k: int | None = None
     note: str = ""
     ends: str = "95 %"
+    held: bool = False
 
     def __str__(self) -> str:
         """``0.80 [0.76, 0.86] at K = 10``, ``0.80 [0.76 to 0.86] (note)`` of few runs, or ``0.80 ± 0.04 (0.82)``."""
@@ -56,7 +61,8 @@ class Cell:
         """The number with its error, and what qualifies it, which may stand below it."""
         if not math.isfinite(self.value):
             return "", ""
-        number = self._number(self.value) + f" ± {self._number(self.error)}" * math.isfinite(self.error)
+        number = self._number(self.value) + HELD * self.held
+        number += f" ± {self._number(self.error)}" * math.isfinite(self.error)
         parts = [self._ends(self._number)] * math.isfinite(self.low) + [f"at K = {self.k}"] * (self.k is not None)
         notes = [self._number(self.median)] * math.isfinite(self.median) + [self.note] * bool(self.note)
         return number, " ".join([*parts, *(f"({note})" for note in notes)])
@@ -72,7 +78,9 @@ class Cell:
         notes += [f"K = {self.k}"] * (self.k is not None) + [self.note] * bool(self.note)
         lines += [" · ".join(notes)] * bool(notes)
         small = Markup("").join(Markup("<small>{}</small>").format(line) for line in lines)
-        return Markup("<b>{}</b>{}").format(self._signed(self.value), small)
+        return Markup("<b{}>{}</b>{}").format(
+            Markup(' class="held"') if self.held else "", self._signed(self.value) + HELD * self.held, small
+        )
 
     def _number(self, value: float) -> str:
         return number(value, self.digits)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kshot.reporting.names import METRIC_NAMES, ORACLE, policy_name
 from kshot.reporting.results import Results
@@ -11,14 +11,22 @@ from kshot.reporting.schemas import Point
 from kshot.reporting.sections import Section
 from kshot.reporting.separation import separated
 from kshot.reporting.stats import MINIMUM_RUNS
-from kshot.reporting.tables._common import mean_cell
-from kshot.reporting.values import Cell, digits_for
+from kshot.reporting.tables._common import difference, mean_cell
+from kshot.reporting.values import NAN, Cell, digits_for
 
 TASK_BLIND = "task_blind"
 
 
+def verdicts(results: Results, section: Section) -> dict[int | None, str]:
+    """What came out after every K that the family was evaluated at, and under None where its learners are compared."""
+    return {None: verdict(results, section)} | {k: verdict(results, section.at(k)) for k in section.info.k}
+
+
 def verdict(results: Results, section: Section) -> str:
     """What came out in one section, in a sentence or two behind its name. Nothing is claimed that seeds cannot carry.
+
+    Gains are those over the test tasks, of the mean over runs. Scores marked ``kshot.reporting.values.HELD`` are to be
+    explained beside it.
 
     The learner with the largest mean comes first; others are named as not separable from it, or as below it, by
     ``kshot.reporting.separation``.
@@ -29,22 +37,30 @@ def verdict(results: Results, section: Section) -> str:
     names = sorted(reached, key=lambda name: -reached[name].mean)
     scripted = _reached(results, section, section.references)
     digits = digits_for(point.mean for point in [*reached.values(), *scripted.values()])
+    k = None if section.by_trial else section.k
+    said = {name: f"{policy_name(name)} {_number(reached[name], digits, k)}" for name in names}
     best, *others = names
-    leads = f"{policy_name(best)} {mean_cell(reached[best], digits)}"
-    sentences = [f"{_at(section)}, {METRIC_NAMES[section.metric]}: {leads}"]
-    if others and min(reached[name].n_seeds for name in names) < MINIMUM_RUNS:
-        listed = ", ".join(f"{policy_name(name)} {_number(reached[name], digits)}" for name in others)
-        sentences[0] += f"; then {listed}; fewer than {MINIMUM_RUNS} seeds decide nothing between learners"
+    sentences = [
+        f"{_at(section)}, {METRIC_NAMES[section.metric]}: {policy_name(best)} {mean_cell(reached[best], digits, k)}"
+    ]
+    fewest = min(reached[name].n_seeds for name in names)
+    if others and fewest < MINIMUM_RUNS:
+        runs = "single runs decide" if fewest == 1 else f"fewer than {MINIMUM_RUNS} seeds decide"
+        sentences[0] += f"; then {', '.join(said[name] for name in others)}; {runs} nothing between learners"
     elif others:
         decided = {name: separated(results, section, best, name).decided for name in others}
-        ties = ", ".join(policy_name(name) for name in others if not decided[name])
-        below = ", ".join(f"{policy_name(name)} {_number(reached[name], digits)}" for name in others if decided[name])
+        ties = ", ".join(said[name] for name in others if not decided[name])
+        below = ", ".join(said[name] for name in others if decided[name])
         sentences[0] += f"; not separable from it: {ties}" * bool(ties) + f"; below it: {below}" * bool(below)
     ends = [f"{policy_name(name)} {_number(point, digits)}" for name, point in scripted.items() if name in _SHOWN]
     sentences[0] += f". Scripted: {', '.join(ends)}" * bool(ends) + "."
-    floor = scripted.get(TASK_BLIND)
+    floor, ceiling = scripted.get(TASK_BLIND), scripted.get(ORACLE)
     if floor is not None and reached[best].mean <= floor.mean:
         sentences.append("No learner is above task-blind: none shows that it adapts.")
+    elif section.metric == section.episode_metric and not _gains(results, section, names):
+        sentences.append("No gain on K = 0 beyond chance.")
+    if ceiling is not None and reached[best].mean > ceiling.mean:
+        sentences.append("The oracle is a script and no bound.")
     lost = [policy_name(name) for name in section.learners if name not in section.finished]
     if lost:
         sentences.append(f"Without results: {', '.join(lost)}.")
@@ -61,8 +77,18 @@ def _at(section: Section) -> str:
     return f"after {section.k} demonstrations" if section.demonstrated else f"at K = {section.k}"
 
 
-def _number(point: Point, digits: int) -> str:
-    return str(Cell(point.mean, digits))
+def _number(point: Point, digits: int, k: int | None = None) -> str:
+    return str(replace(mean_cell(point, digits, k), low=NAN, high=NAN))
+
+
+def _gains(results: Results, section: Section, names: Sequence[str]) -> bool:
+    """Whether there is a learner that is better at the section's K than at K = 0, over the tasks, or none is known."""
+    ends = []
+    for name in names:
+        before, after = (results.task_values(section.family, name, section.metric, k) for k in (0, section.k))
+        if before is not None and after is not None and section.k > 0:
+            ends.append(difference("gain", after, before)["gain_lo"])
+    return not ends or any(not low <= 0 for low in ends)
 
 
 def _reached(results: Results, section: Section, names: Sequence[str]) -> dict[str, Point]:
@@ -95,6 +121,11 @@ class Matrix:
         return [self.cells.get((policy, i), {}) for i in range(len(self.families))]
 
 
+def _counted(point: Point) -> str:
+    """How many runs there are of how many, where some are not there."""
+    return f"{point.n_seeds}/{point.n_seeds_expected} runs" if point.n_seeds < point.n_seeds_expected else ""
+
+
 def _episode_digits(results: Results, section: Section) -> int:
     policies = (*section.finished, *section.references)
     curves = (results.summary.curve(section.family, name, section.episode_metric) for name in policies)
@@ -113,9 +144,12 @@ def matrix(results: Results, sections: Sequence[Section]) -> Matrix:
         for name in (*section.finished, *section.references):
             # By K, single episodes; what a trial collects has no K.
             points = {k: results.summary.point(section.family, name, section.episode_metric, k) for k in section.info.k}
-            found: dict[int | None, Cell] = {k: mean_cell(point, fine) for k, point in points.items() if point}
+            found: dict[int | None, Cell] = {
+                k: replace(mean_cell(point, fine, k), note=_counted(point)) for k, point in points.items() if point
+            }
             if name in compared:
-                found[None] = mean_cell(compared[name], digits)
+                at = None if section.by_trial else section.k
+                found[None] = replace(mean_cell(compared[name], digits, at), note=_counted(compared[name]))
             cells[name, i] = found
     return Matrix(
         ks=sorted({k for section in sections for k in section.info.k}),

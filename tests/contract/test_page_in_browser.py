@@ -189,17 +189,29 @@ def test_a_family_and_the_other_actions_can_be_taken_out(shown: Page) -> None:
     expect(thin).to_be_hidden()
 
 
-def test_the_matrix_shows_another_k(shown: Page) -> None:
-    row = shown.locator("#answer-rewards tr[data-policy=maml] td:nth-child(3)")
-    assert row.locator("[data-k='10']").get_attribute("data-text") == row.locator("[data-k='']").get_attribute(
-        "data-text"
-    )
-    shown.locator("#answer-rewards select").select_option("1")
-    expect(row.locator("[data-k='1']")).to_be_visible()
-    expect(row.locator("[data-k='']")).to_be_hidden()
-    assert row.locator("[data-k='1']").get_attribute("data-text") != row.locator("[data-k='']").get_attribute(
-        "data-text"
-    )
+def test_one_choice_of_k_answers_everywhere(shown: Page) -> None:
+    """Sentences, matrices and what is copied of them are those after one episode, and say so."""
+    cell = shown.locator("#answer-rewards tr[data-policy=maml] td:nth-child(3)")
+    said = cell.locator("[data-k='']").get_attribute("data-text")
+    assert cell.locator("[data-k='10']").get_attribute("data-text") == said
+    shown.locator("#classes .choose-k").select_option("1")
+    assert {choice.input_value() for choice in shown.locator(".choose-k").all()} == {"1"}
+    expect(cell.locator("[data-k='1']")).to_be_visible()
+    expect(cell.locator("[data-k='']")).to_be_hidden()
+    held = cell.locator("[data-k='1']").get_attribute("data-text")
+    assert held is not None and held != said and "\u2020" in held  # maml adapts on blocks of ten
+    for sentence in (shown.locator(".verdicts li", has_text="classes").first, shown.locator("#classes .verdict")):
+        expect(sentence).to_contain_text(re.compile("at K\xa0=\xa01, ", re.I))
+        expect(sentence).not_to_contain_text("K\xa0=\xa010", use_inner_text=True)
+    shown.locator("#classes").get_by_role("tab", name="K-curves").click()
+    assert shown.locator("#classes td.chosen").count() == shown.locator("#classes--after_k-table tbody tr").count()
+    shown.locator("#answer-rewards").get_by_role("button", name="LaTeX").click()
+    copied = shown.evaluate("navigator.clipboard.readText()")
+    assert copied.startswith("% made-up: Learners by families; ") and "classes, $K = 1$" in copied
+    assert "$^\\dagger$" in copied
+    shown.locator("#answer .choose-k").first.select_option("")
+    expect(cell.locator("[data-k='']")).to_be_visible()
+    assert shown.locator("td.chosen").count() == 0
 
 
 def test_a_point_says_its_numbers(shown: Page) -> None:
@@ -233,9 +245,10 @@ def test_a_table_is_copied_as_it_is_written_to_files(shown: Page, address: str) 
     rows = copied("CSV").splitlines()
     assert rows[0].startswith("policy,K = 0,K = 1,K = 10") and len(rows) == len(part.splitlines()) - 1
     latex = copied("LaTeX")
-    assert latex.startswith("\\begin{tabular}{lrrrrr}\n\\toprule\npolicy & K = 0") and latex.count("\\\\\n") == len(
-        rows
-    )
+    head, _, rest = latex.partition("\n")
+    assert head == "% made-up: Score after K, classes"
+    assert rest.startswith("\\begin{tabular}{lrrrrr}\n\\toprule\npolicy & $K = 0$")
+    assert rest.count("\\\\\n") == len(rows)
 
 
 def test_the_answer_and_the_curves_print_on_two_pages(browser: Browser, address: str, tmp_path: Path) -> None:

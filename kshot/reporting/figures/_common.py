@@ -110,6 +110,21 @@ def draw_curve(axes: Axes, results: Results, section: Section, metric: str) -> N
     axes.set_xlabel(evidence_label(section.evidence))
 
 
+def legend_of_curves(figure: Figure, results: Results, sections: Sequence[Section], metric: str) -> None:
+    """What ``draw_curve`` has drawn: the learners, and which actions the thin lines are by."""
+    summary, handles = results.summary, learner_handles(results.grid, sections)
+    others = {
+        OTHER[summary.mode(section.family, name, metric)]
+        for section in sections
+        for name in section.finished
+        if summary.curve(section.family, name, metric, OTHER[summary.mode(section.family, name, metric)])
+    }
+    if others:
+        said = f"thin: {others.pop() if len(others) == 1 else 'the other kind of'} actions"
+        handles.append(Line2D([], [], color=style.GREY, linewidth=_curves.THIN, label=said))
+    style.legend(figure, handles)
+
+
 def evidence_axis(axes: Axes, ks: Sequence[int]) -> None:
     """The scale and the labels of an axis of K."""
     last = max(ks)

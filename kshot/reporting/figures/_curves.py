@@ -27,6 +27,8 @@ READING = (
 """How to read a curve, for captions."""
 MARKS = 6
 """About so many markers tell whose a line with many points is."""
+THIN = 0.9
+"""Points of a line by actions that a learner is not compared by."""
 BAND, WHISKER = 0.15, 0.6
 """How opaque intervals are drawn, as an area and as a line."""
 
@@ -133,5 +135,5 @@ def draw_thin(axes: Axes, line: Line, look: Look, policy: str, *, block: int, en
         held = piece.held(block, end)
         options: dict[str, Any] = {"drawstyle": "steps-post" if block > 1 else "default"}
         options |= {"marker": look.marker, "markersize": 2.5} if len(held.x) == 1 else {}
-        options |= {"color": look.color, "linewidth": 0.9, "alpha": 0.45, "linestyle": look.dashes}
+        options |= {"color": look.color, "linewidth": THIN, "alpha": 0.45, "linestyle": look.dashes}
         mark(axes.plot(held.x, held.values[0], **options), policy, other=True)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from kshot.reporting import style
 from kshot.reporting.figures import _common, _curves
 from kshot.reporting.results import Results
 from kshot.reporting.sections import Section
@@ -27,5 +26,5 @@ def draw(results: Results, sections: Sequence[Section]) -> Figure:
         axes.set_ylabel("return")
         axes.set_title(_common.heading(results.grid, section))
         _common.draw_references(axes, results.summary, section, "return")
-    style.legend(figure, _common.learner_handles(results.grid, sections))
+    _common.legend_of_curves(figure, results, sections, "return")
     return figure

@@ -38,5 +38,5 @@ def draw(results: Results, sections: Sequence[Section]) -> Figure:
             axes.set_ylabel(label)
             axes.set_title(_common.heading(results.grid, section))
             _common.draw_references(axes, results.summary, section, metric)
-    style.legend(figure, _common.learner_handles(results.grid, sections))
+    _common.legend_of_curves(figure, results, sections, _PANELS[0][0])
     return figure

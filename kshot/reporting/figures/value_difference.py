@@ -39,7 +39,7 @@ def draw(results: Results, sections: Sequence[Section]) -> Figure:
         axes.set_ylabel(_common.metric_label(VALUE_DIFFERENCE))
         axes.set_title(_common.heading(results.grid, section))
         _common.draw_references(axes, results.summary, section, VALUE_DIFFERENCE)
-    style.legend(figure, _common.learner_handles(results.grid, sections))
+    _common.legend_of_curves(figure, results, sections, VALUE_DIFFERENCE)
     return figure
 
 

@@ -79,9 +79,10 @@ def cell(entry: Mapping[str, Any], key: str, digits: int, **kwargs: Any) -> Cell
     return Cell(value, digits, low, high, entry.get(f"{key}_n", np.inf), **kwargs)
 
 
-def mean_cell(point: Point, digits: int) -> Cell:
-    """A point's mean over runs."""
-    return Cell(point.mean, digits, point.mean_lo, point.mean_hi, point.n_seeds)
+def mean_cell(point: Point, digits: int, k: int | None = None) -> Cell:
+    """A point's mean over runs; ``k``: the episodes of evidence that there were, of which a learner may use fewer."""
+    held = k is not None and point.k < k and point.kind == "algorithm"
+    return Cell(point.mean, digits, point.mean_lo, point.mean_hi, point.n_seeds, held=held)
 
 
 def brackets(runs: Iterable[float]) -> str:
@@ -125,7 +126,7 @@ def by_k(results: Results, section: Section, metric: str, more_digits: int = 0) 
             entry |= {"used_k": point.k, "mode": point.mode, "mean_n": point.n_seeds}
             kept = ("mean", "mean_lo", "mean_hi", "mean_lo_tasks", "mean_hi_tasks", "iqm", "n_seeds")
             numbers.append(entry | {key: getattr(point, key) for key in (*kept, "adaptation_steps")})
-        values: dict[str, Value] = {f"K = {k}": mean_cell(points[k], digits) if k in points else "" for k in ks}
+        values: dict[str, Value] = {f"K = {k}": mean_cell(points[k], digits, k) if k in points else "" for k in ks}
         values["actions"] = next(iter(points.values())).mode
         rows.append(row(results.grid, section, name, values))
     return numbers, [part(section, rows)] if rows else []

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from kshot.reporting.results import Results
 from kshot.reporting.tables._common import Entry, brackets, by_k
-from kshot.reporting.values import Part, Table
+from kshot.reporting.values import HELD_SAID, Part, Table
 
-PLACES = {"curves": 40}
+PLACES = {"curves": 10}
 
 
 def build(results: Results) -> Table:
@@ -18,7 +18,7 @@ def build(results: Results) -> Table:
         parts += part
     caption = (
         "Score after K episodes of evidence, or K demonstrations, by the actions that each learner is meant to be "
-        "tested with: within a block of episodes, by what it learnt from the complete ones; empty beyond what it can "
-        f"use. Mean over runs, {brackets(entry['n_seeds'] for entry in numbers)}."
+        f"tested with; empty beyond what it can use. Mean over runs, "
+        f"{brackets(entry['n_seeds'] for entry in numbers)}. {HELD_SAID}"
     )
     return Table("after_k", "Score after K", caption, numbers, parts, ("summary.csv",), PLACES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from kshot.reporting.results import Results
 from kshot.reporting.sections import Section
@@ -21,6 +22,10 @@ def build(results: Results) -> Table:
         names = ranked(results, section)
         if len(names) > 1:
             rows = [_row(results, section, names[0], name, numbers) for name in names]
+            if not any(row.values["seeds needed"] for row in rows):
+                rows = [
+                    replace(row, values={k: v for k, v in row.values.items() if k != "seeds needed"}) for row in rows
+                ]
             parts.append(part(section, rows))
     caption = (
         "Every learner beside the one with the highest mean headline score, at the same K "
@@ -41,7 +46,8 @@ def _row(results: Results, section: Section, best: str, name: str, numbers: list
     entry: Entry = {"family": section.family, "evidence": section.evidence, "metric": section.metric, "k": section.k}
     entry |= {"algorithm": name, "best": best, "score": float(scores.mean()), "n_seeds": scores.size}
     shown = digits(results, section)
-    values: dict[str, Value] = {"score": Cell(entry["score"], shown)}
+    at = "score of a trial" if section.by_trial else f"score, K = {section.k}"
+    values: dict[str, Value] = {at: Cell(entry["score"], shown)}
     verdict, found = "best", None
     values["ahead by"] = ""
     if name != best:
@@ -52,7 +58,7 @@ def _row(results: Results, section: Section, best: str, name: str, numbers: list
     entry["verdict"] = verdict
     needed = None if found is None else found.seeds_needed
     entry["seeds_needed"] = math.nan if needed is None else needed if needed <= MOST else math.inf
-    values |= {"this one is": verdict, "seeds needed": "" if found is None else found.needed}
+    values |= {"verdict": verdict, "seeds needed": "" if found is None else found.needed}
     numbers.append(entry)
     return row(results.grid, section, name, values)
 

@@ -39,12 +39,18 @@
   };
   addEventListener("hashchange", open);
 
-  // The matrix at another K.
-  for (const choice of all(".choose-k")) {
+  // Sentences, matrices and marked columns at another K: one choice for the whole page, wherever it is made.
+  for (const at of all(".at")) at.dataset.own = at.textContent;
+  const choices = all(".choose-k");
+  for (const choice of choices) {
     choice.addEventListener("change", () => {
-      const figure = choice.closest("figure");
-      for (const value of all("[data-k]", figure)) value.hidden = value.dataset.k !== choice.value;
-      for (const at of all(".at", figure)) at.hidden = choice.value !== "";
+      const k = choice.value;
+      for (const other of choices) other.value = k;
+      for (const value of all("[data-k]")) value.hidden = value.dataset.k !== k;
+      for (const at of all(".at")) at.textContent = k === "" ? at.dataset.own : `, K = ${k}`;
+      for (const cell of all("th[data-column], td[data-label]")) {
+        cell.classList.toggle("chosen", k !== "" && (cell.dataset.column ?? cell.dataset.label) === `K = ${k}`);
+      }
     });
   }
 
@@ -78,11 +84,11 @@
   }
 
   // Copying what is shown of a table.
-  const escapes = { "&": "\\&", "%": "\\%", $: "\\$", "#": "\\#", _: "\\_", "{": "\\{", "}": "\\}", "\\": "\\textbackslash ", "±": "$\\pm$", "²": "$^2$" };
+  const escapes = { "&": "\\&", "%": "\\%", $: "\\$", "#": "\\#", _: "\\_", "{": "\\{", "}": "\\}", "\\": "\\textbackslash ", "±": "$\\pm$", "²": "$^2$", "†": "$^\\dagger$" };
   const formats = {
-    LaTeX: (rows) => {
-      const line = (row) => `${row.map((cell) => cell.replace(/[&%$#_{}\\±²]/g, (c) => escapes[c])).join(" & ")} \\\\`;
-      return [`\\begin{tabular}{l${"r".repeat(rows[0].length - 1)}}`, "\\toprule", line(rows[0]), "\\midrule", ...rows.slice(1).map(line), "\\bottomrule", "\\end{tabular}"].join("\n");
+    LaTeX: (rows, about) => {
+      const line = (row) => `${row.map((cell) => cell.replace(/[&%$#_{}\\±²†]/g, (c) => escapes[c]).replace(/K = (\d+)/g, "$$K = $1$$")).join(" & ")} \\\\`;
+      return [`% ${about}`, `\\begin{tabular}{l${"r".repeat(rows[0].length - 1)}}`, "\\toprule", line(rows[0]), "\\midrule", ...rows.slice(1).map(line), "\\bottomrule", "\\end{tabular}"].join("\n");
     },
     CSV: (rows) => rows.map((row) => row.map((cell) => (/[",\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell)).join(",")).join("\n"),
     Markdown: (rows) => {
@@ -112,8 +118,11 @@
       button.textContent = name;
       button.addEventListener("click", async () => {
         const rows = [...table.rows].filter((row) => !row.hidden);
-        const head = [...rows[0].cells].map((cell) => (cell.firstChild ? cell.firstChild.textContent.trim() : ""));
-        await write(`${format([head, ...rows.slice(1).map((row) => [...row.cells].map(text))])}\n`);
+        const at = (cell) => { const found = cell.querySelector(".at"); return found ? found.textContent : ""; };
+        const head = [...rows[0].cells].map((cell) => cell.dataset.column ?? `${cell.firstChild.textContent.trim()}${at(cell)}`);
+        const smalls = new Set(all("thead small", table).map((small) => small.textContent));
+        const about = [`${document.title.split(":")[0]}: ${table.parentElement.getAttribute("aria-label")}`, ...smalls].join("; ");
+        await write(`${format([head, ...rows.slice(1).map((row) => [...row.cells].map(text))], about)}\n`);
         button.textContent = "copied";
         setTimeout(() => { button.textContent = name; }, 1200);
       });

@@ -8,9 +8,9 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from kshot.envs.metaworld import MetaWorldVectorEnv
 from kshot.envs.metaworld._cameras import Cameras
 from kshot.envs.metaworld._tasks import Goal
+from kshot.envs.metaworld._vector import MetaWorldVectorEnv
 from kshot.envs.metaworld.engine import STATE, reset_to
 from kshot.errors import suggest
 from kshot.types import Array

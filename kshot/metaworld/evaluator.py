@@ -1,7 +1,7 @@
 """Metaworld's own evaluators on kshot's environments: ``metaworld.evaluation.evaluation(agent, for_evaluator(env))``.
 
-They ask for what Gymnasium's vectors of single environments have: ``get_attr``, ``call``, and the return of an episode in
-``final_info``. Everything else stays as it is, the numbers included.
+They ask for what Gymnasium's vectors of single environments have: ``get_attr``, ``call``, and the return of an episode
+in ``final_info``. Everything else stays as it is, the numbers included.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from kshot.types import Array
 def for_evaluator(env: Any) -> EvaluatorEnv:
     """``env``, made by ``gymnasium.make_vec("kshot/...")``, as Metaworld's evaluators use an environment.
 
-    ``metalearning_evaluation`` says when goals are drawn. ``evaluation`` does not: pass ``new_goal_each_episode=True`` to
-    ``make_vec`` where each episode is to have a new one, which is the default of MT1 to MT50. With
+    ``metalearning_evaluation`` says when goals are drawn. ``evaluation`` does not: pass ``new_goal_each_episode=True``
+    to ``make_vec`` where each episode is to have a new one, which is the default of MT1 to MT50. With
     ``defects=("shared-seed",)`` they are drawn in Metaworld's order.
 
     Raises:
@@ -65,8 +65,11 @@ class EvaluatorEnv(VectorWrapper):
         raise AttributeError(f"metaworld: the evaluators do not ask for {name!r}")
 
     def call(self, name: str, *arguments: Any) -> tuple[Any, ...]:
-        """What Metaworld's wrappers can be told: "toggle_terminate_on_success", "toggle_sample_tasks_on_reset" (both
-        with a bool) and "sample_tasks".
+        """Tell all sub-environments something that Metaworld's wrappers understand; returns [N] of None.
+
+        Args:
+            name: "toggle_terminate_on_success" or "toggle_sample_tasks_on_reset", both with a bool, or "sample_tasks".
+            arguments: of it.
 
         Raises:
             AttributeError: it is none of these.

@@ -15,10 +15,10 @@ from gymnasium import spaces
 from gymnasium.vector.utils import batch_space
 from metaworld import env_dict
 
-from kshot.envs.metaworld import OBSERVATION_DIM
 from kshot.envs.metaworld._benchmarks import BenchmarkVectorEnv, fresh_seed
 from kshot.envs.metaworld._goals import GOALS_PER_CLASS
 from kshot.envs.metaworld._tasks import Goal, check_class
+from kshot.envs.metaworld._vector import OBSERVATION_DIM
 from kshot.envs.metaworld.engine import prototype
 from kshot.errors import suggest
 from kshot.types import Array
@@ -42,10 +42,9 @@ class MultiTaskVectorEnv(BenchmarkVectorEnv):
         super().__init__(pools, goal_observable=True, **settings)
         classes = list(dict.fromkeys(self.names)) if one_hot else []
         self._one_hot = np.array([[name == other for other in classes] for name in self.names], dtype=np.float64)
-        low, high = (
-            np.insert(bound, OBSERVATION_DIM, np.full(len(classes), end))
-            for bound, end in ((self.single_observation_space.low, 0.0), (self.single_observation_space.high, 1.0))
-        )
+        without: Any = self.single_observation_space
+        low = np.insert(without.low, [OBSERVATION_DIM] * len(classes), 0.0)
+        high = np.insert(without.high, [OBSERVATION_DIM] * len(classes), 1.0)
         self.single_observation_space = spaces.Box(low, high, dtype=np.float64)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
 
@@ -111,7 +110,9 @@ def make(
     names = classes(benchmark, env_name)
     per_class, remainder = divmod(num_envs, len(names))
     if remainder or not per_class:
-        raise ValueError(f"metaworld: {benchmark} has {len(names)} classes: num_envs must be a multiple, got {num_envs}")
+        raise ValueError(
+            f"metaworld: {benchmark} has {len(names)} classes: num_envs must be a multiple, got {num_envs}"
+        )
     seed = fresh_seed() if seed is None else seed
     every = goals(benchmark, env_name, seed if goal_seed is None else goal_seed)
     pools = [[goal for goal in every if goal[0] == name][:goals_per_class] for name in names]

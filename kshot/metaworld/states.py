@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from kshot.envs.metaworld import MetaWorldVectorEnv
 from kshot.envs.metaworld._benchmarks import BenchmarkVectorEnv
+from kshot.envs.metaworld._vector import MetaWorldVectorEnv
 from kshot.metaworld.multitask import MultiTaskVectorEnv
 
 FORMAT = 1
@@ -125,7 +125,9 @@ def _checked(env: Any) -> Any:
     """The environment within its wrappers; see ``get_state`` for what is refused."""
     env = getattr(env, "unwrapped", env)
     if type(env) not in KINDS:
-        raise TypeError(f"metaworld: only kshot's vector environments of Meta-World have states, got {type(env).__name__}")
+        raise TypeError(
+            f"metaworld: only kshot's vector environments of Meta-World have states, got {type(env).__name__}"
+        )
     env._check_open()
     if env.backend_name != "engine":
         raise ValueError('metaworld: official environments have no state that can be put back; backend="engine" has')

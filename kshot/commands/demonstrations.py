@@ -41,12 +41,9 @@ def demonstrations(options: argparse.Namespace) -> None:
         for name, found in zip(asked, played, strict=True):
             if bars.shown():
                 print("\r\033[K", end="", file=sys.stderr, flush=True)
-            steps, shown = sum(len(d.action) for d in found), len({d.task for d in found})
-            wanted = asked[name] * how.per_task
-            print(
-                f"{name}: {len(found)} of {wanted} episodes, of {shown} of {asked[name]} tasks, {steps} steps",
-                flush=True,
-            )
+            shown = f"of {len({d.task for d in found})} of {asked[name]} tasks"
+            steps = sum(len(d.action) for d in found)
+            print(f"{name}: {len(found)} of {asked[name] * how.per_task} episodes, {shown}, {steps} steps", flush=True)
             yield found
 
     made = {"name": options.name, "split": options.split, "goal_seed": options.goal_seed, **vars(how)}

@@ -1,4 +1,4 @@
-"""Meta-World's multi-task benchmarks: ``gym.make_vec("kshot/MT10", num_envs=10)``; MT1, MT25 and MT50, too.
+"""Meta-World's multi-task benchmarks as Gymnasium environments: ``gym.make_vec("kshot/MT10", num_envs=10)``.
 
 The target is part of the observation, followed by the number of the class as a one-hot vector. There is nothing to
 adapt to and no test split: all classes are trained on.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from kshot import __version__, commands
 from kshot.arguments import SUITE_HELP, Parser, positive, with_root, with_run, with_suite
-from kshot.commands import plugins, reports, runs, suites
+from kshot.commands import demonstrations, plugins, reports, runs, suites
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -133,6 +133,21 @@ def _parser() -> Parser:
     choice.add_argument("--cells", type=int, default=1, metavar="N", help="how many runs, drawn by --seed (default: 1)")
     choice.add_argument("--cell", nargs="+", default=[], metavar="FAMILY/ALGORITHM/SEED", help="these runs")
     verifying.add_argument("--seed", type=int, default=0, help="of the drawing (default: 0)")
+    showing = command(
+        "demonstrations", demonstrations.demonstrations, "Write successful episodes of Meta-World's scripted experts."
+    )
+    showing.add_argument("name", metavar="NAME", help="a class (reach-v3), or ML10, ML25, ML45, MT10, MT25, MT50")
+    showing.add_argument("--out", required=True, metavar="OUT", help="a .parquet file, or minari:NAME")
+    showing.add_argument("--split", default="train", help="train (the default), validation or test")
+    showing.add_argument("--tasks", type=positive, help="only the first ones of each class (default: all 50)")
+    showing.add_argument("--number", type=positive, default=1, help="of episodes of each task (default: 1)")
+    showing.add_argument("--noise", type=float, default=0.0, help="deviation of noise on the actions (default: 0)")
+    showing.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
+    showing.add_argument("--goal-seed", type=int, default=0, help="of the tasks (default: 0)")
+    showing.add_argument("--whole", action="store_true", help="play on to step 500 instead of ending at success")
+    showing.add_argument("--goal-observable", action="store_true", help="show the target, as MT10 to MT50 always do")
+    showing.add_argument("--threads", type=positive, help="for the physics (default: $OMP_NUM_THREADS or all cores)")
+    showing.add_argument("--replace", action="store_true", help="replace what is there already")
     making = command("new", plugins.new, "Write a small working plug-in under a name of your own.")
     making.add_argument("kind", choices=("algorithm", "family", "figure"), help="what it is to be")
     making.add_argument("name", metavar="NAME", help="its name: lower-case letters, digits and '_'")

@@ -16,3 +16,10 @@ for _benchmark in ("ML1", "ML10", "ML25", "ML45", "custom"):
             vector_entry_point="kshot.envs.metaworld._benchmarks:make",  # imported when one is made
             kwargs={"benchmark": _benchmark, "split": _split},
         )
+
+for _benchmark in ("MT1", "MT10", "MT25", "MT50"):
+    register(
+        id=f"kshot/{_benchmark}",
+        vector_entry_point="kshot.metaworld.multitask:make",
+        kwargs={"benchmark": _benchmark},
+    )

@@ -38,6 +38,7 @@ ALLOWED = {
     "kshot.algorithms": ("kshot.algorithms", "kshot.learning", *GROUND),
     # Tables of records: demonstrations of a simulation are kept on disk.
     "kshot.envs": ("kshot.envs", "kshot.records", *GROUND),
+    "kshot.metaworld": ("kshot.metaworld", "kshot.envs", "kshot.records", *GROUND),
     # What it draws of a family, it knows from the family itself.
     "kshot.rendering": ("kshot.rendering", "kshot.running", "kshot.envs", *SHARED),
     "kshot.running": ("kshot.running", "kshot.places", *SHARED, *PLUGINS),
@@ -56,6 +57,7 @@ WINGS = (
     "algorithms",
     "envs",
     "interface",
+    "metaworld",
     "contract",
     "examples",
     "commands",

@@ -1,0 +1,1 @@
+"""Meta-World for its users: states, cameras, multi-task benchmarks, demonstrations (docs/metaworld-users.md)."""

@@ -22,7 +22,7 @@ smoke: $(INSTALLED)
 
 # The documentation as a site, from the pages in docs/ and the docstrings; a warning is an error.
 docs: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --nitpicky \
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --nitpicky --write-all \
 		--conf-dir docs --doctree-dir build/doctrees . build/docs
 	@echo "The site: build/docs/index.html"
 

@@ -41,6 +41,7 @@ nitpicky = True
 nitpick_ignore_regex = [("py:.*", r"(?!kshot\.[a-z_]+$).*")]  # types of other packages have no page here
 
 default_role = "code"
+smartquotes = False  # what stands between quotes is often to be typed
 
 html_theme = "furo"
 html_title = f"kshot {release}"

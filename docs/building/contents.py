@@ -12,14 +12,12 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-_LINK = re.compile(r"^(?:-|\d+\.) \[[^\]]+\]\(([^)#:]+\.(?:md|rst|ipynb))\)", re.MULTILINE)
+_LINK = re.compile(r"^(?:-|\d+\.) \[([^\]]+)\]\(([^)#:]+\.(?:md|rst|ipynb))\)", re.MULTILINE)
 _HEADING = re.compile(r"^## (.+)$", re.MULTILINE)
-_OTHERS = ("README", "CONTRIBUTING", "CHANGELOG")
-"""Pages beside the folder docs/, which the list names as well."""
 
 
-def sections(text: str) -> list[tuple[str, list[str]]]:
-    """The headings of a page and the pages that the lists below them begin their lines with, as they are linked.
+def sections(text: str) -> list[tuple[str, list[tuple[str, str]]]]:
+    """The headings of a page and the links that the lists below them begin their lines with: words and target.
 
     What stands before the first heading of the second level has the heading "".
     """
@@ -38,7 +36,7 @@ def directives(page: str, text: str) -> str:
     """What Sphinx has to read at the end of a page, so that it shows the page's lists at the side of every page."""
     blocks = []
     for title, links in sections(text):
-        entries = "\n".join(f"/{document(page, link)}" for link in links)
+        entries = "\n".join(f"{words} </{document(page, link)}>" for words, link in links)
         caption = f":caption: {title}\n" if title else ""
         blocks.append(f"\n```{{toctree}}\n:hidden:\n{caption}\n{entries}\n```\n")
     return "".join(blocks)

@@ -62,10 +62,10 @@ def _page(kind: registry.Kind, title: str, folder: str, text: str) -> str:
         notes = meanings(settings)
         hints = get_type_hints(settings)
         rows = [
-            (f"`{item.name}`", _default(item), expected(hints[item.name]), notes[item.name])
+            (f"`{item.name}`", _default(item), notes[item.name], expected(hints[item.name]))
             for item in fields(settings)
         ]
-        table = _table(("setting", "default", "value", "meaning"), rows) if rows else "It has no settings.\n"
+        table = _table(("setting", "default", "meaning", "value"), rows) if rows else "It has no settings.\n"
         parts.append(f"## {name}\n\n[What it is](../{folder}/{name}.md)\n\n{table}")
     return "\n".join(parts)
 

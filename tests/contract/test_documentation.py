@@ -81,7 +81,10 @@ def test_every_link_within_the_repository_leads_somewhere(page: str) -> None:
 def test_the_contents_name_every_page_once() -> None:
     lists = [name for name in PAGES if name.startswith("docs/") and name.endswith("README.md")]
     named = [
-        contents.document(page, link) for page in lists for _, links in contents.sections(PAGES[page]) for link in links
+        contents.document(page, link)
+        for page in lists
+        for _, links in contents.sections(PAGES[page])
+        for _, link in links
     ]
     assert len(named) == len(set(named))
     assert {*named, "docs/README"} == {str(Path(page).with_suffix("")) for page in PAGES} | {"docs/api"}

@@ -6,11 +6,11 @@ CORES ?= all
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help bench smoke test test-faults test-slurm test-tex parity lint clean
+.PHONY: help bench smoke docs test test-faults test-slurm test-tex parity lint clean
 
 help:
 	@sed -n '1,2s/^# //p' Makefile
-	@echo "Targets: bench smoke test test-faults test-slurm test-tex parity lint clean"
+	@echo "Targets: bench smoke docs test test-faults test-slurm test-tex parity lint clean"
 
 bench: $(INSTALLED)
 	$(BIN)/snakemake --cores $(CORES)
@@ -19,6 +19,12 @@ bench: $(INSTALLED)
 smoke: $(INSTALLED)
 	$(BIN)/snakemake --cores $(CORES) --configfile config/suites/smoke.yaml
 	@echo "The report: reports/smoke/index.html"
+
+# The documentation as a site, from the pages in docs/ and the docstrings; a warning is an error.
+docs: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --nitpicky --write-all \
+		--conf-dir docs --doctree-dir build/doctrees . build/docs
+	@echo "The site: build/docs/index.html"
 
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile

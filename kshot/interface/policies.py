@@ -164,7 +164,7 @@ class TrainedPolicy:
 
         Args:
             episodes: of these tasks; all that were recorded since the last call if left out. They are taken in by whole
-                ``block``s; recorded ones that make up none wait for more, and the policy stays as it is.
+                blocks of ``block``; recorded ones that make up none wait for more, and the policy stays as it is.
 
         Raises:
             ValueError: an episode has not ended, the policy adapts on demonstrations and none are given, or these are

@@ -19,9 +19,14 @@ from tests.contract.test_imports import GRAPH
 
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 RUNTIME = [Requirement(text) for text in PROJECT["dependencies"]]
-DEVELOPMENT = [Requirement(text) for text in PROJECT["optional-dependencies"]["dev"]]
+LOCKED = ("dev", "docs")
+"""Extras that every environment has; the others are of single commands."""
+DEVELOPMENT = [Requirement(text) for extra in LOCKED for text in PROJECT["optional-dependencies"][extra]]
 OPTIONAL = [
-    Requirement(text) for extra, texts in PROJECT["optional-dependencies"].items() if extra != "dev" for text in texts
+    Requirement(text)
+    for extra, texts in PROJECT["optional-dependencies"].items()
+    if extra not in LOCKED
+    for text in texts
 ]
 LOCK_LINES = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
 LOCK = {canonicalize_name(name): version for name, version in (line.split("==") for line in LOCK_LINES)}

@@ -13,7 +13,7 @@ from kshot.places import ROOT
 pytestmark = pytest.mark.contract
 
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-FOLDERS = ("kshot", "algorithms", "envs", "benchmarks")
+FOLDERS = ("kshot", "algorithms", "envs", "benchmarks", "docs")
 
 
 def part(title: str) -> str:

@@ -1,0 +1,1 @@
+"""What of the pages is made by code, and the site."""

@@ -39,7 +39,9 @@ _PARTS = {
     "An entry of `families`": "FamilyCell",
     "Its `evaluation`": "Evaluation",
     "Its `learning_curve`": "LearningCurve",
-    "An entry of `algorithms`": "AlgorithmRow",
+    "An entry of `algorithms`": "SweptRow",
+    "Its `sample`": "Sample",
+    "A range in it": "Range",
     "What it has on one of the `families`": "FamilyOverride",
     "An entry of `exclude`": "Exclude",
 }

@@ -37,6 +37,7 @@ TRIED = {
         "config/README.md": "tests/workflow/test_catalogue.py",
         "docs/families/gymnasium.md": "tests/contract/test_gymnasium_page.py",
         "docs/metaworld.md": "tests/contract/test_docs.py",
+        "docs/metaworld-users.md": "tests/contract/test_metaworld_users.py",
         "docs/python.md": "tests/workflow/test_wheel.py",
         "docs/start.md": "tests/workflow/test_documentation.py",
     },

@@ -212,8 +212,8 @@ MISTAKES = {
     "no settings": (
         SAMPLE,
         "rows: 30",
-        "rows: 30\n      setings: {}",
-        "unknown key 'setings' (did you mean 'settings'?)",
+        "rows: 30\n      setting: {}",
+        "unknown key 'setting' (did you mean 'settings'?)",
     ),
 }
 

@@ -49,7 +49,7 @@ def test_the_guide_to_the_configuration_names_every_file() -> None:
 
 
 def test_the_guides_suite_is_one(tmp_path: Path) -> None:
-    (text,) = re.findall(r"```yaml\n(.*?)```", GUIDE, re.DOTALL)
+    text, _ = re.findall(r"```yaml\n(.*?)```", GUIDE, re.DOTALL)  # the other: tests/contract/test_sweeps.py
     (tmp_path / "mine.yaml").write_text(text)
     command = [sys.executable, "-m", "kshot", "check-config", "mine.yaml"]
     done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True)

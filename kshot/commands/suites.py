@@ -30,7 +30,7 @@ def check_config(options: argparse.Namespace) -> int:
         try:
             suite = load_suite(find_suite(name))
             runs = suite.runs()
-            if reasons := refused(runs, suite.device):
+            if reasons := refused(runs):
                 raise ConfigError(f"{name}: {reason}" for reason in reasons)
         except ConfigError as error:
             status = commands.USER_ERROR

@@ -35,7 +35,7 @@ def run(suite: str | Path, *, cores: int | str = "all", options: Sequence[str] =
     file = find_suite(str(suite))
     found = read_suite([file], workflow.overrides(options))
     left = [one for one in found.runs() if not (one.directory() / "evaluate.json").is_file()]
-    if reasons := refused(left, found.device):
+    if reasons := refused(left):
         raise ConfigError(f"{suite}: {reason}" for reason in reasons)
     status = workflow.run(found.name, found.runs(), file, str(cores), options)
     if status in (130, 143):

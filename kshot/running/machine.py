@@ -12,6 +12,7 @@ import platform
 import re
 import resource
 import sys
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import numpy as np
 import psutil
 import threadpoolctl
 
+from kshot.suites.run import RunConfig
 from kshot.threads import asked
 from kshot.types import Array
 
@@ -46,6 +48,12 @@ def why_no_device(device: str) -> str:
         return ""
     found = f"only {', '.join(f'cuda:{i}' for i in range(count))}" if count else "no GPU"
     return f"device {device}: PyTorch finds {found} here"
+
+
+def missing_devices(runs: Iterable[RunConfig]) -> list[str]:
+    """``why_no_device`` of everything that learners of these runs are to train on."""
+    devices = dict.fromkeys(run.device for run in runs if run.kind == "algorithm")
+    return [reason for device in devices if (reason := why_no_device(device))]
 
 
 def hardware() -> dict[str, Any]:

@@ -16,6 +16,7 @@ DEFAULT_REFERENCES = ("random", "task_blind", "oracle")
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 """Names become folder names and table rows: lower-case letters, digits, '-' and '_'."""
 Values = dict[str, Any]
+Device = Annotated[str, StringConstraints(pattern=r"^(cpu|cuda(:[0-9]+)?|mps)$")]
 _NAMED: Any = Field(min_length=1, json_schema_extra={"additionalProperties": False})  # no names but those of Name
 
 
@@ -54,6 +55,8 @@ class AlgorithmRow(Model):
     """Settings that differ from the defaults, on every family."""
     families: dict[str, FamilyOverride] = Field(default={})
     """What differs on single families, by the family's name in this suite."""
+    device: Device | None = None
+    """Where its networks are trained: as the suite says if left out."""
 
 
 def one_or_more(names: Any) -> Any:
@@ -120,7 +123,7 @@ class Suite(Model):
     """Seeds of the training runs."""
     task_seed: Index = 0
     """Chooses the test tasks, which all runs share."""
-    device: Annotated[str, StringConstraints(pattern=r"^(cpu|cuda(:[0-9]+)?|mps)$")] = "cpu"
+    device: Device = "cpu"
     """Where networks are trained: cpu, cuda, cuda:<n> or mps."""
     rerun_on_code_change: bool = False
     """Whether results count as outdated when the code that made them changes (`kshot audit` tells in any case)."""
@@ -189,6 +192,6 @@ class Suite(Model):
             algorithm_settings={} if row is None else row.settings | override.settings,
             task_seed=self.task_seed,
             learning_curve=None if row is None else cell.learning_curve,
-            device=self.device,
+            device=self.device if row is None or row.device is None else row.device,
             **facts,
         )

@@ -90,7 +90,7 @@ def resolve_algorithms(draft: Draft) -> dict[str, AlgorithmRow]:
             settings = resolve(module.Settings, module_name, layers, draft.problems)
             if settings is not None:
                 overrides[cell_name] = FamilyOverride(settings=settings, steps=override.steps or cell.steps)
-        resolved[name] = AlgorithmRow(algorithm=module_name, families=overrides)
+        resolved[name] = AlgorithmRow(algorithm=module_name, families=overrides, device=row.device)
     return resolved
 
 

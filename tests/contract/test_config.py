@@ -96,6 +96,21 @@ def test_command_line_values_are_yaml_and_go_on_top(tmp_path: Path) -> None:
         read_suite([write(tmp_path, GOOD)], {"seeds": ["two"]})
 
 
+def test_a_row_can_have_a_device_of_its_own(tmp_path: Path) -> None:
+    rows = {"maml": {}, "fast": {"algorithm": "maml", "device": "cuda:1"}}
+    text = write(tmp_path, GOOD)
+    suite = read_suite([text], {"algorithms": rows})
+    devices = {run.algorithm: run.device for run in suite.runs()}
+    assert (devices["maml"], devices["fast"], devices["random"]) == ("cpu", "cuda:1", "cpu")
+    hashes = {run.algorithm: run.train_hash for run in suite.runs() if run.family == "nav2d" and run.seed == 0}
+    assert hashes["maml"] != hashes["fast"]
+    other = read_suite([text], {"algorithms": rows, "device": "mps"})
+    assert {run.algorithm: run.device for run in other.runs()}["fast"] == "cuda:1"
+    assert {run.algorithm: run.device for run in other.runs()}["maml"] == "mps"
+    with pytest.raises(ConfigError, match=r"algorithms.fast.device: expected cpu, cuda, cuda:<n> or mps, got 'gpu'"):
+        read_suite([text], {"algorithms": {"fast": {"algorithm": "maml", "device": "gpu"}}})
+
+
 def test_later_files_go_on_top_and_keep_their_own_lines(tmp_path: Path) -> None:
     more = tmp_path / "more.yaml"
     more.write_text("seeds: [5]\nfamilies:\n  nav2d:\n    steps: 0\n")

@@ -53,11 +53,17 @@ def test_a_command_says_in_one_line_what_is_wrong_with_the_threads(tmp_path: Pat
         assert (done.returncode, done.stderr.splitlines()) == (2, [said])
 
 
-@pytest.mark.parametrize(("device", "reason"), [("mps", "PyTorch finds no Metal here"), ("cuda:99", "PyTorch finds ")])
-def test_a_device_that_is_not_here_is_refused_before_anything_runs(tmp_path: Path, device: str, reason: str) -> None:
+@pytest.mark.parametrize(
+    ("device", "reason", "of_row"),
+    [("mps", "PyTorch finds no Metal here", False), ("cuda:99", "PyTorch finds ", True)],
+)
+def test_a_device_that_is_not_here_is_refused_before_anything_runs(
+    tmp_path: Path, device: str, reason: str, of_row: bool
+) -> None:
     if device == "mps" and sys.platform == "darwin":
         pytest.skip("it is here")
-    write_suite(tmp_path, SUITE | {"device": device})
+    rows = {name: row | {"device": device} for name, row in SUITE["algorithms"].items()}
+    write_suite(tmp_path, SUITE | ({"algorithms": rows} if of_row else {"device": device}))
     checked = kshot(tmp_path, "check-config", "suite.yaml")
     assert checked.returncode == 2 and checked.stdout == ""
     assert checked.stderr.splitlines() == [

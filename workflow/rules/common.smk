@@ -14,7 +14,7 @@ from kshot.suites.estimates import too_large
 from kshot.records import write_text
 from kshot.suites.run import why_no_selection
 from kshot.running import pipeline
-from kshot.running.machine import why_no_device
+from kshot.running.machine import missing_devices
 from kshot.running.provenance import reporting_digest, source_digest
 
 # Jobs use the Python that runs Snakemake, whether or not its environment was activated.
@@ -60,8 +60,8 @@ def checked_suite():
         )
     # Where jobs go to other machines (--jobs, as in profiles/slurm), these have the device, and look for it.
     if workflow.resource_settings.nodes is None:
-        if reason := why_no_device(suite.device):
-            stop(f"suite {suite.name!r}: {reason}")
+        if reasons := missing_devices(suite.runs()):
+            stop(*(f"suite {suite.name!r}: {reason}" for reason in reasons))
     here = workflow.resource_settings.nodes is None
     if reasons := too_large(suite.runs(), memory=here):
         stop(*(f"suite {suite.name!r}: {reason}" for reason in reasons))
@@ -110,9 +110,9 @@ def run_of(wildcards):
     return SUITE.find(wildcards.family, wildcards.algorithm, int(wildcards.seed))
 
 
-def gpus():
+def gpus(wildcards):
     """How many GPUs a training or an evaluation of a learner has to itself."""
-    return 0 if SUITE.device == "cpu" else 1
+    return 0 if run_of(wildcards).device == "cpu" else 1
 
 
 def training_hash(wildcards):

@@ -13,7 +13,7 @@ rule evaluate:
     threads: 1
     resources:
         mem_mb=4000,
-        gpu=gpus(),
+        gpu=gpus,
     params:
         suite=f"results/{SUITE.name}/suite.yaml",
         settings=evaluation_hash,
@@ -71,7 +71,7 @@ rule official:
     threads: 1
     resources:
         mem_mb=4000,
-        gpu=gpus(),
+        gpu=gpus,
     params:
         suite=f"results/{SUITE.name}/suite.yaml",
         settings=training_hash,

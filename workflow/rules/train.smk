@@ -15,7 +15,7 @@ rule train:
     threads: 1
     resources:
         mem_mb=4000,
-        gpu=gpus(),
+        gpu=gpus,
     params:
         suite=f"results/{SUITE.name}/suite.yaml",
         settings=training_hash,

@@ -102,7 +102,7 @@ def test_a_row_can_have_a_device_of_its_own(tmp_path: Path) -> None:
     suite = read_suite([text], {"algorithms": rows})
     devices = {run.algorithm: run.device for run in suite.runs()}
     assert (devices["maml"], devices["fast"], devices["random"]) == ("cpu", "cuda:1", "cpu")
-    hashes = {run.algorithm: run.train_hash for run in suite.runs() if run.family == "nav2d" and run.seed == 0}
+    hashes = {run.algorithm: run.train_hash for run in suite.runs() if run.family == "bandit-2-3" and run.seed == 0}
     assert hashes["maml"] != hashes["fast"]
     other = read_suite([text], {"algorithms": rows, "device": "mps"})
     assert {run.algorithm: run.device for run in other.runs()}["fast"] == "cuda:1"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kshot import plugins, registry
-from kshot.contract import families, learners, tiny
+from kshot.contract import families, learners, tiny, worlds
 from kshot.contract import shown as shows
 from kshot.errors import ConfigError, RegistryError, suggest
 from kshot.types import TaskFamily
@@ -110,6 +110,10 @@ def _of_family(name: str, on: Sequence[str]) -> Iterator[Check]:
         return
     for check in families.CHECKS:
         yield Check(f"{name}: {_words(check)}", partial(_ignoring_folder, check, built))
+    if worlds.demonstrates(name):
+        built = worlds.make(name)
+        for check in worlds.checks(built):
+            yield Check(f"{name}: {_words(check)}", partial(_ignoring_folder, check, built))
     fitting = [algorithm for algorithm, family in _pairs() if family == name]
     chosen = [algorithm for algorithm in fitting if algorithm in LEARNERS] or fitting[:1]
     for algorithm in _named(on, fitting, chosen, f"the family {name!r} cannot be played by"):

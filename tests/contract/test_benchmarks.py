@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import gaits, learners, robots
+from benchmarks import cost, gaits, learners, robots
 from benchmarks._physics import BarePhysics
 from kshot.envs import cheetah_vel
+from kshot.suites.reading import find_suite, load_suite
 
 SMALL: dict[str, dict[str, Any]] = {
     "maml": {"meta_batch": 10, "episodes": 1, "hidden": (8,), "curvature_stride": 1},
@@ -92,3 +93,12 @@ def test_the_search_for_gaits_can_be_repeated(monkeypatch: pytest.MonkeyPatch) -
     weights = np.array(first["weights"])
     assert weights.shape == (2, 3, 14) and np.abs(weights[0]).max() > 0.0
     assert np.array(first["normaliser"]).shape == (2, 11)
+
+
+def test_what_a_suite_costs_is_its_steps_by_the_rate(capsys: pytest.CaptureFixture[str]) -> None:
+    cost.main(["smoke", "--families", "bandit", "--learners", "maml", "untrained", "--seconds", "0.05"])
+    _, _, row, total = capsys.readouterr().out.splitlines()
+    family, learner, steps, rate, hours = (part.strip().replace(",", "") for part in row.strip("|").split("|"))
+    assert (family, learner) == ("bandit", "maml") and total == f"| all |  |  |  | {hours} |"
+    seeds = len(load_suite(find_suite("smoke")).seeds)
+    assert float(hours) == pytest.approx(seeds * int(steps) / float(rate) / 3600, abs=0.06)

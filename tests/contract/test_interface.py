@@ -371,7 +371,7 @@ def test_a_pipeline_that_does_not_end_well_is_an_error(
     status: int, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workflow, "run", lambda suite, runs, file, cores, options: status)
-    monkeypatch.setattr(pipeline, "refused", lambda runs, device: [])
+    monkeypatch.setattr(pipeline, "refused", lambda runs: [])
     with pytest.raises(error, match="see logs/smoke/snakemake.log" if status == 1 else None):
         kshot.run("smoke", cores=1, options=["--config", "seeds=[0]"])
     with pytest.raises(kshot.ConfigError, match="no suite 'smok'"):

@@ -13,9 +13,11 @@ import pytest
 
 from kshot import checksums
 from kshot.errors import RecordError
-from kshot.reporting import kept
+from kshot.reporting import kept, results, tables
+from kshot.reporting.aggregate import aggregate
 from kshot.reporting.embedding import embed
 from kshot.reporting.redraw import redraw
+from kshot.reporting.values import Table
 from kshot.suites.run import RunConfig
 from tests import synthetic
 
@@ -29,6 +31,16 @@ PAGE = "# Costs\n\n<!-- table made-up cost -->\n<!-- end -->\n\nText.\n"
 
 def load(_: Path) -> tuple[dict[str, str], list[RunConfig]]:
     return SUITE, RUNS
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Table]]:
+    """The tables of the suite."""
+    folder = tmp_path_factory.mktemp("results")
+    for run in RUNS:
+        synthetic.write_run(POINT, run, folder)
+    aggregate(RUNS, folder)
+    return {"made-up": tables.build(results.load(RUNS, folder))}
 
 
 @pytest.fixture
@@ -191,13 +203,12 @@ def test_without_kept_runs_nothing_is_drawn(tmp_path: Path) -> None:
     ],
 )
 def test_a_mistaken_mark_names_its_line_and_leaves_the_document(
-    root: Path, tmp_path: Path, text: str, message: str
+    built: dict[str, list[Table]], tmp_path: Path, text: str, message: str
 ) -> None:
-    kept.pack(SUITE, RUNS, root, tmp_path / "kept")
     page = tmp_path / "page.md"
     page.write_text(text)
     with pytest.raises(RecordError) as error:
-        list(redraw(load, tmp_path / "kept", (page,)))
+        embed(page, built)
     assert message in str(error.value)
     assert page.read_text() == text
 

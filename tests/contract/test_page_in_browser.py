@@ -40,7 +40,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     synthetic.write_suite([BANDIT, CLASSES], runs[1:], root)
     aggregate(runs, root, partial=True)
     out = root / "reports"
-    figures.render_all(runs, root, out / "figures")
+    figures.render_all(runs, root, out / "figures", ("svg",))
     tables.write_tables(runs, root, out / "tables")
     return page.write_page(SUITE, runs, root, out, partial=True).resolve().as_uri()
 
@@ -71,16 +71,15 @@ def shown(browser: Browser, address: str) -> Iterator[Page]:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [{"width": 1280, "height": 900}, PHONE], ids=["desktop", "phone"])
 def test_nothing_bars_a_reader(browser: Browser, address: str, scheme: str, size: dict[str, int]) -> None:
-    """No violation of the accessibility rules of axe, in any tab, in both colour schemes."""
+    """No violation of the accessibility rules of axe: as the page opens, and in all tabs, which are shown at once."""
     with browser.new_context(viewport=size, color_scheme=scheme) as context:  # type: ignore[arg-type]
         opened = context.new_page()
         opened.goto(address)
-        for name in ("Headline", "K-curves", "Success", "Task by task", "Training", "Cost"):
-            for tab in opened.get_by_role("tab", name=name, exact=True).all():
-                tab.click()
+        for show in ("", "document.querySelectorAll('[role=tabpanel]').forEach((panel) => { panel.hidden = false; })"):
+            opened.evaluate(show)
             found = Axe().run(opened).response["violations"]
             told = [(one["id"], one["nodes"][0]["html"], one["nodes"][0]["failureSummary"]) for one in found]
-            assert told == [], name
+            assert told == [], show
 
 
 def test_a_phone_cuts_off_nothing(browser: Browser, address: str) -> None:

@@ -14,6 +14,9 @@ os.environ["MPLBACKEND"] = "agg"
 # Demonstrations made by tests belong to the tests; all their processes share them.
 os.environ.setdefault("KSHOT_CACHE", str(Path(tempfile.gettempdir()) / f"kshot-tests-{os.getuid()}"))
 
+# No test cuts the power: only processes that tests start wait until what they write has reached the disk.
+os.fsync = lambda file: None
+
 TESTS = Path(__file__).parent
 NOT_BY_TESTS = ("PYTEST_", "KMP_", "TORCHINDUCTOR_", "OMP_", "OPENBLAS_", "MKL_", "GOMP_")
 """How variables begin that pytest sets, PyTorch when it loads or makes its first optimiser, and ``threads.settle``

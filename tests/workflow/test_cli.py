@@ -63,7 +63,7 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> No
     commands = re.findall(r"^    ([a-z-]+)(?: |$)", capsys.readouterr().out, flags=re.MULTILINE)
     expected = (
         "list path check-config train evaluate official run render tensorboard aggregate report strip-links figures "
-        "tables select compare status audit fidelity pack unpack archive verify new test redraw"
+        "tables select compare status audit fidelity pack unpack archive verify demonstrations new test redraw"
     )
     assert commands == expected.split()
     for command in commands:

@@ -164,7 +164,7 @@ def test_on_a_terminal_one_line_changes(tmp_path: Path) -> None:
         return text in shown
 
     wait_for(lambda: trains(run), process)
-    wait_for(lambda: sees(b"0/2 runs done \xc2\xb7 1 at work \xc2\xb7 "), process)
+    wait_for(lambda: sees(b"/2 runs done \xc2\xb7 1 at work \xc2\xb7 "), process)
     process.send_signal(signal.SIGINT)
     wait_for(lambda: sees(b"To go on from here") or process.poll() is not None, process)
     process.wait(60)

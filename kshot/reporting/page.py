@@ -17,7 +17,7 @@ from kshot.reporting import figures, inline_svg, links, looks, page_facts, page_
 from kshot.reporting.faults import Faults
 from kshot.reporting.names import DEMONSTRATIONS, policy_name
 from kshot.reporting.results import load
-from kshot.reporting.values import HELD_SAID
+from kshot.reporting.values import marks_said
 from kshot.suites.run import RunConfig
 
 TIED_K = "K\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"
@@ -77,7 +77,7 @@ def write_page(
         notices=page_facts.notices(results, faults.lines),
         halves=halves,
         ks=sorted({k for half in halves for k in half.matrix.ks}),
-        held=HELD_SAID,
+        marks=marks_said(value for half in halves for value in half.matrix.every),
         splits=page_parts.splits(halves),
         policies=page_parts.policies(halves),
         colours=colours,

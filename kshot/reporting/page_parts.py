@@ -192,7 +192,7 @@ def half(
                 parts = [part for part in table.parts if part.title == section.title]
                 found.setdefault(place, []).extend((order, _table(table, part, results, out)) for part in parts)
         tabs = [
-            Tab(f"tab--{slug(section.title)}--{place}", title, _ordered(found[place]))
+            Tab(f"tab--{slug(section.title)}--{place}", _titled(section, place, title), _ordered(found[place]))
             for place, title in TABS.items()
             if found.get(place)
         ]
@@ -201,6 +201,11 @@ def half(
         names = (slug(section.title), section.title, section.family)
         cards.append(Card(*names, description, said, tabs, section.info.split))
     return Half(matrix(results, sections), cards, _together(results, out, drawn, placed, evidences))
+
+
+def _titled(section: Section, place: str, title: str) -> str:
+    """``Headline, K = 10``: what the first tab shows does not follow the page's choice of K."""
+    return f"{title}, K = {section.k}" if place == "headline" and not section.by_trial else title
 
 
 def _place(name: str, places: Mapping[str, int]) -> Placed:

@@ -19,8 +19,11 @@ from kshot.types import Evidence
 MINUS = "\N{MINUS SIGN}"
 NAN = math.nan
 HELD = "†"
-HELD_SAID = f"{HELD}: not adapted to the last of these episodes; the learner adapts on complete blocks of them."
-"""What the mark means, for captions."""
+HELD_SAID = (
+    f"{HELD}: the score from before these episodes (that of K = 0, or of the last complete block), since the learner "
+    "adapts on complete blocks of episodes only."
+)
+ERROR_SAID = "±: standard error over the test tasks, where runs are too few for an interval over seeds."
 
 
 @dataclass(frozen=True)
@@ -187,6 +190,13 @@ class Table:
     parts: Sequence[Part]
     sources: Sequence[str]
     places: Mapping[str, int] = field(default_factory=dict)
+
+
+def marks_said(values: Iterable[Value]) -> list[str]:
+    """What the marks in some cells of means mean, a sentence that begins with it for each mark that is there."""
+    cells = [value for value in values if isinstance(value, Cell) and math.isfinite(value.value)]
+    errors = any(math.isfinite(cell.error) for cell in cells)
+    return [ERROR_SAID] * errors + [HELD_SAID] * any(cell.held for cell in cells)
 
 
 def html(value: Value) -> Markup:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from kshot.reporting.names import METRIC_NAMES, ORACLE, policy_name
@@ -54,13 +54,18 @@ def verdict(results: Results, section: Section) -> str:
         sentences[0] += f"; not separable from it: {ties}" * bool(ties) + f"; below it: {below}" * bool(below)
     ends = [f"{policy_name(name)} {_number(point, digits)}" for name, point in scripted.items() if name in _SHOWN]
     sentences[0] += f". Scripted: {', '.join(ends)}" * bool(ends) + "."
+    sentences += _at_any_step(results, section, best)
     floor, ceiling = scripted.get(TASK_BLIND), scripted.get(ORACLE)
     if floor is not None and reached[best].mean <= floor.mean:
         sentences.append("No learner is above task-blind: none shows that it adapts.")
     elif section.metric == section.episode_metric and not _gains(results, section, names):
         sentences.append("No gain on K = 0 beyond chance.")
     if ceiling is not None and reached[best].mean > ceiling.mean:
-        sentences.append("The oracle is a script and no bound.")
+        stays = section.metric == "success_last" and _oracle_passes(results, section)
+        sentences.append(
+            "The oracle is a script, no bound, and learners pass it"
+            + (": it gets to the goal and does not always stay there." if stays else ".")
+        )
     lost = [policy_name(name) for name in section.learners if name not in section.finished]
     if lost:
         sentences.append(f"Without results: {', '.join(lost)}.")
@@ -78,7 +83,26 @@ def _at(section: Section) -> str:
 
 
 def _number(point: Point, digits: int, k: int | None = None) -> str:
-    return str(replace(mean_cell(point, digits, k), low=NAN, high=NAN))
+    return str(replace(mean_cell(point, digits, k), low=NAN, high=NAN, error=NAN))
+
+
+def _oracle_passes(results: Results, section: Section) -> bool:
+    """Whether the oracle succeeds at some step more often than at the last."""
+    at = section.family, ORACLE
+    any_step, last = (results.summary.point(*at, metric, section.k) for metric in ("success_any", "success_last"))
+    return any_step is not None and last is not None and any_step.mean > last.mean
+
+
+def _at_any_step(results: Results, section: Section, best: str) -> list[str]:
+    """Who would come first if success at any step counted, where that is another learner."""
+    if section.metric != "success_last":
+        return []
+    any_step = _reached(results, replace(section, metric="success_any"), section.judged)
+    first = max(any_step, key=lambda name: any_step[name].mean)
+    if best not in any_step or any_step[first].mean <= any_step[best].mean:
+        return []
+    shown = ", ".join(f"{policy_name(name)} {_number(any_step[name], 2)}" for name in (first, best))
+    return [f"Counted at any step, another learner comes first: {shown}."]
 
 
 def _gains(results: Results, section: Section, names: Sequence[str]) -> bool:
@@ -119,6 +143,11 @@ class Matrix:
     def values(self, policy: str) -> list[dict[int | None, Cell]]:
         """A policy's values, by K, in every family."""
         return [self.cells.get((policy, i), {}) for i in range(len(self.families))]
+
+    @property
+    def every(self) -> Iterator[Cell]:
+        """All values."""
+        return (cell for found in self.cells.values() for cell in found.values())
 
 
 def _counted(point: Point) -> str:

@@ -202,14 +202,20 @@ def test_one_choice_of_k_answers_everywhere(shown: Page) -> None:
     for sentence in (shown.locator(".verdicts li", has_text="classes").first, shown.locator("#classes .verdict")):
         expect(sentence).to_contain_text(re.compile("at K\xa0=\xa01, ", re.I))
         expect(sentence).not_to_contain_text("K\xa0=\xa010", use_inner_text=True)
-    shown.locator("#classes").get_by_role("tab", name="K-curves").click()
+    # The cards turn to the tab that has every K: the first one shows another K, and says which.
+    tabs = shown.locator("#classes").get_by_role("tab")
+    expect(tabs.first).to_have_text("Headline, K\xa0=\xa010")
+    expect(shown.locator("#classes").get_by_role("tab", name="K-curves")).to_have_attribute("aria-selected", "true")
     assert shown.locator("#classes td.chosen").count() == shown.locator("#classes--after_k-table tbody tr").count()
     shown.locator("#answer-rewards").get_by_role("button", name="LaTeX").click()
     copied = shown.evaluate("navigator.clipboard.readText()")
     assert copied.startswith("% made-up: Learners by families; ") and "classes, $K = 1$" in copied
     assert "$^\\dagger$" in copied
+    assert "\\end{tabular}\n\n\\smallskip\\noindent{\\footnotesize " in copied
+    assert "{\\footnotesize $^\\dagger$: the score from before these episodes (that of $K = 0$" in copied
     shown.locator("#answer .choose-k").first.select_option("")
     expect(cell.locator("[data-k='']")).to_be_visible()
+    expect(tabs.first).to_have_attribute("aria-selected", "true")
     assert shown.locator("td.chosen").count() == 0
 
 

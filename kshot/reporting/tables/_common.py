@@ -14,7 +14,7 @@ from kshot.reporting.names import DEMONSTRATIONS, FROM_DEMONSTRATIONS, policy_na
 from kshot.reporting.results import Results
 from kshot.reporting.schemas import Point
 from kshot.reporting.sections import Section
-from kshot.reporting.values import Cell, Part, Row, Value, digits_for
+from kshot.reporting.values import Cell, Part, Row, Value, digits_for, marks_said
 from kshot.types import Evidence
 
 Entry = dict[str, Any]
@@ -80,9 +80,14 @@ def cell(entry: Mapping[str, Any], key: str, digits: int, **kwargs: Any) -> Cell
 
 
 def mean_cell(point: Point, digits: int, k: int | None = None) -> Cell:
-    """A point's mean over runs; ``k``: the episodes of evidence that there were, of which a learner may use fewer."""
+    """A point's mean over runs; with too few for an interval over seeds, beside its standard error over the test tasks.
+
+    ``k``: the episodes of evidence that there were, of which a learner may use fewer.
+    """
     held = k is not None and point.k < k and point.kind == "algorithm"
-    return Cell(point.mean, digits, point.mean_lo, point.mean_hi, point.n_seeds, held=held)
+    # Where all tasks come out the same, as at 0 of 50, the standard error is 0, which is no certainty.
+    error = np.nan if np.isfinite(point.mean_lo) or round(point.task_se, digits) == 0 else point.task_se
+    return Cell(point.mean, digits, point.mean_lo, point.mean_hi, point.n_seeds, error=error, held=held)
 
 
 def brackets(runs: Iterable[float]) -> str:
@@ -96,6 +101,11 @@ def brackets(runs: Iterable[float]) -> str:
     if stats.is_range(counts[-1]):
         return f"with the range of {ranges} seeds, from the lowest to the highest [a to b], which is no interval"
     return f"with 95 % bootstrap interval over seeds [a, b] or, where there are too few, the range of {ranges} [a to b]"
+
+
+def marks_in(parts: Iterable[Part]) -> str:
+    """What the marks in the cells of a table mean, for its caption."""
+    return " ".join(marks_said(value for part in parts for row in part.rows for value in row.values.values()))
 
 
 def difference(key: str, after: pd.Series[float], before: pd.Series[float]) -> Entry:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from kshot.reporting.results import Results
-from kshot.reporting.tables._common import Entry, brackets, by_k
-from kshot.reporting.values import HELD_SAID, Part, Table
+from kshot.reporting.tables._common import Entry, brackets, by_k, marks_in
+from kshot.reporting.values import Part, Table
 
 PLACES = {"curves": 10}
 
@@ -19,6 +19,6 @@ def build(results: Results) -> Table:
     caption = (
         "Score after K episodes of evidence, or K demonstrations, by the actions that each learner is meant to be "
         f"tested with; empty beyond what it can use. Mean over runs, "
-        f"{brackets(entry['n_seeds'] for entry in numbers)}. {HELD_SAID}"
-    )
+        f"{brackets(entry['n_seeds'] for entry in numbers)}. {marks_in(parts)}"
+    ).strip()
     return Table("after_k", "Score after K", caption, numbers, parts, ("summary.csv",), PLACES)

@@ -8,7 +8,7 @@ import pandas as pd
 from kshot.reporting.costs import run_costs
 from kshot.reporting.results import Results
 from kshot.reporting.sections import Section
-from kshot.reporting.tables._common import Entry, mean_cell, part, row
+from kshot.reporting.tables._common import Entry, marks_in, mean_cell, part, row
 from kshot.reporting.values import Cell, Row, Table, Value, digits_for
 
 PLACES = {"cost": 10}
@@ -39,7 +39,8 @@ def build(results: Results) -> Table:
                 rows.append(_row(results, section, name, entries, score))
         if rows:
             parts.append(part(section, rows))
-    return Table("cost", "What runs cost", CAPTION, numbers, parts, ("cells.csv", "summary.csv"), PLACES)
+    caption = f"{CAPTION} {marks_in(parts)}".strip()
+    return Table("cost", "What runs cost", caption, numbers, parts, ("cells.csv", "summary.csv"), PLACES)
 
 
 def _row(results: Results, section: Section, name: str, entries: list[Entry], score: Value) -> Row:

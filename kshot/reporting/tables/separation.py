@@ -48,7 +48,7 @@ def _row(results: Results, section: Section, best: str, name: str, numbers: list
     shown = digits(results, section)
     at = "score of a trial" if section.by_trial else f"score, K = {section.k}"
     values: dict[str, Value] = {at: Cell(entry["score"], shown)}
-    verdict, found = "best", None
+    verdict, found = "highest mean", None
     values["ahead by"] = ""
     if name != best:
         found = separated(results, section, best, name)

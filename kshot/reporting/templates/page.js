@@ -39,7 +39,8 @@
   };
   addEventListener("hashchange", open);
 
-  // Sentences, matrices and marked columns at another K: one choice for the whole page, wherever it is made.
+  // Sentences, matrices and marked columns at another K: one choice for the whole page, wherever it is made. The cards
+  // turn to what has every K, and back to their first tab.
   for (const at of all(".at")) at.dataset.own = at.textContent;
   const choices = all(".choose-k");
   for (const choice of choices) {
@@ -47,6 +48,10 @@
       const k = choice.value;
       for (const other of choices) other.value = k;
       for (const value of all("[data-k]")) value.hidden = value.dataset.k !== k;
+      for (const list of all("[role=tablist]")) {
+        const curves = all("[role=tab][id$='--curves--tab']", list)[0];
+        select((k !== "" && curves) || list.firstElementChild);
+      }
       for (const at of all(".at")) at.textContent = k === "" ? at.dataset.own : `, K = ${k}`;
       for (const cell of all("th[data-column], td[data-label]")) {
         cell.classList.toggle("chosen", k !== "" && (cell.dataset.column ?? cell.dataset.label) === `K = ${k}`);
@@ -86,9 +91,10 @@
   // Copying what is shown of a table.
   const escapes = { "&": "\\&", "%": "\\%", $: "\\$", "#": "\\#", _: "\\_", "{": "\\{", "}": "\\}", "\\": "\\textbackslash ", "±": "$\\pm$", "²": "$^2$", "†": "$^\\dagger$" };
   const formats = {
-    LaTeX: (rows, about) => {
+    LaTeX: (rows, about, notes) => {
       const line = (row) => `${row.map((cell) => cell.replace(/[&%$#_{}\\±²†]/g, (c) => escapes[c]).replace(/K = (\d+)/g, "$$K = $1$$")).join(" & ")} \\\\`;
-      return [`% ${about}`, `\\begin{tabular}{l${"r".repeat(rows[0].length - 1)}}`, "\\toprule", line(rows[0]), "\\midrule", ...rows.slice(1).map(line), "\\bottomrule", "\\end{tabular}"].join("\n");
+      const below = notes.map((note) => `\n\\smallskip\\noindent{\\footnotesize ${line([note]).slice(0, -3)}\\par}`);
+      return [`% ${about}`, `\\begin{tabular}{l${"r".repeat(rows[0].length - 1)}}`, "\\toprule", line(rows[0]), "\\midrule", ...rows.slice(1).map(line), "\\bottomrule", "\\end{tabular}", ...below].join("\n");
     },
     CSV: (rows) => rows.map((row) => row.map((cell) => (/[",\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell)).join(",")).join("\n"),
     Markdown: (rows) => {
@@ -122,7 +128,9 @@
         const head = [...rows[0].cells].map((cell) => cell.dataset.column ?? `${cell.firstChild.textContent.trim()}${at(cell)}`);
         const smalls = new Set(all("thead small", table).map((small) => small.textContent));
         const about = [`${document.title.split(":")[0]}: ${table.parentElement.getAttribute("aria-label")}`, ...smalls].join("; ");
-        await write(`${format([head, ...rows.slice(1).map((row) => [...row.cells].map(text))], about)}\n`);
+        const lines = rows.slice(1).map((row) => [...row.cells].map(text));
+        const notes = all(".mark").map((said) => said.textContent).filter((said) => lines.flat().some((cell) => cell.includes(said[0])));
+        await write(`${format([head, ...lines], about, notes)}\n`);
         button.textContent = "copied";
         setTimeout(() => { button.textContent = name; }, 1200);
       });

@@ -1,0 +1,86 @@
+"""The sentence that a report begins with: nothing that the runs cannot carry, and what qualifies it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kshot.reporting.aggregate import aggregate
+from kshot.reporting.results import Results, load
+from kshot.reporting.tables import after_k
+from kshot.reporting.values import Cell
+from kshot.reporting.verdict import verdict
+from tests import synthetic
+
+pytestmark = pytest.mark.contract
+
+FAMILY = replace(synthetic.ML10, name="hands", n_tasks=10, k=(0, 10), classes=())
+Successes = Mapping[str, tuple[int, int]]
+"""On how many of ten tasks a policy succeeds at the last step, and at any."""
+
+
+def results_of(root: Path, policies: Successes, seeds: int = 1) -> Results:
+    """Results in which policies succeed so often, whatever the K and whatever the seed."""
+    scripted = [name for name in policies if name in synthetic.REFERENCES]
+    learners = [name for name in policies if name not in scripted]
+    runs = synthetic.runs_of([FAMILY], learners, scripted, seeds)
+    for run in runs:
+        last, any_step = policies[run.algorithm]
+        frame = synthetic.curve(FAMILY, run)
+        number = frame["task"].str.extract(r"test-(\d+)-")[0].astype(int)
+        frame = frame.assign(success_last=number < last, success_any=number < any_step)
+        frame["first_success"] = frame["success_any"].map({True: 3, False: -1})
+        synthetic.write_run(FAMILY, run, root, frame)
+    aggregate(runs, root)
+    return load(runs, root)
+
+
+def test_single_runs_stand_with_their_error_over_the_tasks(tmp_path: Path) -> None:
+    results = results_of(tmp_path, {"rl2": (5, 5), "maml": (3, 3), "untrained": (0, 0), "oracle": (10, 10)})
+    error = (0.25 / 9) ** 0.5  # of five successes in ten tasks
+    assert verdict(results, results.sections[0]) == (
+        f"at K = 10, success at the last step: rl2 0.50 ± {error:.2f}; then maml 0.30, untrained 0.00; single runs "
+        "decide nothing between learners. Scripted: oracle 1.00. No gain on K = 0 beyond chance."
+    )
+
+
+def test_who_comes_first_at_any_step_is_said_where_it_is_another(tmp_path: Path) -> None:
+    results = results_of(tmp_path, {"rl2": (5, 6), "maml": (3, 7), "oracle": (4, 10)})
+    said = verdict(results, results.sections[0])
+    assert "rl2 0.50" in said and said.endswith(
+        " Counted at any step, another learner comes first: maml 0.70, rl2 0.60. No gain on K = 0 beyond chance. The "
+        "oracle is a script, no bound, and learners pass it: it gets to the goal and does not always stay there."
+    )
+
+
+def test_who_comes_first_at_any_step_is_not_said_where_it_is_the_same(tmp_path: Path) -> None:
+    results = results_of(tmp_path, {"rl2": (5, 7), "maml": (3, 7), "oracle": (4, 4)})
+    said = verdict(results, results.sections[0])
+    assert "at any step" not in said
+    assert said.endswith(" The oracle is a script, no bound, and learners pass it.")
+
+
+def test_only_single_runs_have_an_error_and_none_that_is_zero(tmp_path: Path) -> None:
+    """0 of 10 is no certainty; the caption explains marks that are there, and no others."""
+    policies = {"rl2": (5, 5), "untrained": (0, 0)}
+    table = after_k.build(results_of(tmp_path / "one", policies))
+    assert "± " not in str(table.parts[0].rows[1].values["K = 10"])
+    assert str(table.parts[0].rows[0].values["K = 10"]) == "0.50 ± 0.17"
+    assert "±: standard error over the test tasks" in table.caption and "†" not in table.caption
+    table = after_k.build(results_of(tmp_path / "three", policies, seeds=3))
+    assert str(table.parts[0].rows[0].values["K = 10"]) == "0.50 [0.50 to 0.50]"
+    assert "±" not in table.caption
+
+
+def test_a_caption_explains_scores_from_before_the_episodes(tmp_path: Path) -> None:
+    family = replace(FAMILY, k=(0, 2, 10))
+    runs = synthetic.runs_of([family], ["maml"], [], 3)
+    synthetic.write_suite([family], runs, tmp_path)
+    aggregate(runs, tmp_path)
+    table = after_k.build(load(runs, tmp_path))
+    value = table.parts[0].rows[0].values["K = 2"]
+    assert isinstance(value, Cell) and value.held
+    assert "†: the score from before these episodes" in table.caption

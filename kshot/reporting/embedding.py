@@ -13,8 +13,14 @@ from kshot.reporting.table_text import part_as_markdown
 from kshot.reporting.values import Table
 
 _BLOCK = re.compile(r"^<!-- table (?P<asked>.*?) -->\n(?P<text>.*?)^<!-- end -->$", re.DOTALL | re.MULTILINE)
+DOCUMENTS = Path("docs")
 T = TypeVar("T")
 _MARK = re.compile(r"^<!-- (table .*|end) -->$", re.MULTILINE)
+
+
+def documents(folder: Path = DOCUMENTS) -> tuple[Path, ...]:
+    """Every document of a folder that shows tables of kept suites, in alphabetic order; without the folder, none."""
+    return tuple(page for page in sorted(folder.rglob("*.md")) if _MARK.search(page.read_text(encoding="utf-8")))
 
 
 def embed(page: Path, built: Mapping[str, Sequence[Table]]) -> Path:

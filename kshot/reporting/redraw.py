@@ -10,13 +10,11 @@ from typing import Any
 from kshot import records
 from kshot.reporting import figures, kept, results, tables
 from kshot.reporting.aggregate import aggregate
-from kshot.reporting.embedding import embed
+from kshot.reporting.embedding import documents, embed
 from kshot.reporting.page import write_page
 from kshot.reporting.values import Table
 from kshot.suites.run import RunConfig
 
-PAGES = (Path("docs/results.md"), Path("docs/cost.md"))
-"""Documents that show tables of kept suites."""
 _FORMATS = ("pdf", "png")
 """Of the figures that stay beside a page: for papers, and for documents. The page itself holds them as SVG."""
 _OWN = ("README.md", kept.SUITE)
@@ -27,7 +25,7 @@ LoadSuite = Callable[[Path], tuple[Mapping[str, Any], Sequence[RunConfig]]]
 """From the file of a resolved suite to what users wrote of it, and its runs."""
 
 
-def redraw(load: LoadSuite, place: Path = kept.KEPT, pages: tuple[Path, ...] = PAGES) -> Iterator[Path]:
+def redraw(load: LoadSuite, place: Path = kept.KEPT, pages: Sequence[Path] | None = None) -> Iterator[Path]:
     """Make numbers, figures, tables and page of every kept suite again, then the tables in ``pages``.
 
     The same runs and the same code give the same bytes. What stands in a suite's folder is replaced only once all of it
@@ -36,7 +34,7 @@ def redraw(load: LoadSuite, place: Path = kept.KEPT, pages: tuple[Path, ...] = P
     Args:
         load: reads a kept suite.
         place: folder of the kept suites.
-        pages: documents whose tables are made again; those that are not there are left out.
+        pages: documents whose tables are made again; by default all of ``docs`` that show any.
 
     Yields:
         The path of every file, once it is written.
@@ -52,9 +50,8 @@ def redraw(load: LoadSuite, place: Path = kept.KEPT, pages: tuple[Path, ...] = P
             kept.unpack(folder, root)
             built[folder.name] = draw(*load(folder / kept.SUITE), root, drawn, _FORMATS)
             yield from _replace(folder, drawn)
-    for page in pages:
-        if page.is_file():
-            yield embed(page, built)
+    for page in documents() if pages is None else pages:
+        yield embed(page, built)
 
 
 def draw(

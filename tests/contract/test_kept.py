@@ -15,7 +15,7 @@ from kshot import checksums
 from kshot.errors import RecordError
 from kshot.reporting import kept, results, tables
 from kshot.reporting.aggregate import aggregate
-from kshot.reporting.embedding import embed
+from kshot.reporting.embedding import documents, embed
 from kshot.reporting.redraw import redraw
 from kshot.reporting.values import Table
 from kshot.suites.run import RunConfig
@@ -164,7 +164,7 @@ def test_everything_is_drawn_again_with_the_same_bytes_elsewhere(root: Path, tmp
         (place / "made-up" / "figures").mkdir()
         (place / "made-up" / "figures" / "former.png").touch()
         page.write_text(PAGE)
-        written = list(redraw(load, place, (page, tmp_path / "absent.md")))
+        written = list(redraw(load, place, (page,)))
         assert written[-1] == page
         found = files(place / "made-up")
         assert {"index.html", "summary.csv", "scores.csv", "cells.csv", "README.md", "suite.yaml"} <= set(found)
@@ -174,6 +174,14 @@ def test_everything_is_drawn_again_with_the_same_bytes_elsewhere(root: Path, tmp
     assert drawn[0] == drawn[1]
     text = drawn[0][1].decode()
     assert "| maml | " in text and text.startswith("# Costs") and text.endswith("<!-- end -->\n\nText.\n")
+
+
+def test_documents_are_those_that_show_tables(tmp_path: Path) -> None:
+    (tmp_path / "docs" / "families").mkdir(parents=True)
+    (tmp_path / "docs" / "families" / "point.md").write_text(PAGE)
+    (tmp_path / "docs" / "other.md").write_text("No <!-- table a b --> here.\n")
+    assert documents(tmp_path / "docs") == (tmp_path / "docs" / "families" / "point.md",)
+    assert documents(tmp_path / "none") == ()
 
 
 def test_without_kept_runs_nothing_is_drawn(tmp_path: Path) -> None:

@@ -10,8 +10,7 @@ import pytest
 from kshot.places import ROOT
 from kshot.reporting import kept, tables
 from kshot.reporting.aggregate import aggregate
-from kshot.reporting.embedding import embed
-from kshot.reporting.redraw import PAGES
+from kshot.reporting.embedding import documents, embed
 from kshot.reporting.results import load
 from kshot.reporting.values import Table
 from kshot.suites.reading import load_suite
@@ -50,12 +49,12 @@ def test_numbers_and_tables_are_those_of_the_runs(folder: Path, built: dict[str,
     assert not different, "run `snakemake --cores all reference`"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", documents(ROOT / "docs"), ids=lambda page: page.stem)
 def test_documents_show_these_tables(page: Path, built: dict[str, tuple[list[Table], Path]], tmp_path: Path) -> None:
     copy = tmp_path / page.name
-    shutil.copy(ROOT / page, copy)
+    shutil.copy(page, copy)
     embed(copy, {name: found for name, (found, _) in built.items()})
-    assert copy.read_bytes() == (ROOT / page).read_bytes(), "run `snakemake --cores all reference`"
+    assert copy.read_bytes() == page.read_bytes(), "run `snakemake --cores all reference`"
 
 
 def test_archives_are_small() -> None:

@@ -259,7 +259,8 @@ def _table(table: Table, part: Part, results: Results, out: Path) -> Item:
     sources = [(name, links.link(results.grid.folder / name, out)) for name in table.sources]
     files = links.existing([out / "tables" / f"{table.name}{suffix}" for suffix in tables.SUFFIXES], out)
     name = f"{slug(part.title) or f'{TOGETHER}-{part.evidence}'}--{slug(table.name)}-table"
-    return Item(name, table.title, table.caption, files, part=part, sources=sources)
+    title = ": ".join(filter(None, [table.title, part.measure]))
+    return Item(name, title, table.caption, files, part=part, sources=sources)
 
 
 def policies(halves: Iterable[Half]) -> list[str]:

@@ -146,6 +146,7 @@ class Part:
         rows: from top to bottom.
         head: the title of the first column, which holds the rows' names.
         policies: whether the rows' names are names of policies.
+        measure: what all of its numbers are, where the table's title leaves it open.
     """
 
     title: str
@@ -153,6 +154,7 @@ class Part:
     rows: Sequence[Row]
     head: str = "policy"
     policies: bool = True
+    measure: str = ""
 
     @property
     def columns(self) -> list[str]:

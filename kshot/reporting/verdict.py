@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from kshot.reporting.names import METRIC_NAMES, ORACLE, policy_name
@@ -40,8 +41,10 @@ def verdict(results: Results, section: Section) -> str:
     k = None if section.by_trial else section.k
     said = {name: f"{policy_name(name)} {_number(reached[name], digits, k)}" for name in names}
     best, *others = names
+    first = mean_cell(reached[best], digits, k)
     sentences = [
-        f"{_at(section)}, {METRIC_NAMES[section.metric]}: {policy_name(best)} {mean_cell(reached[best], digits, k)}"
+        f"{_at(section)}, {METRIC_NAMES[section.metric]}, {_actions(reached.values())}: {policy_name(best)} {first}"
+        + " over tasks" * math.isfinite(first.error)
     ]
     fewest = min(reached[name].n_seeds for name in names)
     if others and fewest < MINIMUM_RUNS:
@@ -56,15 +59,15 @@ def verdict(results: Results, section: Section) -> str:
     sentences[0] += f". Scripted: {', '.join(ends)}" * bool(ends) + "."
     sentences += _at_any_step(results, section, best)
     floor, ceiling = scripted.get(TASK_BLIND), scripted.get(ORACLE)
-    if floor is not None and reached[best].mean <= floor.mean:
-        sentences.append("No learner is above task-blind: none shows that it adapts.")
+    if floor is not None and not any(_above(results, section, reached[name], floor) for name in names):
+        sentences.append("No learner is above task-blind beyond chance: none shows that it adapts.")
     elif section.metric == section.episode_metric and not _gains(results, section, names):
         sentences.append("No gain on K = 0 beyond chance.")
-    if ceiling is not None and reached[best].mean > ceiling.mean:
-        stays = section.metric == "success_last" and _oracle_passes(results, section)
+    if ceiling is not None and (above := [name for name in names if reached[name].mean > ceiling.mean]):
+        leaves = section.metric == "success_last" and _oracle_leaves(results, section)
         sentences.append(
-            "The oracle is a script, no bound, and learners pass it"
-            + (": it gets to the goal and does not always stay there." if stays else ".")
+            f"Above the oracle: {', '.join(map(policy_name, above))}; it is a script"
+            + (" that does not always stay at the goal." if leaves else ", no bound.")
         )
     lost = [policy_name(name) for name in section.learners if name not in section.finished]
     if lost:
@@ -86,7 +89,13 @@ def _number(point: Point, digits: int, k: int | None = None) -> str:
     return str(replace(mean_cell(point, digits, k), low=NAN, high=NAN, error=NAN))
 
 
-def _oracle_passes(results: Results, section: Section) -> bool:
+def _actions(points: Iterable[Point]) -> str:
+    """By which actions learners are compared."""
+    kinds = {point.mode for point in points}
+    return f"{kinds.pop()} actions" if len(kinds) == 1 else "each by the actions it is meant for"
+
+
+def _oracle_leaves(results: Results, section: Section) -> bool:
     """Whether the oracle succeeds at some step more often than at the last."""
     at = section.family, ORACLE
     any_step, last = (results.summary.point(*at, metric, section.k) for metric in ("success_any", "success_last"))
@@ -101,8 +110,16 @@ def _at_any_step(results: Results, section: Section, best: str) -> list[str]:
     first = max(any_step, key=lambda name: any_step[name].mean)
     if best not in any_step or any_step[first].mean <= any_step[best].mean:
         return []
-    shown = ", ".join(f"{policy_name(name)} {_number(any_step[name], 2)}" for name in (first, best))
-    return [f"Counted at any step, another learner comes first: {shown}."]
+    shown = ", ".join(f"{policy_name(name)} {_number(any_step[name], 2, section.k)}" for name in (first, best))
+    return [f"At any step another learner comes first: {shown}."]
+
+
+def _above(results: Results, section: Section, point: Point, floor: Point) -> bool:
+    """Whether a learner is above the task-blind policy beyond chance, over the tasks; else, by means."""
+    names = (point.algorithm, TASK_BLIND)
+    scored, blind = (results.task_values(section.family, name, section.metric, section.k) for name in names)
+    low = NAN if scored is None or blind is None else difference("above", scored, blind)["above_lo"]
+    return bool(low > 0) if math.isfinite(low) else point.mean > floor.mean
 
 
 def _gains(results: Results, section: Section, names: Sequence[str]) -> bool:

@@ -209,10 +209,9 @@ def test_one_choice_of_k_answers_everywhere(shown: Page) -> None:
     assert shown.locator("#classes td.chosen").count() == shown.locator("#classes--after_k-table tbody tr").count()
     shown.locator("#answer-rewards").get_by_role("button", name="LaTeX").click()
     copied = shown.evaluate("navigator.clipboard.readText()")
-    assert copied.startswith("% made-up: Learners by families; ") and "classes, $K = 1$" in copied
+    assert "{\\footnotesize made-up: Learners by families; " in copied and "classes, $K = 1$" in copied
     assert "$^\\dagger$" in copied
-    assert "\\end{tabular}\n\n\\smallskip\\noindent{\\footnotesize " in copied
-    assert "{\\footnotesize $^\\dagger$: the score from before these episodes (that of $K = 0$" in copied
+    assert "success at the last step, $K = 1$. " in copied and "$^\\dagger$: the score from before these" in copied
     shown.locator("#answer .choose-k").first.select_option("")
     expect(cell.locator("[data-k='']")).to_be_visible()
     expect(tabs.first).to_have_attribute("aria-selected", "true")
@@ -246,14 +245,16 @@ def test_a_table_is_copied_as_it_is_written_to_files(shown: Page, address: str) 
         text: str = shown.evaluate("navigator.clipboard.readText()")
         return text
 
-    assert copied("Markdown") == f"{part}\n"
+    assert copied("Markdown").startswith(f"{part}\n\nmade-up: Score after K: success at the last step, classes. ")
     rows = copied("CSV").splitlines()
     assert rows[0].startswith("policy,K = 0,K = 1,K = 10") and len(rows) == len(part.splitlines()) - 1
     latex = copied("LaTeX")
-    head, _, rest = latex.partition("\n")
-    assert head == "% made-up: Score after K, classes"
-    assert rest.startswith("\\begin{tabular}{lrrrrr}\n\\toprule\npolicy & $K = 0$")
-    assert rest.count("\\\\\n") == len(rows)
+    assert latex.startswith("\\begin{tabular}{lrrrrr}\n\\toprule\npolicy & $K = 0$")
+    assert latex.count("\\\\\n") == len(rows)
+    below = latex.partition("\\end{tabular}\n\n")[2]
+    assert below.startswith(
+        "\\smallskip\\noindent{\\footnotesize made-up: Score after K: success at the last step, classes. "
+    )
 
 
 def test_the_answer_and_the_curves_print_on_two_pages(browser: Browser, address: str, tmp_path: Path) -> None:

@@ -121,7 +121,9 @@ def difference(key: str, after: pd.Series[float], before: pd.Series[float]) -> E
     }
 
 
-def by_k(results: Results, section: Section, metric: str, more_digits: int = 0) -> tuple[list[Entry], list[Part]]:
+def by_k(
+    results: Results, section: Section, metric: str, more_digits: int = 0, measure: str = ""
+) -> tuple[list[Entry], list[Part]]:
     """Every learner's curve over K with its intervals: plain numbers, and one part if there are any."""
     family, ks = section.family, section.info.k
     curves = {name: {k: results.summary.point(family, name, metric, k) for k in ks} for name in section.learners}
@@ -139,7 +141,7 @@ def by_k(results: Results, section: Section, metric: str, more_digits: int = 0) 
         values: dict[str, Value] = {f"K = {k}": mean_cell(points[k], digits, k) if k in points else "" for k in ks}
         values["actions"] = next(iter(points.values())).mode
         rows.append(row(results.grid, section, name, values))
-    return numbers, [part(section, rows)] if rows else []
+    return numbers, [part(section, rows, measure=measure)] if rows else []
 
 
 def evidence_used(steps: float) -> str:

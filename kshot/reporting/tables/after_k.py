@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kshot.reporting.names import METRIC_NAMES
 from kshot.reporting.results import Results
 from kshot.reporting.tables._common import Entry, brackets, by_k, marks_in
 from kshot.reporting.values import Part, Table
@@ -13,7 +14,7 @@ def build(results: Results) -> Table:
     numbers: list[Entry] = []
     parts: list[Part] = []
     for section in results.sections:
-        entries, part = by_k(results, section, section.episode_metric)
+        entries, part = by_k(results, section, section.episode_metric, measure=METRIC_NAMES[section.episode_metric])
         numbers += entries
         parts += part
     caption = (

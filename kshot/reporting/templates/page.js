@@ -93,13 +93,13 @@
   const formats = {
     LaTeX: (rows, about, notes) => {
       const line = (row) => `${row.map((cell) => cell.replace(/[&%$#_{}\\±²†]/g, (c) => escapes[c]).replace(/K = (\d+)/g, "$$K = $1$$")).join(" & ")} \\\\`;
-      const below = notes.map((note) => `\n\\smallskip\\noindent{\\footnotesize ${line([note]).slice(0, -3)}\\par}`);
-      return [`% ${about}`, `\\begin{tabular}{l${"r".repeat(rows[0].length - 1)}}`, "\\toprule", line(rows[0]), "\\midrule", ...rows.slice(1).map(line), "\\bottomrule", "\\end{tabular}", ...below].join("\n");
+      const below = `\n\\smallskip\\noindent{\\footnotesize ${line([[`${about}.`, ...notes].join(" ")]).slice(0, -3)}\\par}`;
+      return [`\\begin{tabular}{l${"r".repeat(rows[0].length - 1)}}`, "\\toprule", line(rows[0]), "\\midrule", ...rows.slice(1).map(line), "\\bottomrule", "\\end{tabular}", below].join("\n");
     },
     CSV: (rows) => rows.map((row) => row.map((cell) => (/[",\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell)).join(",")).join("\n"),
-    Markdown: (rows) => {
+    Markdown: (rows, about, notes) => {
       const line = (row) => `| ${row.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
-      return [line(rows[0]), line(rows[0].map(() => "---")), ...rows.slice(1).map(line)].join("\n");
+      return [line(rows[0]), line(rows[0].map(() => "---")), ...rows.slice(1).map(line), "", [`${about}.`, ...notes].join(" ")].join("\n");
     },
   };
   const write = async (content) => {

@@ -55,20 +55,19 @@ def verdict(results: Results, section: Section) -> str:
         ties = ", ".join(said[name] for name in others if not decided[name])
         below = ", ".join(said[name] for name in others if decided[name])
         sentences[0] += f"; not separable from it: {ties}" * bool(ties) + f"; below it: {below}" * bool(below)
-    ends = [f"{policy_name(name)} {_number(point, digits)}" for name, point in scripted.items() if name in _SHOWN]
-    sentences[0] += f". Scripted: {', '.join(ends)}" * bool(ends) + "."
-    sentences += _at_any_step(results, section, best)
+    sentences[0] += "."
     floor, ceiling = scripted.get(TASK_BLIND), scripted.get(ORACLE)
     if floor is not None and not any(_above(results, section, reached[name], floor) for name in names):
-        sentences.append("No learner is above task-blind beyond chance: none shows that it adapts.")
-    elif section.metric == section.episode_metric and not _gains(results, section, names):
-        sentences.append("No gain on K = 0 beyond chance.")
+        sentences.append("None is above task-blind beyond chance, none shows that it adapts.")
+    if section.metric == section.episode_metric and not _gains(results, section, names):
+        sentences.append("None gains on its K = 0 beyond chance.")
+    ends = [f"{policy_name(name)} {_number(point, digits)}" for name, point in scripted.items() if name in _SHOWN]
+    sentences += [f"Scripted: {', '.join(ends)}."] * bool(ends)
+    sentences += _at_any_step(results, section, best)
     if ceiling is not None and (above := [name for name in names if reached[name].mean > ceiling.mean]):
         leaves = section.metric == "success_last" and _oracle_leaves(results, section)
-        sentences.append(
-            f"Above the oracle: {', '.join(map(policy_name, above))}; it is a script"
-            + (" that does not always stay at the goal." if leaves else ", no bound.")
-        )
+        script = "a script that does not always stay at the goal" if leaves else "which is a script and no bound"
+        sentences.append(f"Above the oracle, {script}: {', '.join(map(policy_name, above))}.")
     lost = [policy_name(name) for name in section.learners if name not in section.finished]
     if lost:
         sentences.append(f"Without results: {', '.join(lost)}.")
@@ -103,15 +102,15 @@ def _oracle_leaves(results: Results, section: Section) -> bool:
 
 
 def _at_any_step(results: Results, section: Section, best: str) -> list[str]:
-    """Who would come first if success at any step counted, where that is another learner."""
+    """The scores if success at any step counted, where another learner would come first."""
     if section.metric != "success_last":
         return []
     any_step = _reached(results, replace(section, metric="success_any"), section.judged)
-    first = max(any_step, key=lambda name: any_step[name].mean)
-    if best not in any_step or any_step[first].mean <= any_step[best].mean:
+    names = sorted(any_step, key=lambda name: -any_step[name].mean)
+    if best not in any_step or any_step[names[0]].mean <= any_step[best].mean:
         return []
-    shown = ", ".join(f"{policy_name(name)} {_number(any_step[name], 2, section.k)}" for name in (first, best))
-    return [f"At any step another learner comes first: {shown}."]
+    shown = ", ".join(f"{policy_name(name)} {_number(any_step[name], 2, section.k)}" for name in names)
+    return [f"By success at any step: {shown}."]
 
 
 def _above(results: Results, section: Section, point: Point, floor: Point) -> bool:

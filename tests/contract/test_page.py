@@ -88,7 +88,7 @@ def test_a_clean_suite_gets_no_warning(tmp_path: Path) -> None:
     aggregate(validation, tmp_path)
     text = page.write_page({}, validation, tmp_path, tmp_path / "report").read_text()
     assert "Evaluated on validation tasks" in text
-    assert "Two seeds of each learner, or one: no range or interval over seeds can be given" in text
+    assert "Of learners with results two seeds, or one: no range or interval over seeds can be given" in text
 
 
 def test_the_page_is_byte_identical_when_written_again(

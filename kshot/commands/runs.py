@@ -37,10 +37,10 @@ def evaluate(options: argparse.Namespace) -> int:
 
 def official(options: argparse.Namespace) -> int:
     run = _prepare(options)
-    from kshot.running.jobs import require_model, require_official
+    from kshot.running.jobs import asking_official, require_model
     from kshot.running.official import official
 
-    require_official(run)
+    run = asking_official(run)
     require_model(run, options.root)
     return _do("official", official, run, options)
 

@@ -11,14 +11,15 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from kshot.checksums import read_record, verify_all
-from kshot.errors import RecordError
+from kshot.errors import ConfigError, RecordError
 from kshot.running import checkpoint, provenance, status
 from kshot.running.heartbeat import FILE
+from kshot.suites.resolving import official_obstacle
 from kshot.suites.run import RunConfig
 
 Name = Literal["train", "evaluate", "official"]
@@ -105,13 +106,18 @@ def already_finished(name: Name, run: RunConfig, root: Path) -> str:
     return f"{directory}: {step.participle} already, by this code and with these settings; --again does it once more"
 
 
-def require_official(run: RunConfig) -> None:
-    """Raise RecordError if the suite does not ask for the official evaluation of this run."""
-    if not run.official:
-        raise RecordError(
-            f"{run.algorithm!r} on {run.family!r} is not for the official evaluation: "
-            "it takes learners, on families with evaluation.official: true"
-        )
+def asking_official(run: RunConfig) -> RunConfig:
+    """The run as in a suite that asks for the official evaluation, since now somebody does, whatever the suite says.
+
+    Raises:
+        ConfigError: it can have none, with the reason.
+    """
+    reason = official_obstacle(run.family_module, run.evaluation.split, run.family_settings)
+    if run.kind == "reference":
+        reason = f"it takes learners, and {run.algorithm!r} is a reference policy"
+    if reason:
+        raise ConfigError([f"{run.algorithm!r} on {run.family!r} has no official evaluation: {reason}"])
+    return replace(run, evaluation=run.evaluation.model_copy(update={"official": True}))
 
 
 def require_model(run: RunConfig, root: Path) -> None:

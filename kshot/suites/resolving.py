@@ -37,8 +37,8 @@ def resolve_families(draft: Draft) -> dict[str, FamilyCell]:
                     f"{module_name!r} has the headline {headline!r}, which is none of {', '.join(get_args(Headline))}"
                 )
                 draft.add(path, text)
-            obstacle = _official_obstacle(module, module_name, cell, settings)
-            if obstacle:
+            asked = cell.evaluation.official
+            if asked and (obstacle := official_obstacle(module_name, cell.evaluation.split, settings)):
                 draft.add((*path, "evaluation", "official"), f"no official evaluation: {obstacle}")
     return resolved
 
@@ -49,12 +49,17 @@ def _headline(module: ModuleType, settings: Mapping[str, Any]) -> Headline:
     return name
 
 
-def _official_obstacle(module: ModuleType, family: str, cell: FamilyCell, settings: dict[str, Any]) -> str:
-    """Why a cell that asks for the official evaluation cannot have it; empty if it can, or does not ask."""
-    if not cell.evaluation.official:
-        return ""
-    if cell.evaluation.split != "test":
-        return f"it plays test tasks, and the split is {cell.evaluation.split!r}"
+def official_obstacle(family: str, split: str, settings: Mapping[str, Any]) -> str:
+    """Why learners on a family cannot go through Metaworld's own evaluation, in words; empty if they can.
+
+    Args:
+        family: its module.
+        split: of the tasks that learners are evaluated on.
+        settings: of the family, complete.
+    """
+    if split != "test":
+        return f"it plays test tasks, and the split is {split!r}"
+    module = registry.load("envs", family)
     check = getattr(module, "official_obstacle", None)
     if check is None:
         return f"only families of Meta-World have one, {family!r} has not"

@@ -127,7 +127,7 @@ def _load(kind: registry.Kind, name: str, draft: Draft, path: KeyPath) -> Module
         known = name in registry.names(kind)
         draft.add(path, f"{error}{'' if known else f'; {plugins.searched()}'}")
     except Exception as error:  # a module may fail to import in any way
-        draft.add(path, f"{kind}/{name} does not import: {type(error).__name__}: {error}")
+        draft.add(path, f"{kind}/{name} does not import: {plugins.why(error)}")
     return None
 
 

@@ -87,11 +87,10 @@ def _prepare(options: argparse.Namespace) -> RunConfig:
 
 
 def run_suite(options: argparse.Namespace) -> int:
+    from kshot.interface.before import startable
     from kshot.running import workflow
-    from kshot.suites.reading import find_suite, read_suite
 
-    file = find_suite(options.suite)
-    suite = read_suite([file], workflow.overrides(options.passed_on), modules=False)
+    suite, file = startable(options.suite, options.passed_on)
     return workflow.run(suite.name, suite.runs(), file, options.cores, options.passed_on)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,12 +38,29 @@ def evaluate(options: argparse.Namespace) -> int:
 
 def official(options: argparse.Namespace) -> int:
     run = _prepare(options)
-    from kshot.running.jobs import asking_official, require_model
+    from kshot.running.jobs import require_model
     from kshot.running.official import official
 
     run = asking_official(run)
     require_model(run, options.root)
     return _do("official", official, run, options)
+
+
+def asking_official(run: RunConfig) -> RunConfig:
+    """The run as in a suite that asks for the official evaluation, since now somebody does, whatever the suite says.
+
+    Raises:
+        ConfigError: it can have none, with the reason.
+    """
+    from kshot.errors import ConfigError
+    from kshot.suites.resolving import official_obstacle
+
+    reason = official_obstacle(run.family_module, run.evaluation.split, run.family_settings)
+    if run.kind == "reference":
+        reason = f"it takes learners, and {run.algorithm!r} is a reference policy"
+    if reason:
+        raise ConfigError([f"{run.algorithm!r} on {run.family!r} has no official evaluation: {reason}"])
+    return replace(run, evaluation=run.evaluation.model_copy(update={"official": True}))
 
 
 def _do(name: jobs.Name, step: Callable[[RunConfig, Path], None], run: RunConfig, options: argparse.Namespace) -> int:

@@ -11,15 +11,14 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from kshot.checksums import read_record, verify_all
-from kshot.errors import ConfigError, RecordError
+from kshot.errors import RecordError
 from kshot.running import checkpoint, provenance, status
 from kshot.running.heartbeat import FILE
-from kshot.suites.resolving import official_obstacle
 from kshot.suites.run import RunConfig
 
 Name = Literal["train", "evaluate", "official"]
@@ -104,20 +103,6 @@ def already_finished(name: Name, run: RunConfig, root: Path) -> str:
         reasons = "; ".join(text for _, text in found)
         raise RecordError(f"{directory / step.record}: {reasons}; add --again to replace these results")
     return f"{directory}: {step.participle} already, by this code and with these settings; --again does it once more"
-
-
-def asking_official(run: RunConfig) -> RunConfig:
-    """The run as in a suite that asks for the official evaluation, since now somebody does, whatever the suite says.
-
-    Raises:
-        ConfigError: it can have none, with the reason.
-    """
-    reason = official_obstacle(run.family_module, run.evaluation.split, run.family_settings)
-    if run.kind == "reference":
-        reason = f"it takes learners, and {run.algorithm!r} is a reference policy"
-    if reason:
-        raise ConfigError([f"{run.algorithm!r} on {run.family!r} has no official evaluation: {reason}"])
-    return replace(run, evaluation=run.evaluation.model_copy(update={"official": True}))
 
 
 def require_model(run: RunConfig, root: Path) -> None:

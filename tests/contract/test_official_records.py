@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 
 from kshot import checksums, records
+from kshot.commands.runs import asking_official
 from kshot.envs.metaworld import MetaWorldFamily
 from kshot.errors import ConfigError, RecordError
 from kshot.reporting import page, tables
 from kshot.reporting.aggregate import aggregate
 from kshot.reporting.results import load
-from kshot.running import jobs
 from kshot.running.audit import audit
 from kshot.running.official import official
 from kshot.running.train import train
@@ -95,7 +95,7 @@ def test_a_trained_run_gets_its_record(tmp_path: Path, monkeypatch: pytest.Monke
 def test_the_command_asks_for_it_by_itself_or_says_what_is_in_the_way() -> None:
     runs = {(run.family, run.algorithm): run for run in load_suite("config/suites/smoke.yaml").runs()}
     plain = runs["ml1-reach", "maml"]
-    asking = jobs.asking_official(plain)
+    asking = asking_official(plain)
     assert asking.official and not plain.official
     assert (asking.train_hash, asking.config_hash) == (plain.train_hash, plain.config_hash)
     choosing = replace(plain, evaluation=plain.evaluation.model_copy(update={"split": "validation"}))
@@ -107,7 +107,7 @@ def test_the_command_asks_for_it_by_itself_or_says_what_is_in_the_way() -> None:
         with pytest.raises(
             ConfigError, match=f"no official evaluation: {reason}" if "has .*" not in reason else reason
         ):
-            jobs.asking_official(run)
+            asking_official(run)
 
 
 def test_a_diverged_run_has_a_record_without_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,7 +100,7 @@ def test_what_is_written_fulfils_the_contract_and_is_a_suite_by_its_name(
         assert len(load_suite(find_suite(name)).runs()) > 3
     for kind, name in (("algorithms", "tally"), ("envs", "old_lamps")):
         text = (written / kind / f"{name}.py").read_text()
-        assert "counting" not in text.lower() and "coins" not in text.lower() and "class " in text
+        assert "counting" not in text.lower() and "coin" not in text.lower() and "class " in text
 
 
 def test_a_check_that_fails_says_what_does_not_hold_and_where(
@@ -111,7 +111,7 @@ def test_a_check_that_fails_says_what_does_not_hold_and_where(
     put(
         folder,
         "envs/dim_lamps.py",
-        text.replace("old_lamps", "dim_lamps").replace('np.array([task["coin"]', '1 - np.array([task["coin"]'),
+        text.replace("old_lamps", "dim_lamps").replace('np.array([task["paid"]', '1 - np.array([task["paid"]'),
     )
     said: list[str] = []
     assert not checking.test("dim_lamps", ["tally"], said.append)

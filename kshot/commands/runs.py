@@ -105,11 +105,32 @@ def _prepare(options: argparse.Namespace) -> RunConfig:
 
 
 def run_suite(options: argparse.Namespace) -> int:
-    from kshot.interface.before import startable
-    from kshot.running import workflow
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
 
-    suite, file = startable(options.suite, options.passed_on)
+    from kshot.errors import ConfigError
+    from kshot.running import workflow
+    from kshot.suites.reading import find_suite, read_suite
+
+    # By a process that ends: all that it has to import would fill the memory for as long as the suite runs.
+    with ProcessPoolExecutor(1, get_context("fork")) as child:
+        if problems := child.submit(_problems, options.suite, options.passed_on).result():
+            raise ConfigError(problems)
+    file = find_suite(options.suite)
+    suite = read_suite([file], workflow.overrides(options.passed_on), modules=False)
     return workflow.run(suite.name, suite.runs(), file, options.cores, options.passed_on)
+
+
+def _problems(suite: str, options: list[str]) -> tuple[str, ...]:
+    """Why Snakemake, with these options, cannot be started for a suite: a line each."""
+    from kshot.errors import ConfigError
+    from kshot.interface.before import startable
+
+    try:
+        startable(suite, options)
+    except ConfigError as error:
+        return error.problems
+    return ()
 
 
 def status(options: argparse.Namespace) -> None:

@@ -20,7 +20,7 @@ from kshot.reporting.training import TrainingRecords
 
 PAGE = Path(__file__).resolve().parents[1] / "plugins.md"
 _BEGIN = "<!-- Made by `python -m docs.building.figures`; change the docstrings instead. -->\n"
-_END = "<!-- end -->"
+_END = "<!-- made until here -->"
 _SHOWN: dict[str, type] = {
     "`results`": Results,
     "Each of `sections`, and of `results.sections`": Section,

@@ -77,7 +77,7 @@ def test_list_shows_what_can_be_named_with_what_it_needs(tmp_path: Path) -> None
     text = kshot(tmp_path, "list").stdout
     assert re.search(r"^  counting +rollouts; discrete actions +Counts which coin paid", text, flags=re.MULTILINE)
     assert re.search(r"^  maml +rollouts; continuous/discrete actions +MAML", text, flags=re.MULTILINE)
-    assert re.search(r"^  coins +rollouts; discrete actions +Two coins", text, flags=re.MULTILINE)
+    assert re.search(r"^  coins +rollouts; discrete actions +Two choices", text, flags=re.MULTILINE)
     assert re.search(r"^  smoke +\S*config/suites/smoke\.yaml$", text, flags=re.MULTILINE)
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,13 +21,36 @@ os.environ.setdefault("KSHOT_CACHE", str(Path(tempfile.gettempdir()) / f"kshot-t
 # No test cuts the power: only processes that tests start wait until what they write has reached the disk.
 os.fsync = lambda file: None
 
+_entry_points = importlib.metadata.entry_points
+
+
+@cache
+def _entry_points_on(path: tuple[str, ...], **chosen: Any) -> importlib.metadata.EntryPoints:
+    return _entry_points(**chosen)
+
+
+# Every look-up of a name reads those of all installed packages, which was most of reading a suite. A test that installs
+# a package puts its folder on the path.
+importlib.metadata.entry_points = lambda **chosen: _entry_points_on(tuple(sys.path), **chosen)
+
 TESTS = Path(__file__).parent
 NOT_BY_TESTS = ("PYTEST_", "KMP_", "TORCHINDUCTOR_", "OMP_", "OPENBLAS_", "MKL_", "GOMP_")
 """How variables begin that pytest sets, PyTorch when it loads or makes its first optimiser, and ``threads.settle``
 for a process, which tests of commands share."""
+LONGEST = (
+    *("contract/test_learners.py", "workflow/test_workflow.py", "contract/test_figures.py"),
+    *("workflow/test_documentation.py", "contract/test_page_in_browser.py", "faults/test_faults.py"),
+    *("learning/test_known_optima.py", "workflow/test_run.py", "workflow/test_wheel.py", "workflow/test_render.py"),
+    *("contract/test_paper.py", "workflow/test_accelerator.py", "workflow/test_killed_pipelines.py"),
+    *("workflow/test_selection.py", "contract/test_kept.py", "workflow/test_odd_names.py"),
+)
+"""The files that take longest, which come first: where each is run by one of several processes, all end together."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    place = {TESTS / name: i for i, name in enumerate(LONGEST)}
+    assert all(path.is_file() for path in place)
+    items.sort(key=lambda item: place.get(item.path, len(place)))
     for item in items:
         if item.path.is_relative_to(TESTS) and item.path.parent != TESTS:
             item.add_marker(item.path.relative_to(TESTS).parts[0])

@@ -18,7 +18,8 @@ from tests import synthetic
 
 SUITES = sorted((Path(__file__).parent.parent / "config" / "suites").glob("*.yaml"))
 SEEDS, TASKS, FAMILIES = 3, 5, 7
-"""At most so many of each: more make a figure higher, not another one."""
+"""At most so many of each, and one of the families that look the same in figures (``shape``): more make a figure
+higher, not another one."""
 GRADIENT = ("maml", "fomaml", "anil", "reptile", "untrained")
 STEPS = (1, 2, 3, 5, 10, 20)
 
@@ -62,13 +63,33 @@ def family_of(run: RunConfig) -> synthetic.Family:
     )  # fmt: skip
 
 
+def shape(runs: list[RunConfig]) -> tuple[object, ...]:
+    """What sets a family apart in figures, given its runs."""
+    first = family_of(runs[0])
+    return (runs[0].family_module, first.k, first.classes, {(run.algorithm, run.evidence) for run in runs})
+
+
+def shown(runs: list[RunConfig]) -> set[str]:
+    """The families that are drawn: of those that look the same the one with the longest name; two at least."""
+    of = {name: [run for run in runs if run.family == name] for name in dict.fromkeys(run.family for run in runs)}
+    alike: list[list[str]] = []
+    for name, members in of.items():
+        like = next((names for names in alike if shape(of[names[0]]) == shape(members)), None)
+        if like is None:
+            alike.append([name])
+        else:
+            like.append(name)
+    chosen = {max(names, key=len) for names in alike[:FAMILIES]}
+    return chosen if len(alike) > 1 else set(sorted(alike[0], key=len)[-2:])
+
+
 def made_up(suite: Path, root: Path) -> Results:
-    """Runs of a suite, with few seeds and tasks of its first families, played by dice and aggregated."""
-    read = load_suite(suite)
-    families = list(read.families)[:FAMILIES]
+    """Runs of a suite, with few seeds and tasks of some of its families, played by dice and aggregated."""
+    every = load_suite(suite).runs()
+    families = shown(every)
     runs = [
         replace(run, evaluation=run.evaluation.model_copy(update={"tasks": TASKS, "official": False}))
-        for run in read.runs()
+        for run in every
         if run.seed < SEEDS and run.family in families
     ]
     with pytest.MonkeyPatch.context() as patch:

@@ -210,7 +210,7 @@ def curve(family: Family, run: RunConfig) -> pd.DataFrame:
             (k, block) for k in (points if run.evidence == "demonstrations" else range(0, max(points) + 1, block))
         ]
 
-    frames = []
+    parts: dict[str, list[Any]] = {}
     plans = [("mean", [(k, 1) for k in points])] if run.kind == "algorithm" else []  # scripted policies act as they are
     for mode, plan in [*plans, ("sampled", played)]:
         for k, n in plan:
@@ -224,35 +224,33 @@ def curve(family: Family, run: RunConfig) -> pd.DataFrame:
                 outcome = (rng.uniform(size=size) < chance).astype(float)
             last = rng.uniform(size=size) < level * (0.15 if run.algorithm == "task_blind" else 1.0)
             any_step = last | (rng.uniform(size=size) < (0.9 if run.algorithm == "task_blind" else 0.15))
-            frame = pd.DataFrame(
-                {
-                    "group": np.repeat(classes, n),
-                    "task": np.repeat([f"test-{i:05d}-{family.name}" for i in range(family.n_tasks)], n),
-                    "k": k,
-                    "adaptation_episodes": k,
-                    "adaptation_updates": k // block_of(run) if run.kind == "algorithm" else 0,
-                    "adaptation_steps": k * family.horizon,
-                    "episode": np.tile(np.arange(n), family.n_tasks),
-                    "mode": mode,
-                    "return": outcome,
-                    "success_any": any_step,
-                    "success_last": last,
-                    "first_success": np.where(any_step, rng.integers(1, family.horizon + 1, size), -1),
-                    "optimal_return": family.best,
-                    "held_out_log_likelihood": (
-                        np.repeat(level[::n] - 2.0, n)
-                        if run.evidence == "demonstrations" and mode == "mean"
-                        else np.nan
-                    ),
-                    "stage": (
-                        np.minimum((level + 0.1) * len(family.stages), len(family.stages) - 1).astype(int)
-                        if family.stages
-                        else -1
-                    ),
-                }
-            )
-            frames.append(frame)
-    named: dict[str, Any] = {
+            part = {
+                "group": np.repeat(classes, n),
+                "task": np.repeat([f"test-{i:05d}-{family.name}" for i in range(family.n_tasks)], n),
+                "k": k,
+                "adaptation_episodes": k,
+                "adaptation_updates": k // block_of(run) if run.kind == "algorithm" else 0,
+                "adaptation_steps": k * family.horizon,
+                "episode": np.tile(np.arange(n), family.n_tasks),
+                "mode": mode,
+                "return": outcome,
+                "success_any": any_step,
+                "success_last": last,
+                "first_success": np.where(any_step, rng.integers(1, family.horizon + 1, size), -1),
+                "optimal_return": family.best,
+                "held_out_log_likelihood": (
+                    np.repeat(level[::n] - 2.0, n) if run.evidence == "demonstrations" and mode == "mean" else np.nan
+                ),
+                "stage": (
+                    np.minimum((level + 0.1) * len(family.stages), len(family.stages) - 1).astype(int)
+                    if family.stages
+                    else -1
+                ),
+            }
+            for name, value in part.items():
+                parts.setdefault(name, []).append(np.broadcast_to(value, size))
+    columns: dict[str, Any] = {name: np.concatenate(part) for name, part in parts.items()}
+    columns |= {
         "suite": run.suite,
         "family": run.family,
         "algorithm": run.algorithm,
@@ -263,10 +261,7 @@ def curve(family: Family, run: RunConfig) -> pd.DataFrame:
         "status": "ok",
         "config_hash": run.config_hash,
     }
-    whole = pd.concat(frames, ignore_index=True)
-    for name, value in named.items():
-        whole[name] = value
-    return whole.reindex(columns=records.CURVE_SCHEMA.names)
+    return pd.DataFrame(columns, columns=records.CURVE_SCHEMA.names)
 
 
 def learning(family: Family, run: RunConfig) -> pd.DataFrame:
@@ -290,14 +285,18 @@ def training(family: Family, run: RunConfig, iterations: int = 50) -> pd.DataFra
     rng = generator("synthetic-training", run.family, run.algorithm, run.seed)
     start, end, _ = share_of(run)
     progress = 1 - np.exp(-np.arange(iterations) / (iterations / 4))
-    rows = []
-    for metric, share in (("return", start * progress), ("return_adapted", end * progress)):
-        value = family.low + (family.high - family.low) * (share + rng.normal(0, 0.03, iterations))
-        rows.append(pd.DataFrame({"metric": metric, "value": value}))
-    rows.append(pd.DataFrame({"metric": "loss", "value": rng.normal(size=iterations)}))
-    steps = (np.arange(iterations) + 1) * (run.steps // iterations)
-    whole = pd.concat([part.assign(iteration=np.arange(iterations), env_steps=steps) for part in rows])
-    return whole.reindex(columns=records.TRAIN_SCHEMA.names)
+    values = {
+        metric: family.low + (family.high - family.low) * (share + rng.normal(0, 0.03, iterations))
+        for metric, share in (("return", start * progress), ("return_adapted", end * progress))
+    }
+    values["loss"] = rng.normal(size=iterations)
+    columns = {
+        "iteration": np.tile(np.arange(iterations), len(values)),
+        "env_steps": np.tile((np.arange(iterations) + 1) * (run.steps // iterations), len(values)),
+        "metric": np.repeat(list(values), iterations),
+        "value": np.concatenate(list(values.values())),
+    }
+    return pd.DataFrame(columns, columns=records.TRAIN_SCHEMA.names)
 
 
 def other_seeds(runs: Sequence[RunConfig], seed: int) -> list[RunConfig]:

@@ -85,7 +85,10 @@ class Parameter:
 
 
 def parse(setting: str, layout: Mapping[str, Any]) -> tuple[Parameter, ...]:
-    """The parameters of a mapping {place: {name: range, values or value}}, in its order.
+    """The parameters of a mapping {place: {name: range, values or value}}, in alphabetic order.
+
+    Tasks are drawn in this order. That of the mapping itself is not part of a run's settings, which do not know it
+    either once they are read from a record.
 
     Args:
         setting: its name, for messages.
@@ -101,7 +104,7 @@ def parse(setting: str, layout: Mapping[str, Any]) -> tuple[Parameter, ...]:
         if not isinstance(entries, Mapping) or not entries:
             raise ValueError(f"{setting}.{place}: expected a mapping of parameters, got {entries!r}")
         found += [_parameter(f"{setting}.{place}.{name}", place, str(name), value) for name, value in entries.items()]
-    return tuple(found)
+    return tuple(sorted(found, key=lambda one: one.key))
 
 
 def _parameter(where: str, place: str, name: str, value: Any) -> Parameter:

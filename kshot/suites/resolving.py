@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
@@ -11,11 +12,13 @@ from kshot import plugins, registry
 from kshot.errors import ConfigError, RegistryError, suggest
 from kshot.places import ALGORITHMS
 from kshot.suites.checks import Draft
-from kshot.suites.document import KeyPath, Problems, read
+from kshot.suites.document import Document, KeyPath, Problems, read
 from kshot.suites.model import AlgorithmFacts, AlgorithmRow, Facts, FamilyCell, FamilyFacts, FamilyOverride
 from kshot.suites.settings import Layer, resolve
 from kshot.suites.wording import shortened
 from kshot.types import Headline
+
+Reading = Callable[[Path], Document]
 
 
 def resolve_families(draft: Draft) -> dict[str, FamilyCell]:
@@ -70,6 +73,8 @@ def resolve_algorithms(draft: Draft) -> dict[str, AlgorithmRow]:
     """The rows of ``draft`` with complete settings on every family; problems are left out and added likewise."""
     resolved: dict[str, AlgorithmRow] = {}
     excluded = {pair for _, pair in draft.exclusions}
+    reading = cache(read)  # a file for each algorithm, asked for every family
+    offers = {name: _offer(cell.family or name, cell.settings) for name, cell in draft.cells.items()}
     for name, row in draft.rows.items():
         path: KeyPath = ("algorithms", name)
         module_name = row.algorithm or name
@@ -81,14 +86,14 @@ def resolve_algorithms(draft: Draft) -> dict[str, AlgorithmRow]:
             if (name, cell_name) in excluded:
                 continue
             family_name = cell.family or cell_name
-            reason = _why_incompatible(module_name, module, family_name, cell.settings)
+            reason = _why_incompatible(module_name, module, family_name, offers[cell_name])
             if reason is not None:
                 text = f"cannot run on family {cell_name!r}: {reason}; leave the pair out under 'exclude'"
                 draft.add(path, text)
                 continue
             override = row.families.get(cell_name, FamilyOverride())
             layers = [
-                *_file_layers(module_name, family_name, draft.problems),
+                *_file_layers(module_name, family_name, draft.problems, reading),
                 Layer(draft.document, (*path, "settings"), row.settings),
                 Layer(draft.document, (*path, "families", cell_name, "settings"), override.settings),
             ]
@@ -99,13 +104,22 @@ def resolve_algorithms(draft: Draft) -> dict[str, AlgorithmRow]:
     return resolved
 
 
-def _why_incompatible(algorithm: str, module: ModuleType, family: str, settings: Mapping[str, Any]) -> str | None:
-    """Why an algorithm (its module being ``module``) cannot run on a family, or None if it can."""
+def _offer(family: str, settings: Mapping[str, Any]) -> tuple[ModuleType, str] | None:
+    """The module of a family and its kind of actions; None where there is a problem, which is one of its cell."""
     try:
         envs = registry.load("envs", family)
-        actions = envs.actions(registry.settings(envs, settings)) if hasattr(envs, "actions") else envs.ACTIONS
+        return envs, envs.actions(registry.settings(envs, settings)) if hasattr(envs, "actions") else envs.ACTIONS
     except Exception:
-        return None  # it is a problem of the family's cell
+        return None
+
+
+def _why_incompatible(
+    algorithm: str, module: ModuleType, family: str, offer: tuple[ModuleType, str] | None
+) -> str | None:
+    """Why an algorithm (its module being ``module``) cannot run on a family, or None if it can."""
+    if offer is None:
+        return None
+    envs, actions = offer
     if actions not in module.ACTIONS:
         return f"{algorithm!r} needs {' or '.join(sorted(module.ACTIONS))} actions, {family!r} has {actions} ones"
     observes = getattr(module, "OBSERVES", None)
@@ -131,33 +145,36 @@ def _load(kind: registry.Kind, name: str, draft: Draft, path: KeyPath) -> Module
     return None
 
 
-def _file_layers(algorithm: str, family: str, problems: Problems) -> list[Layer]:
+def _file_layers(algorithm: str, family: str, problems: Problems, reading: Reading) -> list[Layer]:
     """The layers of ``config/algorithms/<algorithm>.yaml``: ``defaults``, then ``families.<family>``.
 
     Plug-ins have such files, too. Of kshot's own algorithms these hold settings for families of plug-ins only.
     """
     path, own, layers = ALGORITHMS / f"{algorithm}.yaml", registry.is_own("algorithms", algorithm), list[Layer]()
     if path.is_file():
-        layers += _layers_of(path, family, problems, own)
+        layers += _layers_of(path, family, problems, reading, own)
     elif own:  # without its file an algorithm of kshot's own would quietly run with other settings; plug-ins need none
         problems.lines.append(f"{path}: no such file; kshot's own settings of {algorithm!r} belong there")
     for path in plugins.settings_files(algorithm):
-        layers += _layers_of(path, family, problems, own, plugged=True)
+        layers += _layers_of(path, family, problems, reading, own, plugged=True)
     return layers
 
 
-def _layers_of(path: Path, family: str, problems: Problems, own: bool, plugged: bool = False) -> list[Layer]:
+def _layers_of(
+    path: Path, family: str, problems: Problems, reading: Reading, own: bool, plugged: bool = False
+) -> list[Layer]:
     """The layers of one file.
 
     Args:
         path: of the file.
         family: the module of the family.
         problems: gets the mistakes in the file.
+        reading: parses it.
         own: whether it is of an algorithm of kshot's own.
         plugged: whether it is the file of a plug-in.
     """
     try:
-        document = read(path)
+        document = reading(path)
     except ConfigError as error:
         problems.lines += [line for line in error.problems if line not in problems.lines]
         return []

@@ -16,7 +16,6 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
-from kshot import seeding
 from kshot.suites import wording
 from kshot.suites.document import Document, KeyPath, Problems
 from kshot.suites.model import AlgorithmRow, Name, Suite, one_or_more
@@ -177,6 +176,8 @@ def _variants(
                     break
                 yield name, settings, (*path, "grid")
     if swept.sample:
+        from kshot import seeding  # with SciPy, a third of the time that reading a suite takes
+
         for number in range(swept.sample.rows):
             # Keyed by the setting's name, too: one more of them leaves the others as they are.
             drawn = {
@@ -187,6 +188,8 @@ def _variants(
 
 
 def _draw(choices: Range | list[Any], key: int) -> Any:
+    from kshot import seeding
+
     share = float(seeding.uniform(seeding.split(key, 0), 0))
     return choices.at(share) if isinstance(choices, Range) else choices[int(share * len(choices))]
 

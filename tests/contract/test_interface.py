@@ -168,6 +168,19 @@ def test_demonstrations_are_given(trained: Path) -> None:
     assert policy.k == 2, "an evaluation leaves the policy as it was"
 
 
+def test_a_policy_knows_the_tasks_of_the_suite_whatever_the_order_of_their_parameters(tmp_path: Path) -> None:
+    """A record holds settings in alphabetic order, a suite in any."""
+    run = tiny.run("rl2", "gymnasium")
+    names = {"length": [0.25, 1.0], "gravity": [5.0, 15.0], "force_mag": {"values": [-10.0, 10.0]}}
+    run = replace(run, family_settings={"environment": "CartPole-v1", "horizon": 20, "task": {"attributes": names}})
+    train(run, tmp_path)
+    evaluate(run, tmp_path)
+    policy = kshot.load_policy(run.directory(tmp_path))
+    curve = records.read_table(run.directory(tmp_path) / "curve.parquet", records.CURVE_SCHEMA)
+    tasks = policy.family.tasks("test", run.evaluation.tasks, 0)
+    assert [task.id for task in tasks] == list(dict.fromkeys(curve["task"]))
+
+
 def _edit(path: Path, **changes: Any) -> None:
     """Change a record as if its step had written it so."""
     record = checksums.read_record(path)

@@ -13,7 +13,7 @@ import pytest
 
 from kshot import checksums
 from kshot.errors import RecordError
-from kshot.reporting import kept, results, tables
+from kshot.reporting import figures, kept, results, tables
 from kshot.reporting.aggregate import aggregate
 from kshot.reporting.embedding import documents, embed
 from kshot.reporting.redraw import redraw
@@ -227,7 +227,10 @@ def test_a_document_without_marks_stays_as_it_is(tmp_path: Path) -> None:
     assert embed(page, {}).read_text() == "Text with <!-- a comment -->.\n"
 
 
-def test_the_table_of_costs_has_a_line_for_every_run(root: Path, tmp_path: Path) -> None:
+def test_the_table_of_costs_has_a_line_for_every_run(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "__path__", [])  # drawing them takes a while
     kept.pack(SUITE, RUNS, root, tmp_path)
     list(redraw(load, tmp_path, ()))
     costs = pd.read_csv(tmp_path / "made-up" / "tables" / "cost.csv")

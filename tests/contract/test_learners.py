@@ -20,8 +20,8 @@ EVERYWHERE = (
 )
 
 
+@pytest.mark.parametrize("check", EVERYWHERE, ids=lambda check: check.__name__)  # what one trains, the next one needs
 @PAIRS
-@pytest.mark.parametrize("check", EVERYWHERE, ids=lambda check: check.__name__)
 def test_a_learner_keeps_what_it_promises(
     check: learners.Check, algorithm: str, family_name: str, tmp_path: Path
 ) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from kshot.running.heartbeat import FILE
 from kshot.suites.run import RunConfig
-from tests import synthetic
+from tests import forked, synthetic
 from tests.contract import tiny
 from tests.faults import commands
 
@@ -43,7 +43,7 @@ class Kills:
     def total(self) -> int:
         return sum(self.counts.values())
 
-    def disturb(self, step: str, work: commands.Work, *arguments: Any, log: Path, seconds: float, times: int) -> None:
+    def disturb(self, step: str, work: forked.Work, *arguments: Any, log: Path, seconds: float, times: int) -> None:
         """Send a step up to ``times`` signals, and let it finish.
 
         Args:
@@ -55,7 +55,7 @@ class Kills:
             times: how often it is disturbed at most; it may be done before.
         """
         for _ in range(times):
-            process = commands.start(work, *arguments, log=log)
+            process = forked.start(work, *arguments, log=log)
             process.join(self.generator.uniform(0, seconds))
             number = self.generator.choice(SIGNALS)
             if process.exitcode is not None or process.pid is None:
@@ -71,7 +71,7 @@ class Kills:
                     os.kill(process.pid, self.generator.choice((signal.SIGCONT, signal.SIGKILL)))
             process.join(120)
             self._check(process.exitcode, (0, 130, 143, -signal.SIGKILL, -signal.SIGTERM), f"{step}, disturbed", log)
-        self._check(commands.finish(work, *arguments, log=log), (0,), f"{step}, at last", log)
+        self._check(forked.finish(work, *arguments, log=log), (0,), f"{step}, at last", log)
 
     def _check(self, found: int | None, allowed: Sequence[int], what: str, log: Path) -> None:
         text = log.read_text(errors="replace") if log.is_file() else ""
@@ -99,7 +99,7 @@ class Kills:
         what = f"{run.algorithm} on {run.family}"
         for name, work in steps.items():
             begun = time.monotonic()
-            self._check(commands.finish(work, run, calm, log=log), (0,), f"{what}: {name}, undisturbed", log)
+            self._check(forked.finish(work, run, calm, log=log), (0,), f"{what}: {name}, undisturbed", log)
             seconds = time.monotonic() - begun
             self.disturb(name, work, run, rough, log=log, seconds=seconds, times=times)
         self.compare(what, run.directory(calm), run.directory(rough))
@@ -118,7 +118,7 @@ class Kills:
             synthetic.write_suite([synthetic.BANDIT, synthetic.POINT], SHOWN, root)
         for name, work in {"aggregate": commands.aggregate, "report": commands.report}.items():
             begun = time.monotonic()
-            self._check(commands.finish(work, SHOWN, calm, log=log), (0,), f"{name}, undisturbed", log)
+            self._check(forked.finish(work, SHOWN, calm, log=log), (0,), f"{name}, undisturbed", log)
             seconds = time.monotonic() - begun
             self.disturb(name, work, SHOWN, rough, log=log, seconds=seconds, times=times)
         self.compare("the report", calm, rough)

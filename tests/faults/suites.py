@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from kshot import cli, registry, yaml_text
 from kshot.suites.reading import load_suite
 from kshot.suites.run import RunConfig
+from tests import forked
 from tests.faults import commands
 
 INTEGERS, FLOATS = st.sampled_from([1, 2, 3, 5, 16, 51]), st.sampled_from([1e-8, 0.5, 0.9, 1.0, 2.0])
@@ -149,7 +150,7 @@ class Checked:
         log.unlink(missing_ok=True)
         steps = (commands.evaluate,) if run.kind == "reference" else (commands.train, commands.evaluate)
         for step in steps:
-            status = commands.finish(step, run, root, log=log, patience=PATIENCE)
+            status = forked.finish(step, run, root, log=log, patience=PATIENCE)
             if status not in (0, None):
                 said = log.read_text(errors="replace").strip()[-400:]
                 self.faults.append(f"{run.algorithm} on {run.family}, {step.__name__}: {status}: {said} in\n{text}")
@@ -160,7 +161,7 @@ class Checked:
         self.planned += 1
         log = self.folder / "log.txt"
         log.unlink(missing_ok=True)
-        status = commands.finish(commands.plan, self.folder, log=log)
+        status = forked.finish(commands.plan, self.folder, log=log)
         said = log.read_text(errors="replace")
         if status != 0 or "Traceback" in said:
             self.faults.append(f"snakemake -n: {status}: {said[-500:]} in\n{text}")

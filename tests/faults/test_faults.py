@@ -20,6 +20,7 @@ from kshot.envs.metaworld._vector import MetaWorldVectorEnv
 from kshot.envs.metaworld.engine import batch, kernel
 from kshot.running import status
 from kshot.running.heartbeat import FILE, Heartbeat
+from tests import forked
 from tests.contract import tiny
 from tests.faults import commands
 from tests.faults.damage import damage
@@ -69,12 +70,12 @@ def train_on_a_full_disk(root: Path) -> int:
 def test_a_disk_that_is_full_loses_nothing(tmp_path: Path) -> None:
     run, log = tiny.run("pearl", "nav2d"), tmp_path / "log.txt"
     calm, full = tmp_path / "calm", tmp_path / "full"
-    assert commands.finish(commands.train, run, calm, log=log) == 0
+    assert forked.finish(commands.train, run, calm, log=log) == 0
     for kept in (False, True):  # without earlier results, and with those of an earlier training
         if kept:
             shutil.copytree(calm, full, dirs_exist_ok=True)
         log.unlink(missing_ok=True)
-        assert commands.finish(train_on_a_full_disk, full, log=log) == 3
+        assert forked.finish(train_on_a_full_disk, full, log=log) == 3
         directory = run.directory(full)
         assert "File too large" in log.read_text() and ".pt" in log.read_text()
         files = {path.name for path in directory.iterdir()} - {".lock", FILE}
@@ -82,7 +83,7 @@ def test_a_disk_that_is_full_loses_nothing(tmp_path: Path) -> None:
         for name in files:
             assert (directory / name).read_bytes() == (run.directory(calm) / name).read_bytes()
         assert status.read(run, full, time.time()).state == "failed"
-    assert commands.finish(commands.train, run, full, log=log) == 0  # there is room again
+    assert forked.finish(commands.train, run, full, log=log) == 0  # there is room again
     for name in ("model.pt", "train.parquet"):
         assert (run.directory(full) / name).read_bytes() == (run.directory(calm) / name).read_bytes()
 

@@ -61,13 +61,21 @@ def test_rl2_comes_close_to_the_bayes_optimal_bandit_value_and_never_beats_it(
     assert mean < optimum + 4 * error, "better than the best possible: the evaluation leaks"
 
 
+BEFORE_AND_AFTER = Evaluation(tasks=40, k=(0, 20))
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    return curve(tmp_path_factory.mktemp("untrained"), "untrained", "nav2d", 1, BEFORE_AND_AFTER, test_episodes=20)
+
+
 @pytest.mark.parametrize("algorithm", sorted(NAV2D))
-def test_one_gradient_step_helps_after_meta_training_and_hardly_before(algorithm: str, tmp_path: Path) -> None:
+def test_one_gradient_step_helps_after_meta_training_and_hardly_before(
+    algorithm: str, untrained: pd.DataFrame, tmp_path: Path
+) -> None:
     """Point navigation: a sign-flip permutation test over unseen goals, trained against untrained."""
-    evaluation = Evaluation(tasks=40, k=(0, 20))
-    common = {"test_episodes": 20}
-    trained = curve(tmp_path, algorithm, "nav2d", 400_000, evaluation, **common, **NAV2D[algorithm])
-    untrained = curve(tmp_path, "untrained", "nav2d", 1, evaluation, **common)
+    settings = {"test_episodes": 20, **NAV2D[algorithm]}
+    trained = curve(tmp_path, algorithm, "nav2d", 400_000, BEFORE_AND_AFTER, **settings)
 
     def gains(rows: pd.DataFrame) -> np.ndarray:
         sampled = rows[rows["mode"] == "sampled"]

@@ -189,6 +189,17 @@ def test_held_out_and_out_of_distribution_tasks() -> None:
         assert all(low <= task["attributes.bonus"] <= low + 1 and 1 <= task["attributes.pace"] <= 2 for task in tasks)
 
 
+@pytest.mark.parametrize("kind", ["ranges", "values"])
+def test_the_order_in_which_parameters_are_written_decides_nothing(kind: str) -> None:
+    """It is not in the fingerprint of a run, and a record does not keep it."""
+    ends: dict[str, Any] = {"pace": [1, 2], "bonus": [0, 1]}
+    written = ends if kind == "ranges" else {name: {"values": values} for name, values in ends.items()}
+    turned = dict(reversed(written.items()))
+    one, other = (build(settings(task={"attributes": names})) for names in (written, turned))
+    for split in ("train", "validation", "test"):
+        assert one.tasks(split, 4, 0) == other.tasks(split, 4, 0)
+
+
 def test_success_by_info_and_by_return() -> None:
     for success in ({"info": "is_success"}, {"return": 3.0}):
         family = build(settings(success=success, first="success_last", horizon=8))

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from kshot.places import ROOT
+from tests import forked
 
 PLUGINS = Path(__file__).with_name("plugins")
 
@@ -51,14 +52,14 @@ def environment() -> dict[str, str]:
 
 
 def kshot(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "kshot", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=120)
+    return forked.run(forked.kshot, *arguments, folder=folder, environment=environment(), patience=120)
 
 
 def snakemake(folder: Path, *arguments: str, config: str | None = "suite.yaml") -> subprocess.CompletedProcess[str]:
+    """Jobs that it starts are processes that are not forked."""
     chosen = [] if config is None else ["--configfile", config]
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), *arguments, *chosen]
-    return subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=300)
+    command = ("--snakefile", str(ROOT / "Snakefile"), *arguments, *chosen)
+    return forked.run(forked.snakemake, *command, folder=folder, environment=environment(), patience=300)
 
 
 def begin(folder: Path, *arguments: str, config: str = "suite.yaml") -> subprocess.Popen[bytes]:

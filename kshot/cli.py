@@ -73,6 +73,11 @@ def _parser() -> Parser:
     )
     running.add_argument("suite", metavar="SUITE", help=SUITE_HELP)
     running.add_argument("--cores", default="all", metavar="N", help="how many cores to use (default: all)")
+    running.epilog = (
+        "What stands behind -- is for Snakemake. A change: kshot run SUITE -- --config 'seeds=[0,1]'. A report on what "
+        "is there: kshot run SUITE -- partial_report. More targets: figures, tables, paper_figures, report, selection, "
+        "audit."
+    )
     running.passes_on, running.usage = True, "kshot run [-h] [--cores N] SUITE [-- OPTIONS AND TARGETS OF SNAKEMAKE]"
     filming = with_run(
         command("render", runs.render, "Show a run on a test task, before and after evidence, as a clip.")

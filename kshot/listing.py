@@ -1,6 +1,7 @@
-"""Describes algorithms and families for ``kshot list`` by reading their source files, without importing them.
+"""Describes for ``kshot list`` what can be named. Modules of kshot's own are read, not imported.
 
-Importing them would load PyTorch and the simulators, which takes seconds.
+Importing them would load PyTorch and the simulators, which takes seconds. Plug-ins are imported: whether they can be is
+what their authors want to know.
 """
 
 from __future__ import annotations
@@ -11,65 +12,87 @@ import textwrap
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 from kshot import plugins, registry
+from kshot.errors import RegistryError
 from kshot.places import relative, suite_files
 
 _WIDTH = 110
-_SHOWN: tuple[plugins.Shown, ...] = ("figures", "tables")
+_KINDS: dict[registry.Kind, str] = {"algorithms": "Algorithms", "envs": "Task families"}
+_SHOWN: dict[plugins.Shown, str] = {"figures": "Figures of plug-ins", "tables": "Tables of plug-ins"}
+_UNUSABLE = "cannot be used"
+Line = tuple[str, str, str]
+"""A name, facts about it, and a text."""
 
 
 def describe(kind: registry.Kind, name: str) -> tuple[str, str]:
     """Evidence and actions of a module in words, and the beginning of its docstring; or why it cannot be used.
 
-    The module is imported only if its source cannot be read without running it.
+    A plug-in is imported, and a module of kshot's own only if its source cannot be read without running it.
     """
     if reason := plugins.mistake(kind, name):
-        return "cannot be used", reason
+        return _UNUSABLE, reason
     try:
         path = registry.source(kind, name)
-        facts = _read_source(kind, path) if path is not None else None
-        if facts is None:
-            module = registry.load(kind, name)
-            facts = _joined(module.EVIDENCE), _joined(module.ACTIONS), module.__doc__ or ""
-    except Exception as error:  # one broken file must not hide the others
-        return "cannot be used", f"{type(error).__name__}: {error}"
-    evidence, actions, text = facts
+        read = registry.is_own(kind, name) and path is not None
+        evidence, actions, text = (_read_source(path) if read and path else None) or _facts(registry.load(kind, name))
+    except RegistryError as error:
+        return _UNUSABLE, str(error)
+    except (Exception, SystemExit) as error:  # one broken file must not hide the others
+        return _UNUSABLE, plugins.why(error)
     return f"{evidence}; {actions} actions", textwrap.shorten(text.split("\n\n")[0], _WIDTH, placeholder=" ...")
 
 
 def lines() -> Iterator[str]:
     """Everything that can be named, a line each, below titles."""
-    titles: dict[registry.Kind, str] = {"algorithms": "Algorithms", "envs": "Task families"}
-    for kind, title in titles.items():
+    parts: dict[str, list[Line]] = {
+        title: [(name, *describe(kind, name)) for name in registry.names(kind)] for kind, title in _KINDS.items()
+    }
+    found = (*suite_files(), *map(relative, plugins.suite_files()))
+    parts["Suites"] = [(path.stem, str(path), "") for path in found]
+    parts |= {title: list(_shown(kind)) for kind, title in _SHOWN.items() if plugins.names(kind)}
+    facts = max(len(facts) for part in parts.values() for _, facts, text in part if text)
+    for title, part in parts.items():
         yield f"{title}:"
-        for name in registry.names(kind):
-            yield _line(name, *describe(kind, name))
-    yield "Suites:"
-    for path in (*suite_files(), *map(relative, plugins.suite_files())):
-        yield _line(path.stem, str(path), "")
-    shown = [name for kind in _SHOWN for name in plugins.names(kind)]
-    yield from ["Figures and tables of plug-ins:", *(f"  {name}" for name in shown)] if shown else []
+        names = max((len(name) for name, _, _ in part), default=0)
+        yield from (f"  {name:<{names}} {fact:<{facts}} {text}".rstrip() for name, fact, text in part)
     yield from (line for line in plugins.faults() if line.endswith("no such folder"))
 
 
-def _line(name: str, facts: str, text: str) -> str:
-    return f"  {name:<14} {facts:<40} {text}".rstrip()
+def _shown(kind: plugins.Shown) -> Iterator[Line]:
+    """The figures or tables of plug-ins: where they are, or why they cannot be used."""
+    own = Path(__file__).parent / "reporting" / kind
+    taken = {path.stem for path in own.glob("*.py")}
+    for name in plugins.names(kind):
+        stem = plugins.stem(name)
+        try:
+            module = plugins.load(kind, name, taken)
+        except RegistryError as error:
+            yield stem, _UNUSABLE, f"{name}: {error}"
+        except (Exception, SystemExit) as error:
+            yield stem, _UNUSABLE, plugins.why(error)
+        else:
+            taken.add(getattr(module, "NAME", stem))
+            yield stem, name, ""
 
 
-def _read_source(kind: registry.Kind, path: Path) -> tuple[str, str, str] | None:
+def _facts(module: ModuleType) -> Line:
+    """Evidence, actions and docstring of an imported module."""
+    actions = frozenset({"discrete", "continuous"}) if hasattr(module, "actions") else module.ACTIONS
+    return _joined(module.EVIDENCE), _joined(actions), module.__doc__ or ""
+
+
+def _read_source(path: Path) -> Line | None:
     """Evidence, actions and docstring of a module, from its source; None if the module has to be run to know them.
 
     Raises:
         ModuleNotFoundError: it imports a package that is not there.
-        SyntaxError: it is not Python.
     """
     tree = _parse(path)
     for package in sorted(_packages(tree)):
         if importlib.util.find_spec(package) is None:
             raise ModuleNotFoundError(f"No module named {package!r}")
-    if not set(registry.REQUIRED[kind]) <= _defined(tree):
-        return None  # importing it raises an error that says what is missing
     evidence, actions = _constant(tree, "EVIDENCE"), _constant(tree, "ACTIONS")
     if evidence is None or actions is None:
         return None

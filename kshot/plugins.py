@@ -17,6 +17,7 @@ import importlib.metadata
 import importlib.util
 import os
 import sys
+import traceback
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -86,6 +87,11 @@ def names(kind: Shown) -> list[str]:
     return [*map(str, _files(kind)), *(point.value for point in _points() if point.group == f"kshot.{kind}")]
 
 
+def stem(name: str) -> str:
+    """How a figure or table that ``names`` lists is called: its file or module without what stands around its name."""
+    return Path(name).stem if name.endswith(".py") else name.rpartition(".")[2]
+
+
 def load(kind: Shown, name: str, own: set[str]) -> ModuleType:
     """A figure or table that ``names`` lists.
 
@@ -100,22 +106,35 @@ def load(kind: Shown, name: str, own: set[str]) -> ModuleType:
     path = Path(name)
     if path.suffix != ".py":
         (point,) = [point for point in _points() if point.group == f"kshot.{kind}" and point.value == name]
-        module, stem = point.load(), point.name
+        module, title = point.load(), point.name
     else:
-        stem = path.stem
-        if not stem.isidentifier():
-            raise RegistryError(f"{stem!r} is no name of a Python module: use letters, digits and '_'")
-        if stem in own:
-            raise RegistryError(f"there is {_an(NOUNS[kind])} called {stem!r} already: choose another name")
+        title = stem(name)
+        if not title.isidentifier():
+            raise RegistryError(f"{title!r} is no name of a Python module: use letters, digits and '_'")
+        if title in own:
+            raise RegistryError(f"there is {_an(NOUNS[kind])} called {title!r} already: choose another name")
         module = _module(kind, path)
     required = ("NAME", "CAPTION", "draw") if kind == "figures" else ("build",)
     if missing := [part for part in required if not hasattr(module, part)]:
         raise RegistryError(f"lacks {', '.join(missing)}; see CONTRIBUTING.md")
-    called = getattr(module, "NAME", stem)
+    called = getattr(module, "NAME", title)
     if not str(called).isidentifier() or called in own:
         raise RegistryError(f"NAME {called!r} must be an identifier that no other {NOUNS[kind]} has")
     assert isinstance(module, ModuleType)
     return module
+
+
+def why(error: BaseException) -> str:
+    """Why code of a plug-in failed, in one line: the error, and the file and line of the plug-in that it comes from."""
+    text, place = str(error), ""
+    if isinstance(error, SyntaxError):
+        text, place = error.msg, f"{error.filename}:{error.lineno}"
+    elif frames := [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename[0] != "<"]:
+        own = [frame for frame in frames if any(map(Path(frame.filename).is_relative_to, helpers.folders()))]
+        frame = (own or frames)[-1]  # rather than a line of a library that the plug-in called
+        place = f"{frame.filename}:{frame.lineno}"
+    text = ": ".join(part for part in (type(error).__name__, " ".join(text.split())[:300]) if part)
+    return f"{text} ({place})" if place else text
 
 
 def code() -> list[Path]:

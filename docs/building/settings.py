@@ -45,6 +45,10 @@ _PARTS = {
     "What it has on one of the `families`": "FamilyOverride",
     "An entry of `exclude`": "Exclude",
 }
+_ELSEWHERE = {
+    "see ``parameters``": "see [its page](../families/gymnasium.md#settings)",
+}
+"""What docstrings say to readers of the code, and what it is for readers of the pages."""
 _WRITTEN = ("facts",)
 """Keys that kshot writes, and nobody else."""
 
@@ -67,7 +71,7 @@ def _page(kind: registry.Kind, title: str, folder: str, text: str) -> str:
             (f"`{item.name}`", _default(item), notes[item.name], expected(hints[item.name]))
             for item in fields(settings)
         ]
-        table = _table(("setting", "default", "meaning", "value"), rows) if rows else "It has no settings.\n"
+        table = as_table(("setting", "default", "meaning", "value"), rows) if rows else "It has no settings.\n"
         parts.append(f"## {name}\n\n[What it is](../{folder}/{name}.md)\n\n{table}")
     return "\n".join(parts)
 
@@ -107,13 +111,16 @@ def _default(item: Field[Any]) -> str:
     return "" if value is MISSING else f"`{json.dumps(value, ensure_ascii=False)}`"
 
 
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+def as_table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """Rows of text as it stands in docstrings, as a table in Markdown."""
     lines = [head, ("---",) * len(head), *(tuple(map(_cell, row)) for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def _cell(text: str) -> str:
     """Text of a docstring as Markdown within a table."""
+    for code, page in _ELSEWHERE.items():
+        text = text.replace(code, page)
     return text.replace("``", "`").replace("|", "\\|").replace("<", "\\<")
 
 
@@ -136,7 +143,7 @@ def _part(title: str, schema: Mapping[str, Any]) -> str:
         if name not in _WRITTEN:
             default = "has to be there" if name in required else f"`{json.dumps(key.get('default'))}`"
             rows.append((f"`{name}`", default, " ".join(key.get("description", "").split())))
-    return f"## {title}\n\n{schema['description']}\n\n{_table(('key', 'default', 'meaning'), rows)}"
+    return f"## {title}\n\n{schema['description']}\n\n{as_table(('key', 'default', 'meaning'), rows)}"
 
 
 def main() -> None:

@@ -113,6 +113,12 @@ def fresh_seed() -> int:
     return int(np.random.SeedSequence().generate_state(1)[0]) % 2**31
 
 
+def require_class(env_name: str, id: str) -> None:
+    """Raise ValueError where an environment of one class was not told which."""
+    if not env_name:
+        raise ValueError(f'metaworld: {id} is of one class, and env_name says which: env_name="reach-v3"')
+
+
 def make(
     benchmark: str,
     split: Split,
@@ -143,8 +149,11 @@ def make(
         settings: of ``BenchmarkVectorEnv`` and ``MetaWorldVectorEnv``.
 
     Raises:
-        ValueError: an unknown name, or a number of sub-environments that does not fit the classes.
+        ValueError: an unknown name, none where ML1 needs one, or a number of sub-environments that does not fit the
+            classes.
     """
+    if benchmark == "ML1":
+        require_class(env_name, f"kshot/ML1-{split}")
     for defect in defects:
         if defect not in DEFECTS:
             raise ValueError(f"metaworld: unknown defect {defect!r}{suggest(defect, DEFECTS)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,12 +38,29 @@ def evaluate(options: argparse.Namespace) -> int:
 
 def official(options: argparse.Namespace) -> int:
     run = _prepare(options)
-    from kshot.running.jobs import require_model, require_official
+    from kshot.running.jobs import require_model
     from kshot.running.official import official
 
-    require_official(run)
+    run = asking_official(run)
     require_model(run, options.root)
     return _do("official", official, run, options)
+
+
+def asking_official(run: RunConfig) -> RunConfig:
+    """The run as in a suite that asks for the official evaluation, since now somebody does, whatever the suite says.
+
+    Raises:
+        ConfigError: it can have none, with the reason.
+    """
+    from kshot.errors import ConfigError
+    from kshot.suites.resolving import official_obstacle
+
+    reason = official_obstacle(run.family_module, run.evaluation.split, run.family_settings)
+    if run.kind == "reference":
+        reason = f"it takes learners, and {run.algorithm!r} is a reference policy"
+    if reason:
+        raise ConfigError([f"{run.algorithm!r} on {run.family!r} has no official evaluation: {reason}"])
+    return replace(run, evaluation=run.evaluation.model_copy(update={"official": True}))
 
 
 def _do(name: jobs.Name, step: Callable[[RunConfig, Path], None], run: RunConfig, options: argparse.Namespace) -> int:
@@ -87,12 +105,32 @@ def _prepare(options: argparse.Namespace) -> RunConfig:
 
 
 def run_suite(options: argparse.Namespace) -> int:
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    from kshot.errors import ConfigError
     from kshot.running import workflow
     from kshot.suites.reading import find_suite, read_suite
 
+    # By a process that ends: all that it has to import would fill the memory for as long as the suite runs.
+    with ProcessPoolExecutor(1, get_context("fork")) as child:
+        if problems := child.submit(_problems, options.suite, options.passed_on).result():
+            raise ConfigError(problems)
     file = find_suite(options.suite)
     suite = read_suite([file], workflow.overrides(options.passed_on), modules=False)
     return workflow.run(suite.name, suite.runs(), file, options.cores, options.passed_on)
+
+
+def _problems(suite: str, options: list[str]) -> tuple[str, ...]:
+    """Why Snakemake, with these options, cannot be started for a suite: a line each."""
+    from kshot.errors import ConfigError
+    from kshot.interface.before import startable
+
+    try:
+        startable(suite, options)
+    except ConfigError as error:
+        return error.problems
+    return ()
 
 
 def status(options: argparse.Namespace) -> None:

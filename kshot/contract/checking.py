@@ -59,7 +59,8 @@ def test(name: str, on: Sequence[str], tell: Callable[[str], None]) -> bool:
             else:
                 passed += 1
                 tell(f"ok      {check.title}")
-    tell(f"{name}: {passed} checks passed, {failed} failed" if failed else f"{name}: all {passed} checks passed")
+    checks = f"{passed} check{'' if passed == 1 else 's'} passed"
+    tell(f"{name}: {checks}, {failed} failed" if failed else f"{name}: {'all ' if passed > 1 else ''}{checks}")
     return not failed
 
 
@@ -67,7 +68,7 @@ def _checks(name: str, on: Sequence[str]) -> Iterator[Check]:
     """Every check of what has this name, in the order in which they are run."""
     kinds = [kind for kind in registry.KINDS if name in registry.names(kind)]
     shown: list[tuple[plugins.Shown, str]] = [
-        (kind, found) for kind in ("figures", "tables") for found in plugins.names(kind) if _stem(found) == name
+        (kind, found) for kind in ("figures", "tables") for found in plugins.names(kind) if plugins.stem(found) == name
     ]
     if not kinds and not shown:
         known = [found for kind in registry.KINDS for found in registry.names(kind)]
@@ -82,10 +83,10 @@ def _checks(name: str, on: Sequence[str]) -> Iterator[Check]:
         except RegistryError:
             raise
         except Exception as error:  # a module may fail to import in any way
-            raise RegistryError(f"{kind}/{name} does not import: {_reason(error)}") from error
+            raise RegistryError(f"{kind}/{name} does not import: {plugins.why(error)}") from error
         yield from _of_algorithm(name, on) if kind == "algorithms" else _of_family(name, on)
     for of, found in shown:
-        yield Check(f"{found}: is made of any results", partial(shows.is_made_of_any_results, of, found))
+        yield Check(f"{name}: is made of any results", partial(shows.is_made_of_any_results, of, found))
 
 
 def _failed(error: Exception, folder: Path) -> None:
@@ -152,10 +153,6 @@ def _named(on: Sequence[str], fitting: Sequence[str], chosen: Sequence[str], tex
 
 def _words(check: Callable[..., None]) -> str:
     return check.__name__.replace("_", " ")
-
-
-def _stem(name: str) -> str:
-    return Path(name).stem if name.endswith(".py") else name.rpartition(".")[2]
 
 
 def _reason(error: Exception) -> str:

@@ -87,14 +87,11 @@ def write(kind: Kind, name: str, folder: Path) -> list[Path]:
 
 def next_steps(kind: Kind, name: str, folder: Path) -> list[str]:
     """What to do with what was written, a line each."""
-    lines = [f"export KSHOT_PATH={folder.resolve()}"]
+    lines = [f"export KSHOT_PATH={folder.resolve()}", f"kshot test {name}    # does it fulfil the contract?"]
     if kind == "figure":
-        return [*lines, "kshot figures SUITE    # draws it with all others"]
-    return [
-        *lines,
-        f"kshot test {name}    # does it fulfil the contract?",
-        f"kshot run {name}     # training to report",
-    ]
+        drawn = "kshot figures SUITE && kshot report SUITE"
+        return [*lines, f"{drawn}    # draws it with all others, and puts it on the page"]
+    return [*lines, f"kshot run {name}     # training to report"]
 
 
 def _taken(kind: Kind, name: str) -> bool:

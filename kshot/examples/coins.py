@@ -1,4 +1,4 @@
-"""Two coins, one of which pays: the smallest task family, as a beginning for one of your own."""
+"""Two choices, one of which pays: the smallest task family, as a beginning for one of your own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Settings:
     """Every parameter of the family, with its default.
 
     Attributes:
-        prize: reward of the coin that pays.
+        prize: reward of the choice that pays.
     """
 
     prize: float = 1.0
@@ -35,7 +35,7 @@ def build(settings: Settings) -> Coins:
 
 
 class Coins:
-    """Task ``i`` of a split pays on coin ``i % 2``; an episode is one throw.
+    """Task ``i`` of a split pays on choice ``i % 2``; an episode is one step.
 
     There are but two ways to pay. A number tells tasks apart beyond that, so that there are as many as anybody asks
     for and no two splits share one; tasks of a family that is more than an example differ in what they do.
@@ -50,15 +50,15 @@ class Coins:
         return {
             "random": lambda tasks: Fixed(None),
             "task_blind": lambda tasks: Fixed(np.zeros(len(tasks), dtype=np.int64)),
-            "oracle": lambda tasks: Fixed(np.array([task["coin"] for task in tasks])),
+            "oracle": lambda tasks: Fixed(np.array([task["paid"] for task in tasks])),
         }
 
     def tasks(self, split: Split, n: int, seed: int) -> list[Task]:
         numbers = [seeding.key("coins", split, seed, i) for i in range(n)]
-        return [Task("coins", split, i, (("coin", i % 2), ("number", numbers[i])), group="coins") for i in range(n)]
+        return [Task("coins", split, i, (("paid", i % 2), ("number", numbers[i])), group="coins") for i in range(n)]
 
     def vector_env(self, tasks: Sequence[Task], copies: int) -> VectorEnv[Array, Array, Array]:
-        return CoinsEnv(np.repeat([task["coin"] for task in tasks], copies), self._prize)
+        return CoinsEnv(np.repeat([task["paid"] for task in tasks], copies), self._prize)
 
     def reference(self, task: Task) -> dict[str, float]:
         return {"random": self._prize / 2, "task_blind": self._prize / 2, "oracle": self._prize}
@@ -66,17 +66,17 @@ class Coins:
 
 @dataclass(frozen=True)
 class Fixed:
-    """The same coin every time, or (None) whichever the noise says."""
+    """The same choice every time, or (None) whichever the noise says."""
 
-    coin: Array | None
+    choice: Array | None
 
     def start(self, n_tasks: int, n_copies: int, keys: Array | None = None) -> Memory:
         return {}
 
     def act(self, obs: Array, memory: Memory, noise: Array | None) -> tuple[Array, Array, Memory]:
         shape = obs.shape[:2]
-        if self.coin is not None:
-            action = np.broadcast_to(self.coin[:, None], shape).copy()
+        if self.choice is not None:
+            action = np.broadcast_to(self.choice[:, None], shape).copy()
         else:
             action = np.zeros(shape, dtype=np.int64) if noise is None else noise.argmax(axis=-1)
         return action, np.zeros(shape), memory
@@ -86,7 +86,7 @@ class Fixed:
 
 
 class CoinsEnv(VectorEnv[Array, Array, Array]):
-    """All throws at once."""
+    """All episodes at once."""
 
     def __init__(self, pays: Array, prize: float) -> None:
         self.metadata = {"autoreset_mode": AutoresetMode.DISABLED}
@@ -107,5 +107,5 @@ class CoinsEnv(VectorEnv[Array, Array, Array]):
 
 
 def picture(task: Task, path: Array, t: int) -> Array:
-    """Grey before the throw, the coin's colour after it."""
-    return np.full((32, 32, 3), 128 if t == 0 else 255 * task["coin"], dtype=np.uint8)
+    """Grey before the step; after it black or white, for which choice pays."""
+    return np.full((32, 32, 3), 128 if t == 0 else 255 * task["paid"], dtype=np.uint8)

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from kshot.errors import ConfigError, PipelineError
-from kshot.interface.before import refused
+from kshot.errors import PipelineError
+from kshot.interface.before import startable
 from kshot.interface.results import load_results
 from kshot.running import workflow
-from kshot.suites.reading import find_suite, read_suite
 
 
 def run(suite: str | Path, *, cores: int | str = "all", options: Sequence[str] = ()) -> pd.DataFrame:
@@ -32,11 +31,7 @@ def run(suite: str | Path, *, cores: int | str = "all", options: Sequence[str] =
         PipelineError: a job failed; its log has been shown. Call ``run`` again to go on.
         KeyboardInterrupt: it was interrupted, and jobs have saved what they have. Call ``run`` again to go on.
     """
-    file = find_suite(str(suite))
-    found = read_suite([file], workflow.overrides(options))
-    left = [one for one in found.runs() if not (one.directory() / "evaluate.json").is_file()]
-    if reasons := refused(left):
-        raise ConfigError(f"{suite}: {reason}" for reason in reasons)
+    found, file = startable(str(suite), options)
     status = workflow.run(found.name, found.runs(), file, str(cores), options)
     if status in (130, 143):
         raise KeyboardInterrupt

@@ -15,7 +15,7 @@ from gymnasium import spaces
 from gymnasium.vector.utils import batch_space
 from metaworld import env_dict
 
-from kshot.envs.metaworld._benchmarks import BenchmarkVectorEnv, fresh_seed
+from kshot.envs.metaworld._benchmarks import BenchmarkVectorEnv, fresh_seed, require_class
 from kshot.envs.metaworld._goals import GOALS_PER_CLASS
 from kshot.envs.metaworld._tasks import Goal, check_class
 from kshot.envs.metaworld._vector import OBSERVATION_DIM
@@ -105,8 +105,11 @@ def make(
         settings: of ``MultiTaskVectorEnv``, ``BenchmarkVectorEnv`` and ``MetaWorldVectorEnv``.
 
     Raises:
-        ValueError: an unknown name, or a number of sub-environments that does not fit the classes.
+        ValueError: an unknown name, none where MT1 needs one, or a number of sub-environments that does not fit the
+            classes.
     """
+    if benchmark == "MT1":
+        require_class(env_name, "kshot/MT1")
     names = classes(benchmark, env_name)
     per_class, remainder = divmod(num_envs, len(names))
     if remainder or not per_class:

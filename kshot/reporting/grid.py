@@ -15,7 +15,7 @@ from kshot.errors import RecordError
 from kshot.reporting import csv_files, sums
 from kshot.reporting.evidence import IntendedTest, of_cell
 from kshot.reporting.names import Pair
-from kshot.reporting.run_files import curve_path
+from kshot.reporting.run_files import curve_path, same_hash
 from kshot.reporting.schemas import CELL_COLUMNS, MADE_BY
 from kshot.reporting.values import RunCount
 from kshot.suites.run import RunConfig
@@ -102,7 +102,7 @@ def read_grid(runs: Sequence[RunConfig], root: Path) -> Grid:
     """The grid of ``runs`` as ``aggregate`` found it.
 
     Raises:
-        RecordError: a file of ``aggregate`` is missing or damaged, or the runs have changed since.
+        RecordError: a file of ``aggregate`` is missing or damaged, or the runs or their settings have changed since.
     """
     suite = suite_name(runs)
     sums.verify(root / suite)
@@ -120,6 +120,9 @@ def _check_fresh(cells: pd.DataFrame, runs: Sequence[RunConfig], root: Path) -> 
         path = curve_path(run, root)
         digest = checksums.sha256(path)[:16] if path.is_file() else ""
         if known.pop((run.family, run.algorithm, run.seed), None) != (run.config_hash, digest):
+            if digest:  # numbers cannot be made anew from results of other settings
+                evaluated = path.with_name("evaluate.json")
+                same_hash(evaluated, str(checksums.read_record(evaluated).get("config_hash")), run.config_hash)
             raise RecordError(f"{folder / 'cells.csv'}: not made from {path} as it is now; run `kshot aggregate` again")
     if known:
         family, algorithm, seed = next(iter(known))

@@ -28,7 +28,11 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class RunScores:
-    """The score of every run: ``scores.csv``."""
+    """The score of every run: ``scores.csv``.
+
+    Attributes:
+        frame: a row for every run, metric, kind of actions and K.
+    """
 
     frame: pd.DataFrame
 
@@ -58,7 +62,11 @@ class RunScores:
 
 @dataclass(frozen=True)
 class TaskOutcomes:
-    """What every policy reached on every test task, averaged over runs: ``tasks.parquet``."""
+    """What every policy reached on every test task, averaged over runs: ``tasks.parquet``.
+
+    Attributes:
+        frame: a row for every policy, kind of actions, K and task.
+    """
 
     frame: pd.DataFrame
 

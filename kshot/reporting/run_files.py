@@ -145,7 +145,8 @@ def same_hash(path: Path, found: str, expected: str) -> None:
     """Raise RecordError when the file at ``path`` was made from other settings than the suite has now."""
     if found != expected:
         raise RecordError(
-            f"{path}: made from other settings (hash {found}) than the suite now asks for ({expected}); run it again"
+            f"{path}: made from other settings (hash {found}) than the suite now asks for ({expected}): it was "
+            "changed, or a default in the code was; `kshot run SUITE` makes again what that affects"
         )
 
 

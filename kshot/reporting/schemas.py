@@ -19,7 +19,33 @@ MADE_BY = "kshot aggregate"
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A row of ``summary.csv``: what a policy reached on one metric after k episodes of evidence, over all its runs."""
+    """A row of ``summary.csv``: what a policy reached on one metric after k episodes of evidence, over all its runs.
+
+    Attributes:
+        family: its name in the suite.
+        algorithm: name of the learner's row in the suite, or of a scripted policy.
+        kind: "algorithm" or "reference".
+        evidence: what it adapts on.
+        group: a class of tasks, or "all".
+        mode: kind of the actions, "sampled" or "mean".
+        k: evidence that it has used.
+        metric: the measure.
+        mean: over runs.
+        mean_lo: lower end of the mean's interval over runs (with three or four runs, of their range).
+        mean_hi: its upper end.
+        mean_lo_tasks: lower end of the interval over runs and test tasks.
+        mean_hi_tasks: its upper end.
+        iqm: interquartile mean over runs.
+        iqm_lo: lower end of its interval.
+        iqm_hi: its upper end.
+        task_se: standard error over the test tasks.
+        n_seeds: number of runs that count.
+        n_seeds_expected: number that the suite asks for.
+        n_tasks: number of test tasks.
+        n_episodes: number of episodes behind the mean.
+        adaptation_updates: mean number of adaptations so far.
+        adaptation_steps: mean number of environment steps in the evidence.
+    """
 
     family: str
     algorithm: str

@@ -47,6 +47,7 @@ class Section:
 
     @property
     def demonstrated(self) -> bool:
+        """Whether its learners adapt on demonstrations."""
         return self.evidence == DEMONSTRATIONS
 
     @property

@@ -24,7 +24,12 @@ _DRAWN = f"^({'|'.join(RETURNS)}|{VALIDATION})$"
 
 @dataclass(frozen=True)
 class TrainingRecords:
-    """The records of a suite's runs, read when they are first asked for."""
+    """The records of a suite's runs, read when they are first asked for.
+
+    Attributes:
+        runs: all of the suite.
+        root: folder of all results.
+    """
 
     runs: tuple[RunConfig, ...]
     root: Path

@@ -105,15 +105,6 @@ def already_finished(name: Name, run: RunConfig, root: Path) -> str:
     return f"{directory}: {step.participle} already, by this code and with these settings; --again does it once more"
 
 
-def require_official(run: RunConfig) -> None:
-    """Raise RecordError if the suite does not ask for the official evaluation of this run."""
-    if not run.official:
-        raise RecordError(
-            f"{run.algorithm!r} on {run.family!r} is not for the official evaluation: "
-            "it takes learners, on families with evaluation.official: true"
-        )
-
-
 def require_model(run: RunConfig, root: Path) -> None:
     """Raise RecordError if there is no model to evaluate, before anything is written."""
     path = run.directory(root) / checkpoint.MODEL

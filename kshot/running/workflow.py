@@ -41,6 +41,11 @@ _RESULTS = Path("results")
 _SEPARATOR = " · "
 _OURS = ("--configfile", "--configfiles", "--snakefile", "-s", "--directory", "-d")
 _PLANNING = frozenset({"-n", "--dry-run", "--dryrun", "--summary", "--lint", "--dag", "--rulegraph", "--list-rules"})
+_ELSEWHERE = frozenset({"--workflow-profile", "--profile", "--executor", "-e", "--jobs", "-j"})
+"""Options by which jobs go to other machines."""
+PARTIAL = "partial_report"
+_LOOKS = frozenset({PARTIAL, "audit", "reference"})
+"""Targets that compute nothing."""
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -76,6 +81,11 @@ def overrides(options: Sequence[str]) -> dict[str, str]:
                 raise ConfigError([f"--config {entry}: expected key=value"])
             found[key] = value
     return found
+
+
+def computes_here(options: Sequence[str]) -> bool:
+    """Whether jobs compute on this machine, by Snakemake's options and targets: not elsewhere, and not nothing."""
+    return {option.split("=")[0] for option in options}.isdisjoint(_ELSEWHERE | _LOOKS)
 
 
 def run(suite: str, runs: Sequence[RunConfig], file: Path, cores: str, options: Sequence[str]) -> int:
@@ -119,7 +129,7 @@ def run(suite: str, runs: Sequence[RunConfig], file: Path, cores: str, options: 
             _follow(process, runs, lambda: _jobs(_read(log, begin, TAIL)), received, console)
 
     text = _read(log, begin)
-    report = Path("reports", suite, "index.html")
+    report = Path("reports", suite, *(["partial"] if PARTIAL in options else []), "index.html")
     if received:
         say(f"Stopped. To go on from here: {again}")
         return 128 + received[0]

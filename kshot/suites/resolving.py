@@ -40,8 +40,8 @@ def resolve_families(draft: Draft) -> dict[str, FamilyCell]:
                     f"{module_name!r} has the headline {headline!r}, which is none of {', '.join(get_args(Headline))}"
                 )
                 draft.add(path, text)
-            obstacle = _official_obstacle(module, module_name, cell, settings)
-            if obstacle:
+            asked = cell.evaluation.official
+            if asked and (obstacle := official_obstacle(module_name, cell.evaluation.split, settings)):
                 draft.add((*path, "evaluation", "official"), f"no official evaluation: {obstacle}")
     return resolved
 
@@ -52,12 +52,17 @@ def _headline(module: ModuleType, settings: Mapping[str, Any]) -> Headline:
     return name
 
 
-def _official_obstacle(module: ModuleType, family: str, cell: FamilyCell, settings: dict[str, Any]) -> str:
-    """Why a cell that asks for the official evaluation cannot have it; empty if it can, or does not ask."""
-    if not cell.evaluation.official:
-        return ""
-    if cell.evaluation.split != "test":
-        return f"it plays test tasks, and the split is {cell.evaluation.split!r}"
+def official_obstacle(family: str, split: str, settings: Mapping[str, Any]) -> str:
+    """Why learners on a family cannot go through Metaworld's own evaluation, in words; empty if they can.
+
+    Args:
+        family: its module.
+        split: of the tasks that learners are evaluated on.
+        settings: of the family, complete.
+    """
+    if split != "test":
+        return f"it plays test tasks, and the split is {split!r}"
+    module = registry.load("envs", family)
     check = getattr(module, "official_obstacle", None)
     if check is None:
         return f"only families of Meta-World have one, {family!r} has not"
@@ -136,7 +141,7 @@ def _load(kind: registry.Kind, name: str, draft: Draft, path: KeyPath) -> Module
         known = name in registry.names(kind)
         draft.add(path, f"{error}{'' if known else f'; {plugins.searched()}'}")
     except Exception as error:  # a module may fail to import in any way
-        draft.add(path, f"{kind}/{name} does not import: {type(error).__name__}: {error}")
+        draft.add(path, f"{kind}/{name} does not import: {plugins.why(error)}")
     return None
 
 

@@ -12,7 +12,7 @@ import nbformat
 import pytest
 import yaml
 
-from docs.building import consoles, contents, notebooks, picture, settings
+from docs.building import consoles, contents, figures, notebooks, picture, settings
 from kshot import registry
 from kshot.places import ROOT
 from kshot.plugins import Shown
@@ -97,10 +97,31 @@ def test_the_pages_of_settings_are_those_of_the_code(name: str) -> None:
     assert there == settings.pages()[name], "run `python -m docs.building.settings`"
 
 
+def test_what_a_figure_gets_is_what_the_code_has() -> None:
+    assert PAGES["docs/plugins.md"] == figures.page(), "run `python -m docs.building.figures`"
+
+
+def test_examples_of_plug_ins_import_what_plug_ins_may_rely_on() -> None:
+    _, _, text = PAGES["docs/plugins.md"].partition("## What plug-ins may rely on")
+    named = set(re.findall(r"`(kshot\.[\w.]+)`", text.partition("\n## ")[0]))
+    for path in [*(ROOT / "kshot" / "examples").glob("*.py"), *(ROOT / "tests/workflow/plugins/envs").glob("*.py")]:
+        source = path.read_text(encoding="utf-8")
+        found = {f"kshot.{name}" for name in re.findall(r"^from kshot import (\w+)", source, re.MULTILINE)}
+        found |= set(re.findall(r"^from (kshot\.[\w.]+) import", source, re.MULTILINE)) - {"kshot.reporting"}
+        found |= {f"kshot.reporting.{name}" for name in re.findall(r"^from kshot.reporting import (\w+)", source, re.M)}
+        assert found <= named, path
+
+
 def test_every_learner_and_family_has_its_settings_there() -> None:
     for kind, name in (("algorithms", "learners.md"), ("envs", "families.md")):
         titles = re.findall(r"^## (\w+)$", PAGES[f"docs/settings/{name}"], re.MULTILINE)
         assert titles == registry.names(kind)  # type: ignore[arg-type]
+
+
+def test_the_page_of_every_learner_leads_to_its_settings() -> None:
+    for name in registry.names("algorithms"):
+        assert f"](../settings/learners.md#{name})" in PAGES[f"docs/algorithms/{name}.md"]
+    assert "`parameters`" not in PAGES["docs/settings/families.md"], "a module, which is no page"
 
 
 def test_a_setting_that_is_nowhere_explained_is_noticed() -> None:
@@ -161,14 +182,14 @@ def test_the_entry_points_that_are_shown_are_those_that_are_read() -> None:
 
 
 def test_messages_among_the_questions_are_messages_of_the_code() -> None:
-    """The headings in backticks, but for what a shell says; what consoles show is tried elsewhere."""
+    """The headings in backticks, but for what a shell or Snakemake says; what consoles show is tried elsewhere."""
     places = [*(ROOT / "kshot").rglob("*.py"), *(ROOT / "envs").rglob("*.py"), ROOT / "Makefile"]
     # Strings that go over several lines, and values within them, are read as one text.
     said = "\n".join(re.sub(r'"\s+f?"', "", path.read_text(encoding="utf-8")) for path in places)
     said += "\n".join(block.text for block in consoles.blocks(PAGES["docs/faq.md"]) if block.language == "console")
     asked = re.findall(r"^### `(.+)`$", PAGES["docs/faq.md"], re.MULTILINE)
     assert len(asked) > 8
-    for message in set(asked) - {"kshot: command not found"}:
+    for message in set(asked) - {"kshot: command not found", "No Snakefile found"}:
         parts = [part.strip() for part in message.split("...") if part.strip()]
         assert re.search(".{0,80}".join(map(re.escape, parts)), said), message
 

@@ -15,7 +15,7 @@ import pytest
 
 import kshot
 from kshot import checksums, records, seeding
-from kshot.interface import bars, frames, pipeline
+from kshot.interface import bars, before, frames
 from kshot.reporting import csv_files
 from kshot.reporting.aggregate import aggregate
 from kshot.running import build, workflow
@@ -384,7 +384,7 @@ def test_a_pipeline_that_does_not_end_well_is_an_error(
     status: int, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workflow, "run", lambda suite, runs, file, cores, options: status)
-    monkeypatch.setattr(pipeline, "refused", lambda runs: [])
+    monkeypatch.setattr(before, "refused", lambda runs: [])
     with pytest.raises(error, match="see logs/smoke/snakemake.log" if status == 1 else None):
         kshot.run("smoke", cores=1, options=["--config", "seeds=[0]"])
     with pytest.raises(kshot.ConfigError, match="no suite 'smok'"):

@@ -32,6 +32,17 @@ def test_names_and_hashes_that_look_like_numbers_stay_text(tmp_path: Path, diges
     assert data.summary.point("10", "rl2", "return", 0) is not None
 
 
+@pytest.mark.parametrize("references", [("random", "oracle"), ("random",)])
+def test_captions_explain_a_scale_only_where_there_is_one(tmp_path: Path, references: tuple[str, ...]) -> None:
+    family = replace(BANDIT, known={})
+    runs = synthetic.runs_of([family], learners=("rl2",), references=references, seeds=1)
+    synthetic.write_suite([family], runs, tmp_path)
+    aggregate(runs, tmp_path)
+    captions = {table.name: table.caption for table in tables.build(load(runs, tmp_path))}
+    assert {"headline", "after_k"} <= set(captions)
+    assert any("scripted oracle" in caption for caption in captions.values()) == ("oracle" in references)
+
+
 def test_the_summary_has_its_columns_and_every_cell_of_the_grid(reported: Reported) -> None:
     runs, root = reported
     summary = pd.read_csv(root / "made-up" / "summary.csv")

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from kshot import checksums, records
+from kshot.commands.runs import asking_official
 from kshot.envs.metaworld import MetaWorldFamily
 from kshot.errors import ConfigError, RecordError
 from kshot.reporting import page, tables
@@ -89,8 +90,24 @@ def test_a_trained_run_gets_its_record(tmp_path: Path, monkeypatch: pytest.Monke
     (folder / "evaluate.json").unlink()
     assert records.read_json(folder / "official.json")["official"] == found, "the same model gives the same numbers"
     assert audit([run], tmp_path).checked == 2
-    with pytest.raises(RecordError, match=r"'rl2' on 'metaworld' is not for the official evaluation"):
-        official(replace(run, evaluation=run.evaluation.model_copy(update={"official": False})), tmp_path)
+
+
+def test_the_command_asks_for_it_by_itself_or_says_what_is_in_the_way() -> None:
+    runs = {(run.family, run.algorithm): run for run in load_suite("config/suites/smoke.yaml").runs()}
+    plain = runs["ml1-reach", "maml"]
+    asking = asking_official(plain)
+    assert asking.official and not plain.official
+    assert (asking.train_hash, asking.config_hash) == (plain.train_hash, plain.config_hash)
+    choosing = replace(plain, evaluation=plain.evaluation.model_copy(update={"split": "validation"}))
+    for run, reason in (
+        (runs["nav2d", "maml"], "'maml' on 'nav2d' has .*: only families of Meta-World have one, 'nav2d' has not"),
+        (runs["ml1-reach", "random"], "it takes learners, and 'random' is a reference policy"),
+        (choosing, "it plays test tasks, and the split is 'validation'"),
+    ):
+        with pytest.raises(
+            ConfigError, match=f"no official evaluation: {reason}" if "has .*" not in reason else reason
+        ):
+            asking_official(run)
 
 
 def test_a_diverged_run_has_a_record_without_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,6 +218,20 @@ def test_records_of_other_settings_or_protocols_are_refused(results: tuple[list[
     write(first, root, found(0.5), train_hash="other")
     with pytest.raises(RecordError, match=r"seed-0/official.json: made from other settings \(hash other\)"):
         table(runs, root)
+
+
+def test_records_that_nobody_asked_for_count_while_their_settings_are_the_suites(
+    results: tuple[list[RunConfig], Path],
+) -> None:
+    runs, root = results
+    plain = [replace(run, evaluation=run.evaluation.model_copy(update={"official": False})) for run in runs]
+    for run in runs:
+        if run.official and (run.algorithm == "rl2" or run.seed == 2):
+            (run.directory(root) / "official.json").unlink()
+    write(next(run for run in runs if run.official), root, found(0.5), train_hash="other")
+    text = table(plain, root).parts[0].text().set_index("policy")
+    assert text["runs"].to_dict() == {"maml": "1/3"}
+    assert text.loc["maml", "official 3.1.1, biased upwards"] == "0.70"
 
 
 def test_without_asking_there_is_no_such_table(tmp_path: Path) -> None:

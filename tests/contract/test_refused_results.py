@@ -84,6 +84,9 @@ def test_results_of_other_settings_are_refused_naming_both_hashes(two: tuple[lis
     changed = [replace(run, steps=run.steps + 1) for run in runs]
     with pytest.raises(RecordError, match=rf"{runs[0].config_hash}\).*{changed[0].config_hash}"):
         aggregate(changed, root)
+    aggregate(runs, root)
+    with pytest.raises(RecordError, match=r"seed-0/evaluate.json: made from other settings .* `kshot run SUITE` makes"):
+        load(changed, root)  # and not that another aggregate would help
     rewrite(runs[1].directory(root) / "curve.parquet", config_hash="0123456789ab")
     with pytest.raises(RecordError, match=rf"curve.parquet: .*0123456789ab\).*{runs[1].config_hash}"):
         aggregate(runs, root)

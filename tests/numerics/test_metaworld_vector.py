@@ -291,6 +291,8 @@ def test_a_mask_that_selects_nothing_or_something_else_is_refused(mask: Array) -
     ("name", "settings", "message"),
     [
         ("ML10-train", {"num_envs": 7}, "10 classes: num_envs must be a multiple, got 7"),
+        ("ML1-train", {"num_envs": 10}, "kshot/ML1-train is of one class, and env_name says which"),
+        ("MT1", {"num_envs": 10}, "kshot/MT1 is of one class, and env_name says which"),
         ("ML1-train", {"num_envs": 1, "env_name": "reach"}, r"did you mean 'reach-v3'\?"),
         ("ML1-train", {"num_envs": 1, "env_name": "reach-v3", "defects": ["shared-sed"]}, "mean 'shared-seed'"),
         ("ML1-train", {"num_envs": 1, "env_name": "reach-v3", "backend": "officia"}, "did you mean 'official'"),

@@ -77,7 +77,7 @@ def test_list_shows_what_can_be_named_with_what_it_needs(tmp_path: Path) -> None
     text = kshot(tmp_path, "list").stdout
     assert re.search(r"^  counting +rollouts; discrete actions +Counts which coin paid", text, flags=re.MULTILINE)
     assert re.search(r"^  maml +rollouts; continuous/discrete actions +MAML", text, flags=re.MULTILINE)
-    assert re.search(r"^  coins +rollouts; discrete actions +Two coins", text, flags=re.MULTILINE)
+    assert re.search(r"^  coins +rollouts; discrete actions +Two choices", text, flags=re.MULTILINE)
     assert re.search(r"^  smoke +\S*config/suites/smoke\.yaml$", text, flags=re.MULTILINE)
 
 
@@ -109,17 +109,20 @@ def test_list_says_of_every_module_what_its_import_says(kind: registry.Kind) -> 
     [
         ("import a_package_that_is_not_there\n", "ModuleNotFoundError: No module named 'a_package_that_is_not_there'"),
         ("ACTIONS = frozenset()\n", LACKING),
-        ("def broken(:\n", "SyntaxError"),
+        ("def broken(:\n", "SyntaxError: invalid syntax ({file}:1)"),
+        ("RATE = 1\nraise RuntimeError('two\\nlines')\n", "RuntimeError: two lines ({file}:2)"),
+        ("import numpy\nnumpy.linalg.inv([[0.0]])\n", "LinAlgError: Singular matrix ({file}:2)"),
     ],
 )
 def test_list_says_why_a_module_cannot_be_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, facts: str
 ) -> None:
     (tmp_path / "algorithms").mkdir()
-    (tmp_path / "algorithms" / "odd.py").write_text(text)
+    file = tmp_path / "algorithms" / "odd.py"
+    file.write_text(text)
     monkeypatch.setenv("KSHOT_PATH", str(tmp_path))
     assert describe("algorithms", "odd")[0] == "cannot be used"
-    assert facts in describe("algorithms", "odd")[1]
+    assert facts.format(file=file) in describe("algorithms", "odd")[1]
 
 
 def test_what_a_source_does_not_tell_is_asked_of_the_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

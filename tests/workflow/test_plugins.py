@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,6 +91,7 @@ def test_what_is_written_fulfils_the_contract_and_is_a_suite_by_its_name(
     for check in families.CHECKS:
         check(families.make("old_lamps"))
     assert checking.test("worth", [], said.append)
+    assert said[-2:] == ["ok      worth: is made of any results", "worth: 1 check passed"]
     assert cli.main(["new", "figure", "other", "--folder", str(folder)]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[:3] == [f"{folder}/figures/other.py", "Now:", f"  export KSHOT_PATH={folder}"]
@@ -98,7 +100,7 @@ def test_what_is_written_fulfils_the_contract_and_is_a_suite_by_its_name(
         assert len(load_suite(find_suite(name)).runs()) > 3
     for kind, name in (("algorithms", "tally"), ("envs", "old_lamps")):
         text = (written / kind / f"{name}.py").read_text()
-        assert "counting" not in text.lower() and "coins" not in text.lower() and "class " in text
+        assert "counting" not in text.lower() and "coin" not in text.lower() and "class " in text
 
 
 def test_a_check_that_fails_says_what_does_not_hold_and_where(
@@ -109,7 +111,7 @@ def test_a_check_that_fails_says_what_does_not_hold_and_where(
     put(
         folder,
         "envs/dim_lamps.py",
-        text.replace("old_lamps", "dim_lamps").replace('np.array([task["coin"]', '1 - np.array([task["coin"]'),
+        text.replace("old_lamps", "dim_lamps").replace('np.array([task["paid"]', '1 - np.array([task["paid"]'),
     )
     said: list[str] = []
     assert not checking.test("dim_lamps", ["tally"], said.append)
@@ -187,12 +189,14 @@ def test_a_plug_in_that_cannot_be_used_is_named_and_the_others_go_on(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Broken, with a name of kshot's own, with the name of another plug-in, with one that is none for a module."""
-    put(folder, "algorithms/torn.py", "import a_package_that_is_not_there\n")
+    torn = put(folder, "algorithms/torn.py", "import a_package_that_is_not_there\n")
+    bent = put(folder, "figures/bent.py", "NAME = 'bent'\nraise RuntimeError('bent')\n")
     own = put(folder, "algorithms/maml.py", "raise RuntimeError\n")
     twin = put(folder, "algorithms/tally.py", "raise RuntimeError\n")
     dashed = put(folder, "envs/my-lamps.py", "")
     said = {name: problems(algorithms={name: {}})[0] for name in ("torn", "maml", "tally")}
-    assert said["torn"].endswith("does not import: ModuleNotFoundError: No module named 'a_package_that_is_not_there'")
+    lacks = "does not import: ModuleNotFoundError: No module named 'a_package_that_is_not_there'"
+    assert said["torn"].endswith(f"{lacks} ({torn}:1)")
     assert said["maml"].endswith(f"{own}: kshot itself has an algorithm called 'maml': choose another name")
     assert f"two plug-ins have the name 'tally' ({twin} and " in said["tally"]
     cell = suite()["families"]["old_lamps"]
@@ -203,7 +207,11 @@ def test_a_plug_in_that_cannot_be_used_is_named_and_the_others_go_on(
     assert "Traceback" not in err and f"kshot: {own}: kshot itself has an algorithm called 'maml'" in err
     assert cli.main(["list"]) == 0
     listed = capsys.readouterr().out
-    assert listed.count("cannot be used") == 4 and "  rl2 " in listed and "worth.py" in listed
+    assert listed.count("cannot be used") == 5 and "  rl2 " in listed and "figures/worth.py" in listed
+    assert re.search(rf"^  bent +cannot be used +RuntimeError: bent \({bent}:2\)$", listed, flags=re.MULTILINE)
+    algorithms = listed.partition("Task families:")[0].splitlines()[1:]
+    starts = [re.search("rollouts|demonstrations|cannot", line[10:]) for line in algorithms]
+    assert len({start and start.start() for start in starts}) == 1, "columns fit the longest name"
     twin.unlink()
     assert load_suite(suite()).find("old_lamps", "tally", 0).algorithm == "tally"
     assert len(list(checking._checks("tally", []))) == 6 * 3, "a broken neighbour is in nobody's way"

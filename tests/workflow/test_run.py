@@ -76,6 +76,8 @@ def test_it_does_what_snakemake_does(tmp_path: Path) -> None:
     assert again.returncode == 0 and again.stdout.splitlines()[-1] == "There was nothing to be done."
     plan = kshot(tmp_path, "run", "suite.yaml", "--", "--dry-run")
     assert plan.returncode == 0 and "Job stats:" in plan.stdout + plan.stderr
+    partial = kshot(tmp_path, "run", "suite.yaml", "--cores", "1", "--", "partial_report")
+    assert partial.stdout.splitlines()[-1] == "The report: reports/tiny/partial/index.html"
     changed = kshot(tmp_path, "run", "suite.yaml", "--", "--dry-run", "--config", "seeds=[0,1]")
     assert "seed-1" in changed.stdout + changed.stderr
 
@@ -97,13 +99,22 @@ def test_a_job_that_fails_is_shown_with_its_log(tmp_path: Path) -> None:
     assert lines[-1] == f"To go on, once that is mended: kshot run {' '.join(arguments)}"
 
 
-def test_a_suite_that_snakemake_refuses_is_shown_with_the_reason(tmp_path: Path) -> None:
+def test_a_wrong_suite_is_told_as_check_config_does_before_anything_is_started(tmp_path: Path) -> None:
     suite = copy.deepcopy(SUITE)
     suite["algorithms"]["counting"] = {"settings": {"trusts": 1.0}}
     write_suite(tmp_path, suite)
     done = kshot(tmp_path, "run", "suite.yaml", "--cores", "1")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("kshot: suite.yaml:") and "trusts" in line
+    assert (done.returncode, done.stdout, [path.name for path in tmp_path.iterdir()]) == (2, "", ["suite.yaml"])
+
+
+def test_what_snakemake_refuses_by_itself_is_shown_with_the_reason(tmp_path: Path) -> None:
+    write_suite(tmp_path)
+    (tmp_path / "results").write_text("")
+    done = kshot(tmp_path, "run", "suite.yaml", "--cores", "1")
     assert done.returncode not in (0, 130)
-    assert "Failed: logs/tiny/snakemake.log" in done.stdout and "trusts" in done.stdout
+    assert "Failed: logs/tiny/snakemake.log" in done.stdout and "results is a file" in done.stdout
 
 
 def slow(folder: Path) -> Path:
@@ -234,6 +245,12 @@ def test_options_of_snakemake_that_change_the_suite_count(tmp_path: Path) -> Non
     assert suite.name == "other" and {run.seed for run in suite.runs() if run.kind == "algorithm"} == {0, 1}
     with pytest.raises(ConfigError, match="--config seeds: expected key=value"):
         workflow.overrides(["--config", "seeds"])
+
+
+def test_what_other_machines_compute_is_not_checked_here() -> None:
+    assert workflow.computes_here(["--config", "seeds=[0,1]", "figures"])
+    assert not workflow.computes_here(["--workflow-profile=profiles/slurm"])
+    assert not workflow.computes_here(["partial_report"])
 
 
 @pytest.mark.parametrize("option", ["--configfile", "--snakefile=other", "-d"])

@@ -19,11 +19,15 @@ from kshot.types import Evidence
 
 Entry = dict[str, Any]
 """A row of a table's CSV file: plain numbers by column."""
-SCALE = (
+_SCALE = (
     "Normalised: 0 is the random policy, 1 the scripted oracle, which knows the task but is a program and no bound, so "
     "that scores can exceed 1."
 )
-"""What captions say of normalised scores."""
+
+
+def scale_said(numbers: Iterable[Entry]) -> list[str]:
+    """What a caption says of normalised scores: a sentence, or none where no family has both ends of the scale."""
+    return [_SCALE] if any(np.isfinite(entry["normalised"]) for entry in numbers) else []
 
 
 def part(section: Section, rows: Iterable[Row], **kwargs: Any) -> Part:

@@ -7,7 +7,7 @@ import numpy as np
 from kshot.reporting import stats
 from kshot.reporting.results import Results
 from kshot.reporting.sections import Section
-from kshot.reporting.tables._common import SCALE, Entry, brackets, cell, columns, evidence_used, part, row
+from kshot.reporting.tables._common import Entry, brackets, cell, columns, evidence_used, part, row, scale_said
 from kshot.reporting.values import Cell, Part, Row, Table, Value, digits_for
 
 PLACES = {"curves": 50}
@@ -19,13 +19,14 @@ def build(results: Results) -> Table:
     for section in results.sections:
         rows = _rows(results, section, numbers)
         parts += [part(section, rows)] if rows else []
-    caption = (
+    sentences = [
         "Single episodes after all the evidence that each learner can use and the suite asks for; its K stands beside "
-        "the score. Rows with other K or other environment steps of evidence are no comparison. "
-        f"{SCALE} Mean over runs, {brackets(entry['n_seeds'] for entry in numbers)}."
-    )
+        "the score. Rows with other K or other environment steps of evidence are no comparison.",
+        *scale_said(numbers),
+        f"Mean over runs, {brackets(entry['n_seeds'] for entry in numbers)}.",
+    ]
     title = "All the evidence each can use"
-    return Table("all_evidence", title, caption, numbers, parts, ("summary.csv",), PLACES)
+    return Table("all_evidence", title, " ".join(sentences), numbers, parts, ("summary.csv",), PLACES)
 
 
 def _rows(results: Results, section: Section, numbers: list[Entry]) -> list[Row]:

@@ -11,7 +11,7 @@ from kshot.reporting import stats
 from kshot.reporting.names import BAYES, policy_name
 from kshot.reporting.results import Results
 from kshot.reporting.sections import Section
-from kshot.reporting.tables._common import SCALE, Entry, brackets, cell, columns, evidence_used, part, row
+from kshot.reporting.tables._common import Entry, brackets, cell, columns, evidence_used, part, row, scale_said
 from kshot.reporting.values import Cell, Part, Row, Table, Value, digits_for, number
 
 PLACES = {"headline": 10}
@@ -48,7 +48,7 @@ def _caption(numbers: Sequence[Entry]) -> str:
         sentences.append(
             "Over seeds and tasks: 95 % interval of the headline score when the test tasks are drawn anew as well."
         )
-    return " ".join([*sentences, SCALE, "Task s.e.: standard error over test tasks."])
+    return " ".join([*sentences, *scale_said(numbers), "Task s.e.: standard error over test tasks."])
 
 
 def _entries(results: Results, section: Section) -> list[Entry]:

@@ -35,13 +35,14 @@ BySeed = dict[int, dict[str, Any]]
 
 
 def build(results: Results) -> Table:
-    """Both success rates side by side, for the runs of families that ask for the official evaluation."""
+    """Both success rates side by side, for learners that the suite asks the official evaluation of, or that had it."""
     found = {
-        (section.title, name): (section, name, runs, _read(runs, results.grid.root))
+        (section.title, name): (section, name, runs, by_seed)
         for section in results.sections
         if not section.demonstrated
         for name in section.learners
-        if (runs := _asked(results, section, name))
+        if (runs := _runs(results, section, name))
+        and ((by_seed := _read(runs, results.grid.root)) or any(run.official for run in runs))
     }
     versions = {str(run["metaworld"]) for *_, by_seed in found.values() for run in by_seed.values()}
     label = f"official {'/'.join(sorted(versions))}".strip() + ", biased upwards"
@@ -58,13 +59,16 @@ def build(results: Results) -> Table:
     return Table("official", "Meta-World's own evaluation", caption, numbers, parts, ("summary.csv",), PLACES)
 
 
-def _asked(results: Results, section: Section, name: str) -> list[RunConfig]:
-    """The runs of a learner that are to go through the official evaluation."""
-    return [run for run in results.grid.runs if (run.family, run.algorithm) == (section.family, name) and run.official]
+def _runs(results: Results, section: Section, name: str) -> list[RunConfig]:
+    """The runs of a learner."""
+    return [run for run in results.grid.runs if (run.family, run.algorithm) == (section.family, name)]
 
 
 def _read(runs: Sequence[RunConfig], root: Path) -> BySeed:
     """What the official evaluation found, without the runs that diverged or are missing.
+
+    A record that the suite does not ask for was made by `kshot official`, and no pipeline makes it again: it counts for
+    as long as its settings are those of the suite.
 
     Raises:
         RecordError: a record is damaged, or was made from other settings or with other arguments than its siblings.
@@ -75,6 +79,8 @@ def _read(runs: Sequence[RunConfig], root: Path) -> BySeed:
         if not path.is_file():
             continue
         record = checksums.read_record(path)
+        if not run.official and record.get("train_hash") != run.train_hash:
+            continue
         same_hash(path, str(record.get("train_hash")), run.train_hash)
         if record.get("status") == "ok":
             found[run.seed] = record["official"]

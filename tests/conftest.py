@@ -34,7 +34,7 @@ def _entry_points_on(path: tuple[str, ...], **chosen: Any) -> importlib.metadata
 importlib.metadata.entry_points = lambda **chosen: _entry_points_on(tuple(sys.path), **chosen)
 
 TESTS = Path(__file__).parent
-NOT_BY_TESTS = ("PYTEST_", "KMP_", "TORCHINDUCTOR_", "OMP_", "OPENBLAS_", "MKL_", "GOMP_")
+NOT_BY_TESTS = ("PYTEST_", "PYGAME_HIDE_SUPPORT_PROMPT", "KMP_", "TORCHINDUCTOR_", "OMP_", "OPENBLAS_", "MKL_", "GOMP_")
 """How variables begin that pytest sets, PyTorch when it loads or makes its first optimiser, and ``threads.settle``
 for a process, which tests of commands share."""
 LONGEST = (

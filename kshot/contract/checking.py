@@ -52,6 +52,8 @@ def test(name: str, on: Sequence[str], tell: Callable[[str], None]) -> bool:
         with tempfile.TemporaryDirectory(prefix="kshot-test-") as scratch:
             try:
                 check.run(Path(scratch))
+            except families.Unchecked as reason:
+                tell(f"--      {check.title}: not checked, {reason}")
             except Exception as error:  # a check may meet any fault of the code that it checks
                 failed += 1
                 tell(f"FAILED  {check.title}")

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from kshot import registry, seeding
+from kshot.contract import checking, learners
 from kshot.places import ROOT
 from kshot.running import build
 from kshot.running.preparing import refusals
@@ -58,6 +59,12 @@ def test_the_family_in_python_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert 0.25 < min(lengths) < 0.4 and 1.9 < max(lengths) < 2.0
     env = family.vector_env(family.tasks("train", 2, 0), 2)
     assert env.reset(seed=[1, 2, 3, 4])[0].shape == (4, 4)
+    # It has neither oracle nor task-blind policy: what is about these is not checked, and that is said.
+    said: list[str] = []
+    monkeypatch.setattr(learners, "checks", lambda algorithm, family: [])
+    assert checking.test("my_poles", ["rl2"], said.append), said
+    assert "--      my_poles: the oracle is better than random: not checked, the family has no oracle" in said
+    assert sum(line.startswith("--") for line in said) == 3
 
 
 def test_the_table_names_every_setting() -> None:

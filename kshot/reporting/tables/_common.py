@@ -128,9 +128,9 @@ def difference(key: str, after: pd.Series[float], before: pd.Series[float]) -> E
 def by_k(
     results: Results, section: Section, metric: str, more_digits: int = 0, measure: str = ""
 ) -> tuple[list[Entry], list[Part]]:
-    """Every learner's curve over K with its intervals: plain numbers, and one part if there are any."""
+    """Every policy's curve over K with its intervals: plain numbers, and one part if learners have any."""
     family, ks = section.family, section.info.k
-    curves = {name: {k: results.summary.point(family, name, metric, k) for k in ks} for name in section.learners}
+    curves = {name: {k: results.summary.point(family, name, metric, k) for k in ks} for name, _ in section.policies}
     reached = {name: {k: point for k, point in curve.items() if point is not None} for name, curve in curves.items()}
     reached = {name: points for name, points in reached.items() if points}
     digits = more_digits + digits_for(point.mean for points in reached.values() for point in points.values())
@@ -139,13 +139,14 @@ def by_k(
     for name, points in reached.items():
         for k, point in points.items():
             entry: Entry = {"family": family, "algorithm": name, "evidence": section.evidence, "metric": metric, "k": k}
-            entry |= {"used_k": point.k, "mode": point.mode, "mean_n": point.n_seeds}
+            entry |= {"kind": point.kind, "used_k": point.k, "mode": point.mode, "mean_n": point.n_seeds}
             kept = ("mean", "mean_lo", "mean_hi", "mean_lo_tasks", "mean_hi_tasks", "iqm", "n_seeds")
             numbers.append(entry | {key: getattr(point, key) for key in (*kept, "adaptation_steps")})
         values: dict[str, Value] = {f"K = {k}": mean_cell(points[k], digits, k) if k in points else "" for k in ks}
         values["actions"] = next(iter(points.values())).mode
         rows.append(row(results.grid, section, name, values))
-    return numbers, [part(section, rows, measure=measure)] if rows else []
+    learnt = any(name in section.learners for name in reached)
+    return numbers, [part(section, rows, measure=measure)] if learnt else []
 
 
 def evidence_used(steps: float) -> str:

@@ -19,7 +19,7 @@ def build(results: Results) -> Table:
         parts += part
     caption = (
         "Score after K episodes of evidence, or K demonstrations, by the actions that each learner is meant to be "
-        f"tested with; empty beyond what it can use. Mean over runs, "
-        f"{brackets(entry['n_seeds'] for entry in numbers)}. {marks_in(parts)}"
+        "tested with; empty beyond what it can use. Mean over runs, "
+        f"{brackets(entry['n_seeds'] for entry in numbers if entry['kind'] == 'algorithm')}. {marks_in(parts)}"
     ).strip()
     return Table("after_k", "Score after K", caption, numbers, parts, ("summary.csv",), PLACES)

@@ -224,7 +224,7 @@ def curve(family: Family, run: RunConfig) -> pd.DataFrame:
                 outcome = (rng.uniform(size=size) < chance).astype(float)
             last = rng.uniform(size=size) < level * (0.15 if run.algorithm == "task_blind" else 1.0)
             any_step = last | (rng.uniform(size=size) < (0.9 if run.algorithm == "task_blind" else 0.15))
-            part = {
+            part: dict[str, Any] = {
                 "group": np.repeat(classes, n),
                 "task": np.repeat([f"test-{i:05d}-{family.name}" for i in range(family.n_tasks)], n),
                 "k": k,

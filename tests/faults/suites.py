@@ -51,7 +51,8 @@ def some_settings(draw: st.DrawFn, kind: registry.Kind, module: str, wild: bool)
     """Up to two of a module's settings, changed."""
     defaults = registry.load(kind, module).Settings
     hints = typing.get_type_hints(defaults)
-    known = {item.name: values(item.default, hints[item.name], wild) for item in fields(defaults)}
+    kept = defaults()
+    known = {item.name: values(getattr(kept, item.name), hints[item.name], wild) for item in fields(defaults)}
     names = draw(st.lists(st.sampled_from(sorted(known)), max_size=2, unique=True)) if known else []
     return {name: draw(known[name]) for name in names}
 

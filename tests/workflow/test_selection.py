@@ -45,7 +45,7 @@ def test_the_official_evaluation_runs_where_a_family_asks_for_it(tmp_path: Path)
     write_suite(tmp_path)
     done = kshot(tmp_path, "official", "suite.yaml", *COUNTING)
     assert done.returncode == 2
-    assert "'counting' on 'coins' is not for the official evaluation" in done.stderr
+    assert "'counting' on 'coins' has no official evaluation" in done.stderr
 
     suite = validation()
     reach = {"family": "metaworld", "steps": 100, "evaluation": {"tasks": 2, "k": [0, 10], "official": True}}

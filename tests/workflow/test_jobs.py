@@ -118,7 +118,7 @@ def test_the_workflow_asks_for_what_is_due(finished: Path) -> None:
 @pytest.mark.parametrize(
     "command, arguments, message",
     [
-        ("official", COUNTING, "'counting' on 'coins' has no official evaluation: only families of Meta-World have one"),
+        ("official", COUNTING, "'counting' on 'coins' has no official evaluation: only families of"),
         ("train", (*COUNTING[:3], "oracle", "--seed", "0"), "'oracle' is a reference policy: it is not trained"),
         ("evaluate", (*COUNTING[:3], "counting-less", "--seed", "0"), "model.pt: no such file; train this run first"),
     ],

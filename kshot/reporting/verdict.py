@@ -61,13 +61,14 @@ def verdict(results: Results, section: Section) -> str:
         sentences.append("None is above task-blind beyond chance, none shows that it adapts.")
     if section.metric == section.episode_metric and not _gains(results, section, names):
         sentences.append("None gains on its K = 0 beyond chance.")
-    ends = [f"{policy_name(name)} {_number(point, digits)}" for name, point in scripted.items() if name in _SHOWN]
+    bound = ceiling is None or reached[best].mean <= ceiling.mean
+    ends = [
+        f"{policy_name(name)} {_number(point, digits)}" + " (no bound)" * (name == ORACLE and not bound)
+        for name, point in scripted.items()
+        if name in _SHOWN
+    ]
     sentences += [f"Scripted: {', '.join(ends)}."] * bool(ends)
     sentences += _at_any_step(results, section, best)
-    if ceiling is not None and (above := [name for name in names if reached[name].mean > ceiling.mean]):
-        leaves = section.metric == "success_last" and _oracle_leaves(results, section)
-        script = "a script that does not always stay at the goal" if leaves else "which is a script and no bound"
-        sentences.append(f"Above the oracle, {script}: {', '.join(map(policy_name, above))}.")
     lost = [policy_name(name) for name in section.learners if name not in section.finished]
     if lost:
         sentences.append(f"Without results: {', '.join(lost)}.")
@@ -92,13 +93,6 @@ def _actions(points: Iterable[Point]) -> str:
     """By which actions learners are compared."""
     kinds = {point.mode for point in points}
     return f"{kinds.pop()} actions" if len(kinds) == 1 else "each by the actions it is meant for"
-
-
-def _oracle_leaves(results: Results, section: Section) -> bool:
-    """Whether the oracle succeeds at some step more often than at the last."""
-    at = section.family, ORACLE
-    any_step, last = (results.summary.point(*at, metric, section.k) for metric in ("success_any", "success_last"))
-    return any_step is not None and last is not None and any_step.mean > last.mean
 
 
 def _at_any_step(results: Results, section: Section, best: str) -> list[str]:

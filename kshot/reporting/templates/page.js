@@ -139,6 +139,23 @@
     table.parentElement.after(bar);
   }
 
+  // A sentence, as it stands at the K that is chosen.
+  for (const sentence of all(".verdicts li, p.verdict")) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "copy-sentence";
+    button.textContent = "copy";
+    const family = sentence.closest("[data-family]").dataset.family;
+    button.setAttribute("aria-label", `Copy what is said of ${family}`);
+    button.addEventListener("click", async () => {
+      const said = all("[data-k]", sentence).find((one) => !one.hidden).textContent.replaceAll("\u00a0", " ");
+      await write(`${family}: ${said}\n`);
+      button.textContent = "copied";
+      setTimeout(() => { button.textContent = "copy"; }, 1200);
+    });
+    sentence.append(" ", button);
+  }
+
   // Filters.
   for (const box of all(".by-policy")) {
     box.addEventListener("change", () => {

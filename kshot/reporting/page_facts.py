@@ -82,8 +82,8 @@ def notices(results: Results, faults: Sequence[str]) -> list[tuple[str, Markup]]
     # Of what is there, not of what is to come: the words go with the numbers.
     expected = max((point.n_seeds for point in results.summary.points if point.kind == "algorithm"), default=0)
     if expected and expected < MINIMUM_RUNS:
-        seeds = "Of learners with results one seed" if expected == 1 else "Of learners with results two seeds, or one"
-        text = "{}: no range or interval over seeds can be given, and no difference between learners is established."
+        seeds = "One seed of each" if expected == 1 else "One or two seeds of each"
+        text = "{}: no difference between learners is established."
         said.append(("warn", Markup(text).format(seeds)))
     elif expected and is_range(expected):
         text = (

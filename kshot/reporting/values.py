@@ -19,11 +19,8 @@ from kshot.types import Evidence
 MINUS = "\N{MINUS SIGN}"
 NAN = math.nan
 HELD = "†"
-HELD_SAID = (
-    f"{HELD}: the score from before these episodes (that of K = 0, or of the last complete block), since the learner "
-    "adapts on complete blocks of episodes only."
-)
-ERROR_SAID = "±: standard error over the test tasks, where runs are too few for an interval over seeds."
+HELD_SAID = f"{HELD}: not adapted yet, the score of K = 0 or of the last complete block of episodes."
+ERROR_SAID = "±: standard error over the test tasks; too few runs for an interval."
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ def test_a_clean_suite_gets_no_warning(tmp_path: Path) -> None:
     aggregate(validation, tmp_path)
     text = page.write_page({}, validation, tmp_path, tmp_path / "report").read_text()
     assert "Evaluated on validation tasks" in text
-    assert "Of learners with results two seeds, or one: no range or interval over seeds can be given" in text
+    assert "One or two seeds of each: no difference between learners is established" in text
 
 
 def test_the_page_is_byte_identical_when_written_again(

@@ -213,7 +213,7 @@ def test_one_choice_of_k_answers_everywhere(shown: Page) -> None:
     copied = shown.evaluate("navigator.clipboard.readText()")
     assert "{\\footnotesize made-up: Learners by families; " in copied and "classes, $K = 1$" in copied
     assert "$^\\dagger$" in copied
-    assert "success at the last step, $K = 1$. " in copied and "$^\\dagger$: the score from before these" in copied
+    assert "success at the last step, $K = 1$. " in copied and "$^\\dagger$: not adapted yet, the score" in copied
     shown.locator("#answer .choose-k").first.select_option("")
     expect(cell.locator("[data-k='']")).to_be_visible()
     expect(tabs.first).to_have_attribute("aria-selected", "true")

@@ -110,4 +110,4 @@ def test_a_caption_explains_scores_from_before_the_episodes(tmp_path: Path) -> N
     table = after_k.build(load(runs, tmp_path))
     value = table.parts[0].rows[0].values["K = 2"]
     assert isinstance(value, Cell) and value.held
-    assert "†: the score from before these episodes" in table.caption
+    assert "†: not adapted yet, the score of K = 0" in table.caption

@@ -204,7 +204,9 @@ def test_one_choice_of_k_answers_everywhere(shown: Page) -> None:
         expect(sentence).not_to_contain_text("K\xa0=\xa010", use_inner_text=True)
     # The cards turn to the tab that has every K: the first one shows another K, and says which.
     shown.locator(".verdicts li[data-family=classes] .copy-sentence").first.click()
-    assert shown.evaluate("navigator.clipboard.readText()").startswith("classes: at K = 1, success at the last step, ")
+    sentence = shown.evaluate("navigator.clipboard.readText()")
+    assert sentence.startswith("made-up, classes: at K = 1, success at the last step, ")
+    assert sentence.endswith(" block of episodes.\n") and "\u2020: not adapted yet" in sentence
     tabs = shown.locator("#classes").get_by_role("tab")
     expect(tabs.first).to_have_text("Headline, K\xa0=\xa010")
     expect(shown.locator("#classes").get_by_role("tab", name="K-curves")).to_have_attribute("aria-selected", "true")

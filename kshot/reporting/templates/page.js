@@ -102,6 +102,8 @@
       return [line(rows[0]), line(rows[0].map(() => "---")), ...rows.slice(1).map(line), "", [`${about}.`, ...notes].join(" ")].join("\n");
     },
   };
+  // What the marks in a text mean.
+  const marks = (content) => all(".mark").map((said) => said.textContent).filter((said) => content.includes(said[0]));
   const write = async (content) => {
     try {
       await navigator.clipboard.writeText(content);
@@ -129,7 +131,7 @@
         const smalls = new Set(all("thead small", table).map((small) => small.textContent));
         const about = [`${document.title.split(":")[0]}: ${table.parentElement.getAttribute("aria-label")}`, ...smalls].join("; ");
         const lines = rows.slice(1).map((row) => [...row.cells].map(text));
-        const notes = all(".mark").map((said) => said.textContent).filter((said) => lines.flat().some((cell) => cell.includes(said[0])));
+        const notes = marks(lines.flat().join());
         await write(`${format([head, ...lines], about, notes)}\n`);
         button.textContent = "copied";
         setTimeout(() => { button.textContent = name; }, 1200);
@@ -149,7 +151,7 @@
     button.setAttribute("aria-label", `Copy what is said of ${family}`);
     button.addEventListener("click", async () => {
       const said = all("[data-k]", sentence).find((one) => !one.hidden).textContent.replaceAll("\u00a0", " ");
-      await write(`${family}: ${said}\n`);
+      await write(`${[`${document.title.split(":")[0]}, ${family}: ${said}`, ...marks(said)].join(" ")}\n`);
       button.textContent = "copied";
       setTimeout(() => { button.textContent = "copy"; }, 1200);
     });

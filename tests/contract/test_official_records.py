@@ -90,6 +90,8 @@ def test_a_trained_run_gets_its_record(tmp_path: Path, monkeypatch: pytest.Monke
     (folder / "evaluate.json").unlink()
     assert records.read_json(folder / "official.json")["official"] == found, "the same model gives the same numbers"
     assert audit([run], tmp_path).checked == 2
+    with pytest.raises(RecordError, match=r"'rl2' on 'metaworld' is not for the official evaluation"):
+        official(replace(run, evaluation=run.evaluation.model_copy(update={"official": False})), tmp_path)
 
 
 def test_the_command_asks_for_it_by_itself_or_says_what_is_in_the_way() -> None:

@@ -19,8 +19,8 @@ from kshot.types import Evidence
 MINUS = "\N{MINUS SIGN}"
 NAN = math.nan
 HELD = "†"
-HELD_SAID = f"{HELD}: not adapted yet, the score of K = 0 or of the last complete block of episodes."
-ERROR_SAID = "±: standard error over the test tasks; too few runs for an interval."
+_HELD_SAID = f"{HELD}: not adapted yet, the score of K = 0 or of the last complete block of episodes."
+_ERROR_SAID = "±: standard error over the test tasks; too few runs for an interval."
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ def marks_said(values: Iterable[Value]) -> list[str]:
     """What the marks in some cells of means mean, a sentence that begins with it for each mark that is there."""
     cells = [value for value in values if isinstance(value, Cell) and math.isfinite(value.value)]
     errors = any(math.isfinite(cell.error) for cell in cells)
-    return [ERROR_SAID] * errors + [HELD_SAID] * any(cell.held for cell in cells)
+    return [_ERROR_SAID] * errors + [_HELD_SAID] * any(cell.held for cell in cells)
 
 
 def html(value: Value) -> Markup:

@@ -116,45 +116,46 @@
       area.remove();
     }
   };
+  // A button that writes what ``content`` gives when it is pressed.
+  const copying = (name, content) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = name;
+    button.addEventListener("click", async () => {
+      await write(content());
+      button.textContent = "copied";
+      setTimeout(() => { button.textContent = name; }, 1200);
+    });
+    return button;
+  };
+  const suite = document.title.split(":")[0];
   for (const table of all("figure.item table")) {
     const bar = document.createElement("p");
     bar.className = "copy";
     bar.append("Copy as");
     for (const [name, format] of Object.entries(formats)) {
-      const button = document.createElement("button");
-      button.type = "button";
-      button.textContent = name;
-      button.addEventListener("click", async () => {
+      bar.append(copying(name, () => {
         const rows = [...table.rows].filter((row) => !row.hidden);
         const at = (cell) => { const found = cell.querySelector(".at"); return found ? found.textContent : ""; };
         const head = [...rows[0].cells].map((cell) => cell.dataset.column ?? `${cell.firstChild.textContent.trim()}${at(cell)}`);
         const smalls = new Set(all("thead small", table).map((small) => small.textContent));
-        const about = [`${document.title.split(":")[0]}: ${table.parentElement.getAttribute("aria-label")}`, ...smalls].join("; ");
+        const about = [`${suite}: ${table.parentElement.getAttribute("aria-label")}`, ...smalls].join("; ");
         const lines = rows.slice(1).map((row) => [...row.cells].map(text));
-        const notes = marks(lines.flat().join());
-        await write(`${format([head, ...lines], about, notes)}\n`);
-        button.textContent = "copied";
-        setTimeout(() => { button.textContent = name; }, 1200);
-      });
-      bar.append(button);
+        return `${format([head, ...lines], about, marks(lines.flat().join()))}\n`;
+      }));
     }
     table.parentElement.after(bar);
   }
 
   // A sentence, as it stands at the K that is chosen.
   for (const sentence of all(".verdicts li, p.verdict")) {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.className = "copy-sentence";
-    button.textContent = "copy";
     const family = sentence.closest("[data-family]").dataset.family;
-    button.setAttribute("aria-label", `Copy what is said of ${family}`);
-    button.addEventListener("click", async () => {
+    const button = copying("copy", () => {
       const said = all("[data-k]", sentence).find((one) => !one.hidden).textContent.replaceAll("\u00a0", " ");
-      await write(`${[`${document.title.split(":")[0]}, ${family}: ${said}`, ...marks(said)].join(" ")}\n`);
-      button.textContent = "copied";
-      setTimeout(() => { button.textContent = "copy"; }, 1200);
+      return `${[`${suite}, ${family}: ${said}`, ...marks(said)].join(" ")}\n`;
     });
+    button.className = "copy-sentence";
+    button.setAttribute("aria-label", `Copy what is said of ${family}`);
     sentence.append(" ", button);
   }
 

@@ -18,8 +18,6 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-from kshot.running import machine
-
 Work = Callable[..., int]
 """A function at the top of a module; what it returns is the exit status."""
 _context = multiprocessing.get_context("forkserver")
@@ -29,15 +27,8 @@ _context.set_forkserver_preload(
 
 
 def _begin(work: Work, arguments: tuple[Any, ...], out: Path, err: Path, daemon: bool) -> ForkServerProcess:
-    # Numeric libraries choose their kernels when they are loaded, and jobs of pipelines have no such variables.
-    chosen = {name: value for name, value in os.environ.items() if machine._KERNEL_VARIABLES.fullmatch(name)}
-    for name in chosen:
-        del os.environ[name]
-    try:
-        process = _context.Process(target=_do, args=(work, arguments, out, err), daemon=daemon)
-        process.start()
-    finally:
-        os.environ.update(chosen)
+    process = _context.Process(target=_do, args=(work, arguments, out, err), daemon=daemon)
+    process.start()
     return process
 
 

@@ -94,7 +94,7 @@ def kernels() -> dict[str, Any]:
     description: dict[str, Any] = {
         "libraries": sorted((_library(info) for info in threadpoolctl.threadpool_info()), key=lambda one: str(one)),
         "numpy": {"extensions": _numpy_extensions(), "digest": _digest(*_numpy_results())},
-        "environment": {name: value for name, value in sorted(os.environ.items()) if _KERNEL_VARIABLES.fullmatch(name)},
+        "environment": kernel_variables(),
     }
     torch = sys.modules.get("torch")  # scripted policies do without it: it has no part in their numbers
     if torch is not None:
@@ -107,6 +107,11 @@ def kernels() -> dict[str, Any]:
     if llvm is not None:
         description["llvm"] = str(llvm.get_host_cpu_name())
     return description
+
+
+def kernel_variables() -> dict[str, str]:
+    """The environment variables of this process that may have changed which kernel a library chose."""
+    return {name: value for name, value in sorted(os.environ.items()) if _KERNEL_VARIABLES.fullmatch(name)}
 
 
 def _library(info: dict[str, Any]) -> dict[str, str]:

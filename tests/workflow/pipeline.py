@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from kshot.places import ROOT
+from kshot.running import machine
 from tests import forked
 
 PLUGINS = Path(__file__).with_name("plugins")
@@ -44,11 +45,13 @@ def write_suite(folder: Path, suite: dict[str, Any] = SUITE, file: str = "suite.
 def environment() -> dict[str, str]:
     """What a user has who started from a notebook and did not activate the virtual environment.
 
-    Its Python is not on the path, and the backend of figures is one that only the notebook has.
+    Its Python is not on the path, and the backend of figures is one that only the notebook has. What chooses the
+    kernels of numeric libraries stays: tests compare what such a process computes with what they compute.
     """
     own = {"PATH": "/usr/local/bin:/usr/bin:/bin", "KSHOT_PATH": str(PLUGINS), "PYTHONPATH": str(ROOT)}
     own |= {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
-    return {key: value for key, value in os.environ.items() if key in ("HOME", "LANG", "TMPDIR")} | own
+    kept = {name: value for name, value in os.environ.items() if name in ("HOME", "LANG", "TMPDIR")}
+    return kept | machine.kernel_variables() | own
 
 
 def kshot(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -18,6 +18,7 @@ from kshot.reporting.faults import Faults
 from kshot.reporting.names import DEMONSTRATIONS, policy_name
 from kshot.reporting.results import load
 from kshot.reporting.values import marks_said
+from kshot.reporting.verdict import BEYOND_CHANCE
 from kshot.suites.run import RunConfig
 
 TIED_K = "K\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"
@@ -77,7 +78,7 @@ def write_page(
         notices=page_facts.notices(results, faults.lines),
         halves=halves,
         ks=sorted({k for half in halves for k in half.matrix.ks}),
-        marks=marks_said(value for half in halves for value in half.matrix.every),
+        marks=_marks(halves),
         splits=page_parts.splits(halves),
         policies=page_parts.policies(halves),
         colours=colours,
@@ -101,3 +102,10 @@ def write_page(
 def _variable(colour: str) -> str:
     """As pictures name a colour of their own."""
     return f"var(--c{colour.lower().lstrip('#')})"
+
+
+def _marks(halves: Sequence[page_parts.Half]) -> list[str]:
+    """What the marks and words of sentences and matrices mean: before the colon what is found in them."""
+    sentences = [said for half in halves for card in half.cards for said in card.verdicts.values()]
+    chance = any(BEYOND_CHANCE.partition(":")[0].lower() in said for said in sentences)
+    return [*marks_said(value for half in halves for value in half.matrix.every), *[BEYOND_CHANCE] * chance]

@@ -72,12 +72,11 @@ def notices(results: Results, faults: Sequence[str]) -> list[tuple[str, Markup]]
         )
         said.append(("bad", Markup(text).format(mixed)))
     for state, text in (
-        ("missing", "{} of {} runs are missing. Averages are over the runs that exist."),
-        ("diverged", "{} of {} runs diverged. They count in no average; the tables show how many runs do."),
+        ("missing", '<a href="#incomplete">{} of {} runs</a> are missing; averages are over the others.'),
+        ("diverged", '<a href="#incomplete">{} of {} runs</a> diverged and count in no average; tables say how many do.'),
     ):
         n = int((cells["state"] == state).sum())
         if n:
-            text += ' See <a href="#incomplete">incomplete runs</a>.'
             said.append(("warn", Markup(text).format(n, len(cells))))
     # Of what is there, not of what is to come: the words go with the numbers.
     expected = max((point.n_seeds for point in results.summary.points if point.kind == "algorithm"), default=0)
@@ -100,10 +99,6 @@ def notices(results: Results, faults: Sequence[str]) -> list[tuple[str, Markup]]
     done = cells[cells["state"] != "missing"]
     if (done["git_dirty"] == "True").any():
         said.append(("note", Markup("Some runs were made from a working tree with uncommitted changes.")))
-    commits = done["git_commit"].nunique()
-    if commits > 1:
-        text = "The runs come from {} commits; <code>kshot audit</code> tells whether that matters."
-        said.append(("note", Markup(text).format(commits)))
     return said
 
 

@@ -22,10 +22,12 @@ class Provenance:
     Attributes:
         rows: for each run its row of ``cells.csv``, the letter of its environment, threads, and links to its files.
         environments: (letter, machine, packages).
+        commits: how many they come from.
     """
 
     rows: list[dict[str, Any]]
     environments: list[tuple[str, str, str]]
+    commits: int
 
 
 def provenance(grid: Grid, out: Path) -> Provenance:
@@ -49,7 +51,8 @@ def provenance(grid: Grid, out: Path) -> Provenance:
                 "files": links.existing([folder / name for name in FILES], out),
             }
         )
-    return Provenance(rows, [(letter, *_described(*json.loads(key))) for key, letter in letters.items()])
+    environments = [(letter, *_described(*json.loads(key))) for key, letter in letters.items()]
+    return Provenance(rows, environments, len({row["cell"]["git_commit"] for row in rows}))
 
 
 def _described(hardware: dict[str, Any], versions: dict[str, str]) -> tuple[str, str]:

@@ -24,57 +24,75 @@ def verdicts(results: Results, section: Section) -> dict[int | None, str]:
 
 
 def verdict(results: Results, section: Section) -> str:
-    """What came out in one section, in a sentence or two behind its name. Nothing is claimed that seeds cannot carry.
-
-    Gains are those over the test tasks, of the mean over runs. Scores marked ``kshot.reporting.values.HELD`` are to be
-    explained beside it.
+    """What came out in one section, in a few sentences behind its name. Nothing is claimed that seeds cannot carry.
 
     The learner with the largest mean comes first; others are named as not separable from it, or as below it, by
-    ``kshot.reporting.separation``.
+    ``kshot.reporting.separation``. Learners that have not adapted at this K are told apart, and ranked with nobody.
+    Gains are those over the test tasks, of the mean over runs: what ``BEYOND_CHANCE`` says.
     """
     reached = _reached(results, section, section.judged)
     if not reached:
         return f"{_at(section)}: no learner has results."
-    names = sorted(reached, key=lambda name: -reached[name].mean)
     scripted = _reached(results, section, section.references)
     digits = digits_for(point.mean for point in [*reached.values(), *scripted.values()])
     k = None if section.by_trial else section.k
-    said = {name: f"{policy_name(name)} {_number(reached[name], digits, k)}" for name in names}
-    best, *others = names
-    first = mean_cell(reached[best], digits, k)
-    sentences = [
-        f"{_at(section)}, {METRIC_NAMES[section.metric]}, {_actions(reached.values())}: {policy_name(best)} {first}"
-        + " over tasks" * math.isfinite(first.error)
-    ]
-    fewest = min(reached[name].n_seeds for name in names)
-    if others and fewest < MINIMUM_RUNS:
-        runs = "single runs decide" if fewest == 1 else f"fewer than {MINIMUM_RUNS} seeds decide"
-        sentences[0] += f"; then {', '.join(said[name] for name in others)}; {runs} nothing between learners"
-    elif others:
-        decided = {name: separated(results, section, best, name).decided for name in others}
-        ties = ", ".join(said[name] for name in others if not decided[name])
-        below = ", ".join(said[name] for name in others if decided[name])
-        sentences[0] += f"; not separable from it: {ties}" * bool(ties) + f"; below it: {below}" * bool(below)
-    sentences[0] += "."
-    floor, ceiling = scripted.get(TASK_BLIND), scripted.get(ORACLE)
-    if floor is not None and not any(_above(results, section, reached[name], floor) for name in names):
-        sentences.append("None is above task-blind beyond chance, none shows that it adapts.")
-    if section.metric == section.episode_metric and not _gains(results, section, names):
-        sentences.append("None gains on its K = 0 beyond chance.")
-    bound = ceiling is None or reached[best].mean <= ceiling.mean
+    order = sorted(reached, key=lambda name: -reached[name].mean)
+    waiting = [name for name in order if mean_cell(reached[name], digits, k).held]
+    names = [name for name in order if name not in waiting]
+    said = {name: f"{policy_name(name)} {_number(reached[name], digits)}" for name in order}
+    actions = _actions(reached[name] for name in names or waiting)
+    sentences = [f"{_at(section)}, {METRIC_NAMES[section.metric]}, {actions}: "]
+    if names:
+        sentences[0] += f"{policy_name(names[0])} {mean_cell(reached[names[0]], digits, k)}"
+        sentences[0] += _others(results, section, reached, names, said) + "."
+        sentences += [f"Not adapted yet: {', '.join(said[name] for name in waiting)}."] * bool(waiting)
+        sentences += _shortfalls(results, section, [reached[name] for name in names], scripted.get(TASK_BLIND))
+    else:
+        sentences[0] += f"none has adapted yet ({', '.join(said[name] for name in waiting)})."
+    ceiling = scripted.get(ORACLE)
+    bound = ceiling is None or max(point.mean for point in reached.values()) <= ceiling.mean
     ends = [
         f"{policy_name(name)} {_number(point, digits)}" + " (no bound)" * (name == ORACLE and not bound)
         for name, point in scripted.items()
         if name in _SHOWN
     ]
     sentences += [f"Scripted: {', '.join(ends)}."] * bool(ends)
-    sentences += _at_any_step(results, section, best)
     lost = [policy_name(name) for name in section.learners if name not in section.finished]
     if lost:
         sentences.append(f"Without results: {', '.join(lost)}.")
     return " ".join(sentences)
 
 
+def _others(
+    results: Results, section: Section, reached: dict[str, Point], names: Sequence[str], said: dict[str, str]
+) -> str:
+    """How the other learners stand beside the first of ``names``, and who would be first at any step."""
+    best, *others = names
+    fewest = min(reached[name].n_seeds for name in names)
+    text = _at_any_step(results, section, names)
+    if others and fewest < MINIMUM_RUNS:
+        runs = "single runs" if fewest == 1 else f"fewer than {MINIMUM_RUNS} seeds"
+        text += f"; then {', '.join(said[name] for name in others)} ({runs}: no ranking)"
+    elif others:
+        decided = {name: separated(results, section, best, name).decided for name in others}
+        ties = ", ".join(said[name] for name in others if not decided[name])
+        below = ", ".join(said[name] for name in others if decided[name])
+        text += f"; not separable from it: {ties}" * bool(ties) + f"; below it: {below}" * bool(below)
+    return text
+
+
+def _shortfalls(results: Results, section: Section, points: Sequence[Point], floor: Point | None) -> list[str]:
+    """What none of the learners that have adapted is better than."""
+    short = []
+    if floor is not None and not any(_above(results, section, point, floor) for point in points):
+        short.append("task-blind")
+    if section.metric == section.episode_metric and not _gains(results, section, [p.algorithm for p in points]):
+        short.append("its own K = 0")
+    return [f"None beats {' or '.join(short)} beyond chance."] * bool(short)
+
+
+BEYOND_CHANCE = "Beyond chance: the 95 % interval of the difference, over the test tasks, is above 0."
+"""What the words mean in these sentences."""
 _SHOWN = (TASK_BLIND, ORACLE)
 
 
@@ -85,8 +103,8 @@ def _at(section: Section) -> str:
     return f"after {section.k} demonstrations" if section.demonstrated else f"at K = {section.k}"
 
 
-def _number(point: Point, digits: int, k: int | None = None) -> str:
-    return str(replace(mean_cell(point, digits, k), low=NAN, high=NAN, error=NAN))
+def _number(point: Point, digits: int) -> str:
+    return str(replace(mean_cell(point, digits), low=NAN, high=NAN, error=NAN))
 
 
 def _actions(points: Iterable[Point]) -> str:
@@ -95,16 +113,16 @@ def _actions(points: Iterable[Point]) -> str:
     return f"{kinds.pop()} actions" if len(kinds) == 1 else "each by the actions it is meant for"
 
 
-def _at_any_step(results: Results, section: Section, best: str) -> list[str]:
-    """The scores if success at any step counted, where another learner would come first."""
+def _at_any_step(results: Results, section: Section, names: Sequence[str]) -> str:
+    """Who would come first of ``names`` if success at any step counted, where it is not the first of them."""
     if section.metric != "success_last":
-        return []
-    any_step = _reached(results, replace(section, metric="success_any"), section.judged)
-    names = sorted(any_step, key=lambda name: -any_step[name].mean)
-    if best not in any_step or any_step[names[0]].mean <= any_step[best].mean:
-        return []
-    shown = ", ".join(f"{policy_name(name)} {_number(any_step[name], 2, section.k)}" for name in names)
-    return [f"By success at any step: {shown}."]
+        return ""
+    any_step = _reached(results, replace(section, metric="success_any"), names)
+    first = max(any_step, key=lambda name: any_step[name].mean, default=names[0])
+    if names[0] not in any_step or any_step[first].mean <= any_step[names[0]].mean:
+        return ""
+    shown = ", ".join(f"{policy_name(name)} {_number(any_step[name], 2)}" for name in (first, names[0]))
+    return f" (at any step {shown})"
 
 
 def _above(results: Results, section: Section, point: Point, floor: Point) -> bool:

@@ -206,7 +206,9 @@ def test_one_choice_of_k_answers_everywhere(shown: Page) -> None:
     shown.locator(".verdicts li[data-family=classes] .copy-sentence").first.click()
     sentence = shown.evaluate("navigator.clipboard.readText()")
     assert sentence.startswith("made-up, classes: at K = 1, success at the last step, ")
-    assert sentence.endswith(" block of episodes.\n") and "\u2020: not adapted yet" in sentence
+    assert "Not adapted yet: maml " in sentence and "\u2020" not in sentence
+    words = "Beyond chance: the 95 % interval of the difference, over the test tasks, is above 0."
+    assert " beyond chance. " in sentence and sentence.endswith(f" {words}\n")
     tabs = shown.locator("#classes").get_by_role("tab")
     expect(tabs.first).to_have_text("Headline, K\xa0=\xa010")
     expect(shown.locator("#classes").get_by_role("tab", name="K-curves")).to_have_attribute("aria-selected", "true")

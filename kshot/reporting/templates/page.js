@@ -102,8 +102,9 @@
       return [line(rows[0]), line(rows[0].map(() => "---")), ...rows.slice(1).map(line), "", [`${about}.`, ...notes].join(" ")].join("\n");
     },
   };
-  // What the marks in a text mean.
-  const marks = (content) => all(".mark").map((said) => said.textContent).filter((said) => content.includes(said[0]));
+  // What the marks and words in a text mean.
+  const marks = (content) => all(".mark").map((said) => said.textContent)
+    .filter((said) => content.toLowerCase().includes(said.split(":")[0].toLowerCase()));
   const write = async (content) => {
     try {
       await navigator.clipboard.writeText(content);

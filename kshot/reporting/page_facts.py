@@ -73,7 +73,7 @@ def notices(results: Results, faults: Sequence[str]) -> list[tuple[str, Markup]]
         said.append(("bad", Markup(text).format(mixed)))
     for state, text in (
         ("missing", '<a href="#incomplete">{} of {} runs</a> are missing; averages are over the others.'),
-        ("diverged", '<a href="#incomplete">{} of {} runs</a> diverged and count in no average; tables say how many do.'),
+        ("diverged", '<a href="#incomplete">{} of {} runs</a> diverged and count in no average; tables say how many.'),
     ):
         n = int((cells["state"] == state).sum())
         if n:

@@ -73,6 +73,8 @@ def _others(
     if others and fewest < MINIMUM_RUNS:
         runs = "single runs" if fewest == 1 else f"fewer than {MINIMUM_RUNS} seeds"
         text += f"; then {', '.join(said[name] for name in others)} ({runs}: no ranking)"
+    elif fewest < MINIMUM_RUNS:
+        text += " in a single run" if fewest == 1 else f" in {fewest} runs"
     elif others:
         decided = {name: separated(results, section, best, name).decided for name in others}
         ties = ", ".join(said[name] for name in others if not decided[name])

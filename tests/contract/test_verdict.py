@@ -85,7 +85,11 @@ def test_who_has_not_adapted_yet_is_told_apart_and_ranked_with_nobody(tmp_path: 
     scores = {name: "0.90" if name == high else "0.00" for name in ("maml", "pearl")}
     said = verdict(results, results.sections[0].at(2))
     assert said.startswith(f"at K = 2, success at the last step, mean actions: pearl {scores['pearl']}")
-    assert f" in a single run. Not adapted yet: maml {scores['maml']}." in said and "ranking" not in said and HELD not in said
+    assert (
+        f" in a single run. Not adapted yet: maml {scores['maml']}." in said
+        and "ranking" not in said
+        and HELD not in said
+    )
     said = verdict(results, results.sections[0].at(10))
     assert said.startswith(f"at K = 10, success at the last step, each by the actions it is meant for: {high} 0.90 ± ")
     assert f"; then {'pearl' if high == 'maml' else 'maml'} 0.00 (single runs: no ranking)." in said

@@ -154,7 +154,7 @@ def _parser() -> Parser:
     showing.add_argument("--threads", type=positive, help="for the physics (default: $OMP_NUM_THREADS or all cores)")
     showing.add_argument("--replace", action="store_true", help="replace what is there already")
     making = command("new", plugins.new, "Write a small working plug-in under a name of your own.")
-    making.add_argument("kind", choices=("algorithm", "family", "figure"), help="what it is to be")
+    making.add_argument("kind", choices=("algorithm", "family", "figure", "table"), help="what it is to be")
     making.add_argument("name", metavar="NAME", help="its name: lower-case letters, digits and '_'")
     making.add_argument("--folder", type=Path, default=Path(), help="where (default: here); to be named in KSHOT_PATH")
     testing = command("test", plugins.test, "Check whether an algorithm, family, figure or table fulfils the contract.")

@@ -54,5 +54,7 @@ def is_made_of_any_results(kind: plugins.Shown, name: str, folder: Path) -> None
                 f"build returned a {type(table).__name__}, not a kshot.reporting.values.Table"
             )
             assert table.name.isidentifier(), f"its name {table.name!r}, by which its files go, is no identifier"
+            own = plugins.own("tables", table.name)
+            assert own is None, f"its name {table.name!r}, by which its files go, is that of kshot's own table ({own})"
             made.append([text.encode() for text in (markdown(table), latex(table, found.grid.suite))])
     assert made[0] == made[1], "made twice of the same results, the files differ"

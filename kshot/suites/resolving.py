@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,7 @@ from kshot.suites.settings import Layer, resolve
 from kshot.suites.wording import shortened
 from kshot.types import Headline
 
+_log = logging.getLogger(__name__)
 Reading = Callable[[Path], Document]
 
 
@@ -138,11 +140,19 @@ def _why_incompatible(
     return None
 
 
+@cache
+def _mention(reason: str) -> None:
+    """Warn, once, of a plug-in that is left out: what is run in its place is kshot's own."""
+    _log.warning("kshot: left out: %s", reason)
+
+
 def _load(kind: registry.Kind, name: str, draft: Draft, path: KeyPath) -> ModuleType | None:
     """The module behind ``name``; None after adding a problem at ``path``."""
     if reason := plugins.mistake(kind, name):
-        draft.add(path, reason)
-        return None
+        if not registry.is_own(kind, name):
+            draft.add(path, reason)
+            return None
+        _mention(reason)
     try:
         return registry.load(kind, name)
     except RegistryError as error:

@@ -145,15 +145,19 @@ def load(kind: Shown, name: str, taken: set[str]) -> ModuleType:
 
 def why(error: BaseException) -> str:
     """Why code of a plug-in failed, in one line: the error, and the file and line of the plug-in that it comes from."""
-    text, place = str(error), ""
-    if isinstance(error, SyntaxError):
-        text, place = error.msg, f"{error.filename}:{error.lineno}"
-    elif frames := [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename[0] != "<"]:
-        own = [frame for frame in frames if any(map(Path(frame.filename).is_relative_to, helpers.folders()))]
-        frame = (own or frames)[-1]  # rather than a line of a library that the plug-in called
-        place = f"{frame.filename}:{frame.lineno}"
+    text, place = error.msg if isinstance(error, SyntaxError) else str(error), where(error)
     text = ": ".join(part for part in (type(error).__name__, " ".join(text.split())[:300]) if part)
     return f"{text} ({place})" if place else text
+
+
+def where(error: BaseException) -> str:
+    """``file:line`` of an error, of the plug-in if it comes from one; empty where it is not known."""
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}:{error.lineno}"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename[0] != "<"]
+    own = [frame for frame in frames if any(map(Path(frame.filename).is_relative_to, helpers.folders()))]
+    frame = next(iter((own or frames)[-1:]), None)  # rather than a line of a library that the plug-in called
+    return f"{frame.filename}:{frame.lineno}" if frame is not None else ""
 
 
 def code() -> list[Path]:

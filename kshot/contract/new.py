@@ -10,7 +10,6 @@ from typing import Literal
 from kshot import plugins, records, registry
 from kshot.errors import ConfigError
 from kshot.places import suite_files
-from kshot.suites.model import DEFAULT_REFERENCES
 
 Kind = Literal["algorithm", "family", "figure", "table"]
 KINDS: tuple[Kind, ...] = ("algorithm", "family", "figure", "table")
@@ -27,6 +26,7 @@ _CALLED: dict[plugins.Kind, str] = {
     "figures": "a figure",
     "tables": "a table",
 }
+_SCRIPTED = ("random", "task_blind", "oracle")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _SUITES = {
     "algorithm": """\
@@ -110,7 +110,7 @@ def _taken(kind: Kind, name: str) -> str:
     others = {"figures": "tables", "tables": "figures"}
     found = [noun for of, noun in _CALLED.items() if of != others.get(part) and _is(of, name)]
     if kind in _SUITES:
-        found += ["a scripted policy"] * (name in DEFAULT_REFERENCES) + ["a suite"] * _is_suite(name)
+        found += ["a scripted policy"] * (name in _SCRIPTED) + ["a suite"] * _is_suite(name)
     return found[0] if found else ""
 
 

@@ -99,6 +99,25 @@ def test_a_job_that_fails_is_shown_with_its_log(tmp_path: Path) -> None:
     assert lines[-1] == f"To go on, once that is mended: kshot run {' '.join(arguments)}"
 
 
+def test_a_figure_or_table_that_fails_is_told_at_the_end(tmp_path: Path) -> None:
+    """With its error, the line that it comes from, and where the rest is; the report is there without it."""
+    write_suite(tmp_path)
+    torn = tmp_path / "plugins" / "figures" / "torn.py"
+    torn.parent.mkdir(parents=True)
+    torn.write_text("NAME = 'torn'\nCAPTION = ''\n\n\ndef draw(results, sections):\n    return 1 / 0\n")
+    own = environment() | {"KSHOT_PATH": os.pathsep.join([str(PLUGINS), str(tmp_path / "plugins")])}
+    for target in (CURVE, "partial_report"):
+        arguments = command("suite.yaml", "--cores", "1", "--", target)
+        done = subprocess.run(arguments, cwd=tmp_path, env=own, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-3:] == [
+        f"Not shown, because of an error in its code: figure torn: ZeroDivisionError: division by zero ({torn}:6)",
+        "All of it: logs/tiny/partial_report.log",
+        "The report: reports/tiny/partial/index.html",
+    ]
+    assert "Traceback" in (tmp_path / "logs/tiny/partial_report.log").read_text()
+
+
 def test_a_wrong_suite_is_told_as_check_config_does_before_anything_is_started(tmp_path: Path) -> None:
     suite = copy.deepcopy(SUITE)
     suite["algorithms"]["counting"] = {"settings": {"trusts": 1.0}}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from kshot.interface.preparing import refusals
 from kshot.running import workflow
+from kshot.running.audit import by_other_code
 from kshot.running.machine import why_no_device
 from kshot.suites.estimates import why_too_large
 from kshot.suites.locating import Fault
@@ -91,3 +92,19 @@ def _left(suite: Checked) -> Iterator[Fault]:
     done = {run.family for run in suite.runs} - {run.family for run in left}
     cells = {name: cell for name, cell in suite.cells.items() if name not in done}
     return refused(replace(suite, runs=left, cells=cells))
+
+
+def outdated(suite: Suite, file: Path) -> str:
+    """A line on finished runs that other code made, which stay as they are; empty where there are none.
+
+    Args:
+        suite: that Snakemake is started for, in this folder.
+        file: that it was read from.
+    """
+    other, finished = (0, 0) if suite.rerun_on_code_change else by_other_code(suite.runs(), Path("results"))
+    if not other:
+        return ""
+    return (
+        f"{other} of {finished} finished runs {'was' if other == 1 else 'were'} made by other code than is here: "
+        f"kshot audit {file} lists them. To make one again, delete its folder in results/{suite.name} and start again"
+    )

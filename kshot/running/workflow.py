@@ -89,7 +89,7 @@ def computes_here(options: Sequence[str]) -> bool:
     return {option.split("=")[0] for option in options}.isdisjoint(_ELSEWHERE | _LOOKS)
 
 
-def run(suite: str, runs: Sequence[RunConfig], file: Path, cores: str, options: Sequence[str]) -> int:
+def run(suite: str, runs: Sequence[RunConfig], file: Path, cores: str, options: Sequence[str], note: str = "") -> int:
     """Run Snakemake to its end, or until it is interrupted; on a terminal one line shows how far it is.
 
     Args:
@@ -98,6 +98,7 @@ def run(suite: str, runs: Sequence[RunConfig], file: Path, cores: str, options: 
         file: that the suite was read from.
         cores: how many to use, or "all".
         options: of Snakemake, and targets.
+        note: a line to be said beforehand.
 
     Returns:
         Snakemake's exit status; 130 after Ctrl-C and 143 after SIGTERM, as shells have it.
@@ -115,6 +116,8 @@ def run(suite: str, runs: Sequence[RunConfig], file: Path, cores: str, options: 
     def say(text: str) -> None:
         console.print(text, soft_wrap=True, highlight=False, markup=False)
 
+    if note:
+        say(note)
     say(f"Snakemake writes to {log}")
     with log.open("ab") as output:
         begin = output.tell()

@@ -16,7 +16,7 @@ import yaml
 
 from docs.building import consoles, contents, figures, notebooks, picture, settings
 from kshot import registry
-from kshot.places import ROOT
+from kshot.places import ROOT, SUITES
 from kshot.plugins import Shown
 from kshot.reporting.results import load
 from kshot.suites.reading import load_suite
@@ -103,6 +103,20 @@ def test_the_pages_of_settings_are_those_of_the_code(name: str) -> None:
 
 def test_what_a_figure_gets_is_what_the_code_has() -> None:
     assert PAGES["docs/plugins.md"] == figures.page(), "run `python -m docs.building.figures`"
+
+
+def test_examples_need_no_results_but_those_of_smoke() -> None:
+    """Minutes, not the hour of the laptop suite; what is kept in the repository needs none at all."""
+    named = r"(?<!reference/)results/(\w+)/\w|load_results\([\"'](\w+)[\"']|"
+    named += r"kshot (?:render|tensorboard|archive|audit|compare|official|select|pack) (\w+)|reports/(\w+)/archive"
+    others = {
+        (page, suite)
+        for page in ("README.md", *(page for page in PAGES if page.startswith("docs/") and "/adr/" not in page))
+        for found in re.findall(named, PAGES[page])
+        for suite in found
+        if (SUITES / f"{suite}.yaml").is_file() and suite != "smoke"
+    }
+    assert not others
 
 
 def test_the_columns_that_a_figure_is_promised_are_there(reported: Reported) -> None:

@@ -58,7 +58,9 @@ def _parser() -> Parser:
     command("list", suites.list_names, "Show the algorithms, task families and suites that can be named.")
     command("path", suites.print_root, "Print the folder of the Snakefile, the suites and the settings.")
     check = command(
-        "check-config", suites.check_config, "Check suites and count their runs; nothing is run or written."
+        "check-config",
+        suites.check_config,
+        "Show every mistake of suites with its line, and count their runs; nothing is run or written.",
     )
     check.add_argument("suites", nargs="+", metavar="SUITE", help=SUITE_HELP)
     for name, run, text in (

@@ -75,7 +75,7 @@ families:
       environment: CartPole-v1
       task:
         attributes:
-          lenght: [0.25, 1.0]
+          lengths: [0.25, 1.0]
           gravity: [15.0, 5.0]
           masspole: {values: [0.1, 0.3]}
           masscrat: [0.5, 1.0]
@@ -123,7 +123,7 @@ def test_all_mistakes_of_families_are_told_at_once_with_those_of_the_file(tmp_pa
     assert done.returncode == 2
     lines = sorted(done.stderr.splitlines(), key=lambda line: int(line.split(":")[2]))
     expected = [
-        ("10: families.cartpole.settings.task.attributes.lenght: ", "no attribute 'lenght' (did you mean 'length'?)"),
+        ("10: families.cartpole.settings.task.attributes.lengths: ", "no attribute 'lengths' (did you mean 'length'?)"),
         ("11: families.cartpole.settings.task.attributes.gravity: ", "the range [15.0, 5.0] is upside down"),
         ("13: families.cartpole.settings.task.attributes.masscrat: ", "'masscrat' (did you mean 'masscart'?)"),
         ("20: families.pole.settings.environment: ", "No module named 'no_such_module'"),

@@ -58,7 +58,9 @@ def _parser() -> Parser:
     command("list", suites.list_names, "Show the algorithms, task families and suites that can be named.")
     command("path", suites.print_root, "Print the folder of the Snakefile, the suites and the settings.")
     check = command(
-        "check-config", suites.check_config, "Check suites and count their runs; nothing is run or written."
+        "check-config",
+        suites.check_config,
+        "Show every mistake of suites with its line, and count their runs; nothing is run or written.",
     )
     check.add_argument("suites", nargs="+", metavar="SUITE", help=SUITE_HELP)
     for name, run, text in (
@@ -154,7 +156,7 @@ def _parser() -> Parser:
     showing.add_argument("--threads", type=positive, help="for the physics (default: $OMP_NUM_THREADS or all cores)")
     showing.add_argument("--replace", action="store_true", help="replace what is there already")
     making = command("new", plugins.new, "Write a small working plug-in under a name of your own.")
-    making.add_argument("kind", choices=("algorithm", "family", "figure"), help="what it is to be")
+    making.add_argument("kind", choices=("algorithm", "family", "figure", "table"), help="what it is to be")
     making.add_argument("name", metavar="NAME", help="its name: lower-case letters, digits and '_'")
     making.add_argument("--folder", type=Path, default=Path(), help="where (default: here); to be named in KSHOT_PATH")
     testing = command("test", plugins.test, "Check whether an algorithm, family, figure or table fulfils the contract.")

@@ -31,7 +31,7 @@ def describe(kind: registry.Kind, name: str) -> tuple[str, str]:
 
     A plug-in is imported, and a module of kshot's own only if its source cannot be read without running it.
     """
-    if reason := plugins.mistake(kind, name):
+    if not registry.is_own(kind, name) and (reason := plugins.mistake(kind, name)):
         return _UNUSABLE, reason
     try:
         path = registry.source(kind, name)
@@ -47,7 +47,7 @@ def describe(kind: registry.Kind, name: str) -> tuple[str, str]:
 def lines() -> Iterator[str]:
     """Everything that can be named, a line each, below titles."""
     parts: dict[str, list[Line]] = {
-        title: [(name, *describe(kind, name)) for name in registry.names(kind)] for kind, title in _KINDS.items()
+        title: [line for name in registry.names(kind) for line in _named(kind, name)] for kind, title in _KINDS.items()
     }
     found = (*suite_files(), *map(relative, plugins.suite_files()))
     parts["Suites"] = [(path.stem, str(path), "") for path in found]
@@ -60,10 +60,16 @@ def lines() -> Iterator[str]:
     yield from (line for line in plugins.faults() if line.endswith("no such folder"))
 
 
+def _named(kind: registry.Kind, name: str) -> Iterator[Line]:
+    """What has this name; and, if that is kshot's own, the plug-in that it is refused to."""
+    yield name, *describe(kind, name)
+    if registry.is_own(kind, name) and (reason := plugins.mistake(kind, name)):
+        yield name, _UNUSABLE, reason
+
+
 def _shown(kind: plugins.Shown) -> Iterator[Line]:
     """The figures or tables of plug-ins: where they are, or why they cannot be used."""
-    own = Path(__file__).parent / "reporting" / kind
-    taken = {path.stem for path in own.glob("*.py")}
+    taken: set[str] = set()
     for name in plugins.names(kind):
         stem = plugins.stem(name)
         try:

@@ -21,6 +21,8 @@ LOOKS = CONFIG / "looks.yaml"
 REFERENCES = CONFIG / "references.bib"
 CITED = CONFIG / "references.yaml"
 SCHEMA = CONFIG / "schema" / "suite.schema.json"
+NOT_SHOWN = "not-shown.json"
+"""Beside a report's page: which figures and tables could not be made. Without any, there is no such file."""
 
 
 def suite_files() -> list[Path]:

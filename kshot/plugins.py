@@ -27,6 +27,8 @@ from kshot import helpers, registry
 from kshot.errors import RegistryError
 
 Shown = Literal["figures", "tables"]
+Kind = Literal["algorithms", "envs", "figures", "tables"]
+KINDS: tuple[Kind, ...] = ("algorithms", "envs", "figures", "tables")
 GROUPS = ("kshot.algorithms", "kshot.envs", "kshot.figures", "kshot.tables")
 NOUNS = {"algorithms": "algorithm", "envs": "task family", "figures": "figure", "tables": "table"}
 
@@ -60,18 +62,35 @@ def searched() -> str:
     return f"{helpers.VARIABLE} is {os.pathsep.join(shown)}"
 
 
-def mistake(kind: registry.Kind, name: str) -> str:
-    """Why an algorithm or family cannot go by its name, in one line; empty if it can, or is not there at all."""
+def mistake(kind: Kind, name: str) -> str:
+    """Why what a plug-in has cannot go by its name, in one line; empty if it can, or there is no such plug-in.
+
+    What kshot itself has under that name is there all the same.
+    """
+    source, reason = _mistake(kind, name)
+    return ": ".join(filter(None, (source, reason)))
+
+
+def own(kind: Kind, name: str) -> Path | None:
+    """The file of what kshot itself has under a name; None where it has nothing."""
+    if kind == "figures" or kind == "tables":
+        path = Path(__file__).parent / "reporting" / kind / f"{name}.py"
+        return path if path.is_file() and not name.startswith("_") else None
+    return registry.source(kind, name) if registry.is_own(kind, name) else None
+
+
+def _mistake(kind: Kind, name: str) -> tuple[str, str]:
+    """The file or package at fault, and the reason as of ``mistake``; both empty if there is none."""
     files = [path for path in _files(kind) if path.stem == name]
     points = [point for point in _points() if (point.group, point.name) == (f"kshot.{kind}", name)]
     sources = [*map(str, files), *(f"the installed package of {point.value}" for point in points)]
-    if sources and registry.is_own(kind, name):
-        return f"{sources[0]}: kshot itself has {_an(NOUNS[kind])} called {name!r}: choose another name"
+    if sources and (there := own(kind, name)) is not None:
+        return sources[0], f"kshot itself has {_an(NOUNS[kind])} called {name!r} ({there}): choose another name"
     if len(sources) > 1:
-        return f"two plug-ins have the name {name!r} ({' and '.join(sources)}): rename one of them"
+        return "", f"two plug-ins have the name {name!r} ({' and '.join(sources)}): rename one of them"
     if files and not name.isidentifier():
-        return f"{files[0]}: {name!r} is no name of a Python module: use letters, digits and '_'"
-    return ""
+        return sources[0], f"{name!r} is no name of a Python module: use letters, digits and '_'"
+    return "", ""
 
 
 def faults() -> list[str]:
@@ -92,16 +111,16 @@ def stem(name: str) -> str:
     return Path(name).stem if name.endswith(".py") else name.rpartition(".")[2]
 
 
-def load(kind: Shown, name: str, own: set[str]) -> ModuleType:
+def load(kind: Shown, name: str, taken: set[str]) -> ModuleType:
     """A figure or table that ``names`` lists.
 
     Args:
         kind: which of the two.
         name: its file or module.
-        own: names that are taken.
+        taken: names of others.
 
     Raises:
-        RegistryError: its name is no identifier or taken, or it lacks a part of its contract.
+        RegistryError: its name is no identifier or taken, or it lacks a part of its contract. Its file is not named.
     """
     path = Path(name)
     if path.suffix != ".py":
@@ -109,32 +128,36 @@ def load(kind: Shown, name: str, own: set[str]) -> ModuleType:
         module, title = point.load(), point.name
     else:
         title = stem(name)
-        if not title.isidentifier():
-            raise RegistryError(f"{title!r} is no name of a Python module: use letters, digits and '_'")
-        if title in own:
-            raise RegistryError(f"there is {_an(NOUNS[kind])} called {title!r} already: choose another name")
+        if reason := _mistake(kind, title)[1]:
+            raise RegistryError(reason)
         module = _module(kind, path)
     required = ("NAME", "CAPTION", "draw") if kind == "figures" else ("build",)
     if missing := [part for part in required if not hasattr(module, part)]:
         raise RegistryError(f"lacks {', '.join(missing)}; see CONTRIBUTING.md")
     called = getattr(module, "NAME", title)
-    if not str(called).isidentifier() or called in own:
-        raise RegistryError(f"NAME {called!r} must be an identifier that no other {NOUNS[kind]} has")
+    there = own(kind, str(called))
+    if not str(called).isidentifier() or called in taken or there is not None:
+        whose = f", and kshot itself has one of it ({there})" if there is not None else ""
+        raise RegistryError(f"NAME {called!r} must be an identifier that no other {NOUNS[kind]} has{whose}")
     assert isinstance(module, ModuleType)
     return module
 
 
 def why(error: BaseException) -> str:
     """Why code of a plug-in failed, in one line: the error, and the file and line of the plug-in that it comes from."""
-    text, place = str(error), ""
-    if isinstance(error, SyntaxError):
-        text, place = error.msg, f"{error.filename}:{error.lineno}"
-    elif frames := [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename[0] != "<"]:
-        own = [frame for frame in frames if any(map(Path(frame.filename).is_relative_to, helpers.folders()))]
-        frame = (own or frames)[-1]  # rather than a line of a library that the plug-in called
-        place = f"{frame.filename}:{frame.lineno}"
+    text, place = error.msg if isinstance(error, SyntaxError) else str(error), where(error)
     text = ": ".join(part for part in (type(error).__name__, " ".join(text.split())[:300]) if part)
     return f"{text} ({place})" if place else text
+
+
+def where(error: BaseException) -> str:
+    """``file:line`` of an error, of the plug-in if it comes from one; empty where it is not known."""
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}:{error.lineno}"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename[0] != "<"]
+    own = [frame for frame in frames if any(map(Path(frame.filename).is_relative_to, helpers.folders()))]
+    frame = next(iter((own or frames)[-1:]), None)  # rather than a line of a library that the plug-in called
+    return f"{frame.filename}:{frame.lineno}" if frame is not None else ""
 
 
 def code() -> list[Path]:

@@ -114,23 +114,23 @@ def run_suite(options: argparse.Namespace) -> int:
 
     # By a process that ends: all that it has to import would fill the memory for as long as the suite runs.
     with ProcessPoolExecutor(1, get_context("fork")) as child:
-        if problems := child.submit(_problems, options.suite, options.passed_on).result():
-            raise ConfigError(problems)
+        problems, note = child.submit(_beforehand, options.suite, options.passed_on).result()
+    if problems:
+        raise ConfigError(problems)
     file = find_suite(options.suite)
     suite = read_suite([file], workflow.overrides(options.passed_on), modules=False)
-    return workflow.run(suite.name, suite.runs(), file, options.cores, options.passed_on)
+    return workflow.run(suite.name, suite.runs(), file, options.cores, options.passed_on, note)
 
 
-def _problems(suite: str, options: list[str]) -> tuple[str, ...]:
-    """Why Snakemake, with these options, cannot be started for a suite: a line each."""
+def _beforehand(suite: str, options: list[str]) -> tuple[tuple[str, ...], str]:
+    """Why Snakemake, with these options, cannot be started for a suite, a line each; else what to say beforehand."""
     from kshot.errors import ConfigError
-    from kshot.interface.before import startable
+    from kshot.interface.before import outdated, startable
 
     try:
-        startable(suite, options)
+        return (), outdated(*startable(suite, options))
     except ConfigError as error:
-        return error.problems
-    return ()
+        return error.problems, ""
 
 
 def status(options: argparse.Namespace) -> None:

@@ -22,16 +22,12 @@ def print_root(options: argparse.Namespace) -> None:
 
 def check_config(options: argparse.Namespace) -> int:
     from kshot.errors import ConfigError
-    from kshot.interface.before import refused
-    from kshot.suites.reading import find_suite, load_suite
+    from kshot.interface.before import checked
 
     status = 0
     for name in options.suites:
         try:
-            suite = load_suite(find_suite(name))
-            runs = suite.runs()
-            if reasons := refused(runs):
-                raise ConfigError(f"{name}: {reason}" for reason in reasons)
+            runs = checked(name).runs()
         except ConfigError as error:
             status = commands.USER_ERROR
             for line in error.problems:

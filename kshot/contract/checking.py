@@ -88,7 +88,18 @@ def _checks(name: str, on: Sequence[str]) -> Iterator[Check]:
             raise RegistryError(f"{kind}/{name} does not import: {plugins.why(error)}") from error
         yield from _of_algorithm(name, on) if kind == "algorithms" else _of_family(name, on)
     for of, found in shown:
+        _load_shown(of, found)
         yield Check(f"{name}: is made of any results", partial(shows.is_made_of_any_results, of, found))
+
+
+def _load_shown(kind: plugins.Shown, name: str) -> None:
+    """Raise RegistryError where a figure or table cannot be used at all."""
+    try:
+        plugins.load(kind, name, set())
+    except RegistryError as error:
+        raise RegistryError(f"{name}: {error}") from None
+    except Exception as error:  # as above
+        raise RegistryError(f"{kind}/{plugins.stem(name)} does not import: {plugins.why(error)}") from error
 
 
 def _failed(error: Exception, folder: Path) -> None:
@@ -159,8 +170,8 @@ def _words(check: Callable[..., None]) -> str:
 
 def _reason(error: Exception) -> str:
     """What failed, in one line: the message, or the assertion that does not hold, and where."""
+    if not isinstance(error, AssertionError):
+        return plugins.why(error)  # the line of a plug-in, rather than that of a library that it calls
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    text = " ".join(str(error).split())
-    if isinstance(error, AssertionError) and not text:
-        text = f"does not hold: {(frame.line or '').removeprefix('assert ')}"
+    text = " ".join(str(error).split()) or f"does not hold: {(frame.line or '').removeprefix('assert ')}"
     return f"{type(error).__name__}: {text[:300]} ({frame.filename}:{frame.lineno})"

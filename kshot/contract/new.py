@@ -9,16 +9,24 @@ from typing import Literal
 
 from kshot import plugins, records, registry
 from kshot.errors import ConfigError
-from kshot.places import ROOT
+from kshot.places import suite_files
 
-Kind = Literal["algorithm", "family", "figure"]
-KINDS: tuple[Kind, ...] = ("algorithm", "family", "figure")
+Kind = Literal["algorithm", "family", "figure", "table"]
+KINDS: tuple[Kind, ...] = ("algorithm", "family", "figure", "table")
 _EXAMPLES: dict[Kind, tuple[str, str, str]] = {
     "algorithm": ("counting", "Counting", "algorithms"),
     "family": ("coins", "Coins", "envs"),
     "figure": ("gain", "", "figures"),
+    "table": ("gains", "", "tables"),
 }
 """The example that is copied, what its class is called, and the folder that the copy belongs to."""
+_CALLED: dict[plugins.Kind, str] = {
+    "algorithms": "an algorithm",
+    "envs": "a family",
+    "figures": "a figure",
+    "tables": "a table",
+}
+_SCRIPTED = ("random", "task_blind", "oracle")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _SUITES = {
     "algorithm": """\
@@ -66,10 +74,6 @@ def write(kind: Kind, name: str, folder: Path) -> list[Path]:
     if not _NAME.fullmatch(name) or keyword.iskeyword(name):
         remedy = "use lower-case letters, digits and '_', with a letter first"
         raise ConfigError([f"{name!r} cannot be the name of a Python module and of a row in a suite: {remedy}"])
-    if _taken(kind, name):
-        raise ConfigError(
-            [f"there is {'an' if kind == 'algorithm' else 'a'} {kind} called {name!r} already: choose another name"]
-        )
     text = (Path(__file__).parents[1] / "examples" / f"{example}.py").read_text(encoding="utf-8")
     text = re.sub(rf'^NAME = "{example}"', f'NAME = "{name}"', text, flags=re.MULTILINE)
     if class_name:
@@ -80,6 +84,8 @@ def write(kind: Kind, name: str, folder: Path) -> list[Path]:
         files[folder / "config" / "suites" / f"{name}.yaml"] = _SUITES[kind].format(name=name)
     if there := [path for path in files if path.exists()]:
         raise ConfigError([f"{there[0]}: is there already; nothing is written"])
+    if taken := _taken(kind, name):
+        raise ConfigError([f"there is {taken} called {name!r} already: choose another name"])
     for path, content in files.items():
         records.write_text(path, content)
     return list(files)
@@ -88,18 +94,32 @@ def write(kind: Kind, name: str, folder: Path) -> list[Path]:
 def next_steps(kind: Kind, name: str, folder: Path) -> list[str]:
     """What to do with what was written, a line each."""
     lines = [f"export KSHOT_PATH={folder.resolve()}", f"kshot test {name}    # does it fulfil the contract?"]
-    if kind == "figure":
-        drawn = "kshot figures SUITE && kshot report SUITE"
-        return [*lines, f"{drawn}    # draws it with all others, and puts it on the page"]
+    if kind in ("figure", "table"):
+        made = f"kshot {kind}s SUITE && kshot report SUITE"
+        return [*lines, f"{made}    # makes it with all others, and puts it on the page"]
     return [*lines, f"kshot run {name}     # training to report"]
 
 
-def _taken(kind: Kind, name: str) -> bool:
-    if kind == "figure":
-        own = Path(__file__).parents[1] / "reporting" / "figures" / f"{name}.py"
-        return own.is_file() or any(Path(found).stem == name for found in plugins.names("figures"))
-    return name in registry.names("algorithms" if kind == "algorithm" else "envs") or _is_suite(name)
+def _taken(kind: Kind, name: str) -> str:
+    """What has this name already and would be confused with a new one, in words; empty if nothing has.
+
+    Learners, families and scripted policies stand beside each other in tables and sentences, and ``kshot test NAME``
+    takes all kinds. Figures and tables may share a name, as those of the same numbers do, and may have that of a suite.
+    """
+    part = _EXAMPLES[kind][2]
+    others = {"figures": "tables", "tables": "figures"}
+    found = [noun for of, noun in _CALLED.items() if of != others.get(part) and _is(of, name)]
+    if kind in _SUITES:
+        found += ["a scripted policy"] * (name in _SCRIPTED) + ["a suite"] * _is_suite(name)
+    return found[0] if found else ""
+
+
+def _is(kind: plugins.Kind, name: str) -> bool:
+    """Whether kshot or a plug-in has an algorithm, family, figure or table of this name."""
+    if kind == "figures" or kind == "tables":
+        return plugins.own(kind, name) is not None or name in map(plugins.stem, plugins.names(kind))
+    return name in registry.names(kind)
 
 
 def _is_suite(name: str) -> bool:
-    return (ROOT / "config" / "suites" / f"{name}.yaml").is_file()
+    return name in {path.stem for path in (*suite_files(), *plugins.suite_files())}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kshot import plugins
 from kshot.contract import tiny
-from kshot.reporting import figures, style
+from kshot.reporting import figures, page_parts, style
 from kshot.reporting.aggregate import aggregate
 from kshot.reporting.results import Results, load
 from kshot.reporting.table_latex import latex
@@ -48,11 +48,15 @@ def is_made_of_any_results(kind: plugins.Shown, name: str, folder: Path) -> None
             with style.context(module.NAME):
                 drawn = figures.draw(module, found, figures.concerned(module, found))
                 made.append([style.render(drawn, format) for format in style.FORMATS])
+            page_parts.place_of(getattr(module, "PLACES", {}))
         else:
             table = module.build(found)
             assert isinstance(table, Table), (
                 f"build returned a {type(table).__name__}, not a kshot.reporting.values.Table"
             )
             assert table.name.isidentifier(), f"its name {table.name!r}, by which its files go, is no identifier"
+            own = plugins.own("tables", table.name)
+            assert own is None, f"its name {table.name!r}, by which its files go, is that of kshot's own table ({own})"
+            page_parts.place_of(table.places)
             made.append([text.encode() for text in (markdown(table), latex(table, found.grid.suite))])
     assert made[0] == made[1], "made twice of the same results, the files differ"

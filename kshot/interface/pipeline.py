@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from kshot.errors import PipelineError
-from kshot.interface.before import startable
+from kshot.interface.before import outdated, startable
 from kshot.interface.results import load_results
 from kshot.running import workflow
 
@@ -32,7 +32,7 @@ def run(suite: str | Path, *, cores: int | str = "all", options: Sequence[str] =
         KeyboardInterrupt: it was interrupted, and jobs have saved what they have. Call ``run`` again to go on.
     """
     found, file = startable(str(suite), options)
-    status = workflow.run(found.name, found.runs(), file, str(cores), options)
+    status = workflow.run(found.name, found.runs(), file, str(cores), options, outdated(found, file))
     if status in (130, 143):
         raise KeyboardInterrupt
     if status:

@@ -7,11 +7,13 @@ import logging
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
 
-from kshot import plugins
+from kshot import plugins, records
 from kshot.errors import RecordError
+from kshot.places import NOT_SHOWN
 from kshot.reporting import side_by_side
 from kshot.reporting.style import DrawingError
 
@@ -24,28 +26,38 @@ class Faults:
     """What could not be made of a report.
 
     Attributes:
-        lines: one for every fault: what it is, and why.
+        places: for every fault, in a line that says what it is and why, the file and line that it comes from.
     """
 
     def __init__(self) -> None:
-        self.lines: list[str] = []
+        self.places: dict[str, str] = {}
+
+    @property
+    def lines(self) -> list[str]:
+        """One for every fault: what it is, and why."""
+        return list(self.places)
 
     @contextmanager
-    def caught(self, what: str) -> Iterator[None]:
+    def caught(self, what: str) -> Iterator[list[str]]:
         """Note and log the error with which ``what`` fails, with its traceback for whoever wrote it.
+
+        Yields:
+            An empty list, which holds the error in one line once it has failed.
 
         Raises:
             RecordError: the results themselves cannot be read, which is no fault of what shows them.
         """
+        failed: list[str] = []
         try:
-            yield
+            yield failed
         except RecordError:
             raise
         except Exception as error:
             text = " ".join(str(error).split())
-            line = f"{what}: {text if isinstance(error, DrawingError) else f'{type(error).__name__}: {text}'}"
-            if line not in self.lines:
-                self.lines.append(line)
+            failed.append(text if isinstance(error, DrawingError) else f"{type(error).__name__}: {text}")
+            line = f"{what}: {failed[0]}"
+            if line not in self.places:
+                self.places[line] = plugins.where(error)
                 _log.exception("%s cannot be made", what)
 
     def each(self, make: Callable[[Item], Made], items: Sequence[Item]) -> list[Made]:
@@ -55,14 +67,23 @@ class Faults:
             RecordError: of ``make``.
         """
 
-        def noting(item: Item) -> tuple[Made, list[str]]:
-            known = len(self.lines)
-            return make(item), self.lines[known:]
+        def noting(item: Item) -> tuple[Made, dict[str, str]]:
+            known = len(self.places)
+            return make(item), dict(list(self.places.items())[known:])
 
         found = side_by_side.each(noting, items)
-        for _, lines in found:
-            self.lines += [line for line in lines if line not in self.lines]
+        for _, places in found:
+            self.places |= places
         return [made for made, _ in found]
+
+    def write(self, folder: Path) -> None:
+        """Note them beside a page, for whoever made it to tell; without any, no note of earlier ones is left."""
+        path = folder / NOT_SHOWN
+        if self.places:
+            faults = [{"text": text, "place": place} for text, place in self.places.items()]
+            records.write_json(path, {"faults": faults})
+        else:
+            path.unlink(missing_ok=True)
 
     def modules(self, kind: plugins.Shown, package: str, path: Iterable[str]) -> list[ModuleType]:
         """The modules of a package by name, without those whose names begin with ``_``, and those of plug-ins."""

@@ -32,7 +32,7 @@ def write_page(
     partial: bool = False,
     alone: bool = False,
 ) -> Path:
-    """Write ``out/index.html``.
+    """Write ``out/index.html``, and beside it what could not be shown, if anything.
 
     Args:
         suite: the resolved suite, to be shown.
@@ -64,12 +64,12 @@ def write_page(
         "tied": lambda text: text.replace("K = ", TIED_K),
     }
     faults = Faults()
-    built = tables.made(results, faults)
+    placed = page_parts.placed(tables.made(results, faults), faults)
     kinds = [[kind for kind in results.summary.evidences if kind != DEMONSTRATIONS], [DEMONSTRATIONS]]
-    pictures = page_parts.pictures(results, figures.shown(results, faults), kinds)
+    pictures = page_parts.pictures(results, figures.shown(results, faults), kinds, faults)
     drawn = faults.each(lambda picture: page_parts.draw(picture, results, out, faults), pictures)
-    items = [(picture, item) for picture, item in zip(pictures, drawn, strict=True) if item is not None]
-    halves = [page_parts.half(results, out, items, built, kind) for kind in kinds]
+    items = list(zip(pictures, drawn, strict=True))
+    halves = [page_parts.half(results, out, items, placed, kind) for kind in kinds]
     colours = {policy_name(name): look.color for name, look in looks.looks(grid.learners).items()}
     html = environment.get_template("page.html.j2").render(
         suite=grid.suite,
@@ -96,6 +96,7 @@ def write_page(
                 records.write_bytes(out / name, (grid.folder / name).read_bytes())
         html = links.kept(html, out)
     records.write_text(path, html)
+    faults.write(out)
     return path
 
 

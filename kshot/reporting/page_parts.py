@@ -56,6 +56,7 @@ class Item:
         svg: of a figure.
         part: of a table.
         sources: (name, link) of the files that it was made from.
+        error: of a figure that could not be drawn.
     """
 
     id: str
@@ -65,6 +66,7 @@ class Item:
     svg: str = ""
     part: Part | None = None
     sources: Sequence[tuple[str, str]] = ()
+    error: str = ""
 
     @property
     def wide(self) -> bool:
@@ -144,17 +146,24 @@ class Picture:
         return f"{where}--{slug(self.module.NAME)}"
 
 
-def pictures(results: Results, drawn: Iterable[Shown], kinds: Iterable[Sequence[Evidence]]) -> list[Picture]:
+def pictures(
+    results: Results, drawn: Iterable[Shown], kinds: Iterable[Sequence[Evidence]], faults: Faults
+) -> list[Picture]:
     """All pictures of the page.
 
     Args:
         results: of the suite.
         drawn: the figures that have something to show.
         kinds: of evidence, of each half.
+        faults: takes note of figures that stand nowhere.
     """
     found = []
     for figure in drawn:
-        place = _place(figure.module.NAME, getattr(figure.module, "PLACES", {}))
+        place: Placed | None = None
+        with faults.caught(f"figure {figure.module.NAME}"):
+            place = place_of(getattr(figure.module, "PLACES", {}))
+        if place is None:
+            continue
         found += [Picture(figure.module, [section], place) for section in figure.alone]
         for evidences in kinds if figure.together else ():
             sections = [section for section in figure.sections if section.evidence in evidences]
@@ -162,11 +171,20 @@ def pictures(results: Results, drawn: Iterable[Shown], kinds: Iterable[Sequence[
     return found
 
 
+def placed(built: Iterable[Table], faults: Faults) -> list[tuple[Table, Placed]]:
+    """Tables with where they stand; ``faults`` takes note of those that stand nowhere."""
+    found = []
+    for table in built:
+        with faults.caught(f"table {table.name}"):
+            found.append((table, place_of(table.places)))
+    return found
+
+
 def half(
     results: Results,
     out: Path,
     drawn: Sequence[tuple[Picture, Item]],
-    built: Sequence[Table],
+    placed: Sequence[tuple[Table, Placed]],
     evidences: Sequence[Evidence],
 ) -> Half:
     """Everything about learners that adapt on some kinds of evidence.
@@ -175,11 +193,10 @@ def half(
         results: of the suite.
         out: folder of the page; tables in it are linked.
         drawn: all pictures of the page.
-        built: all tables of the suite.
+        placed: all tables of the suite, and where they stand.
         evidences: of the learners.
     """
     sections = [section for section in results.sections if section.evidence in evidences]
-    placed = [(table, _place(table.name, table.places)) for table in built]
     cards = []
     for section in sections:
         found: dict[str, list[tuple[int, Item]]] = {}
@@ -208,10 +225,10 @@ def _titled(section: Section, place: str, title: str) -> str:
     return f"{title}, K = {section.k}" if place == "headline" and not section.by_trial else title
 
 
-def _place(name: str, places: Mapping[str, int]) -> Placed:
+def place_of(places: Mapping[str, int]) -> Placed:
     """Where a figure or table stands, and its order there. Raises ValueError for a place that there is not."""
     if unknown := set(places) - set(PLACES):
-        raise ValueError(f"{name}: {unknown.pop()!r} is no place on the page; there are {', '.join(PLACES)}")
+        raise ValueError(f"{unknown.pop()!r} is no place on the page; there are {', '.join(PLACES)}")
     return next(iter(places.items()), ("more", 0))
 
 
@@ -241,18 +258,18 @@ def _ordered(items: Iterable[tuple[int, Item]]) -> list[Item]:
     return [item for _, item in sorted(items, key=lambda pair: pair[0])]
 
 
-def draw(picture: Picture, results: Results, out: Path, faults: Faults) -> Item | None:
-    """The picture; None where it fails, of which ``faults`` takes note. Its files in ``out`` are linked."""
+def draw(picture: Picture, results: Results, out: Path, faults: Faults) -> Item:
+    """The picture, or why it fails, of which ``faults`` takes note. Its files in ``out`` are linked."""
     module = picture.module
     title = str(getattr(module, "TITLE", f"{module.NAME} ".replace("_", " ").replace(" k ", " K ").strip()))
     title = title[0].upper() + title[1:]
     files = links.existing([out / "figures" / f"{module.NAME}.{format}" for format in style.FORMATS], out)
-    with faults.caught(f"figure {module.NAME}"), style.context(module.NAME):
+    with faults.caught(f"figure {module.NAME}") as failed, style.context(module.NAME):
         figure = figures.draw(module, results, picture.sections)
         titles = ", ".join(section.title for section in picture.sections)
         label = inline_svg.spoken(title, titles, inline_svg.last_numbers(figure))
         return Item(picture.id, title, module.CAPTION, files, svg=inline_svg.inline(figure, picture.id, label))
-    return None
+    return Item(picture.id, title, module.CAPTION, files, error=failed[0])
 
 
 def _table(table: Table, part: Part, results: Results, out: Path) -> Item:

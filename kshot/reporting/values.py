@@ -95,7 +95,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class RunCount:
-    """How many runs of a policy count, of how many, and what became of the others: ``2/3 (1 diverged)``."""
+    """How many runs of a policy count, of how many, and what became of the others: ``2/3 (1 diverged)``.
+
+    Attributes:
+        counted: how many count.
+        expected: how many the suite asks for.
+        lost: what became of the others, in a few words.
+    """
 
     counted: int
     expected: int

@@ -10,6 +10,7 @@ from typing import Any
 
 from kshot.checksums import verify_all
 from kshot.errors import RecordError
+from kshot.records import read_json
 from kshot.running import jobs, machine, provenance
 from kshot.suites.run import RunConfig
 from kshot.threads import asked
@@ -95,6 +96,26 @@ def audit(runs: Sequence[RunConfig], root: Path) -> Audit:
     machine_findings = [Finding(kind, text, tuple(paths)) for (kind, text), paths in machine_paths.items()]
     machine_findings.sort(key=lambda finding: MACHINE_KINDS.index(finding.kind))
     return Audit((*file_findings, *machine_findings), checked, missing)
+
+
+def by_other_code(runs: Sequence[RunConfig], root: Path) -> tuple[int, int]:
+    """How many finished runs were made, in some step, by other source files than are here, and how many are finished.
+
+    Checksums are left to ``audit``; what cannot be read counts as neither.
+    """
+    other = finished = 0
+    for run in runs:
+        directory = run.directory(root)
+        paths = {name: directory / step.record for name, step in jobs.STEPS.items()}
+        if not paths["evaluate"].is_file():
+            continue
+        try:
+            made = {name: read_json(path).get("source_digest") for name, path in paths.items() if path.is_file()}
+        except RecordError:
+            continue
+        finished += 1
+        other += any(digest != provenance.source_digest(run, jobs.STEPS[name].runner) for name, digest in made.items())
+    return other, finished
 
 
 def machine_differences(record: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -22,8 +22,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from kshot.errors import ConfigError
-from kshot.places import ROOT
+from kshot import records
+from kshot.errors import ConfigError, RecordError
+from kshot.places import NOT_SHOWN, ROOT
 from kshot.running import status
 from kshot.running.heartbeat import RUNNING
 from kshot.suites.run import RunConfig
@@ -88,7 +89,7 @@ def computes_here(options: Sequence[str]) -> bool:
     return {option.split("=")[0] for option in options}.isdisjoint(_ELSEWHERE | _LOOKS)
 
 
-def run(suite: str, runs: Sequence[RunConfig], file: Path, cores: str, options: Sequence[str]) -> int:
+def run(suite: str, runs: Sequence[RunConfig], file: Path, cores: str, options: Sequence[str], note: str = "") -> int:
     """Run Snakemake to its end, or until it is interrupted; on a terminal one line shows how far it is.
 
     Args:
@@ -97,6 +98,7 @@ def run(suite: str, runs: Sequence[RunConfig], file: Path, cores: str, options: 
         file: that the suite was read from.
         cores: how many to use, or "all".
         options: of Snakemake, and targets.
+        note: a line to be said beforehand.
 
     Returns:
         Snakemake's exit status; 130 after Ctrl-C and 143 after SIGTERM, as shells have it.
@@ -114,6 +116,8 @@ def run(suite: str, runs: Sequence[RunConfig], file: Path, cores: str, options: 
     def say(text: str) -> None:
         console.print(text, soft_wrap=True, highlight=False, markup=False)
 
+    if note:
+        say(note)
     say(f"Snakemake writes to {log}")
     with log.open("ab") as output:
         begin = output.tell()
@@ -137,6 +141,10 @@ def run(suite: str, runs: Sequence[RunConfig], file: Path, cores: str, options: 
         jobs = _jobs(text)
         say(f"{jobs[0]} of {jobs[1]} jobs done." if jobs else "There was nothing to be done.")
         if report.is_file():
+            if faults := _not_shown(report.parent):
+                for fault in faults:
+                    say(fault)
+                say(f"All of it: {Path('logs', suite, PARTIAL if PARTIAL in options else 'report')}.log")
             say(f"The report: {report}")
         return 0
     failed = [(path, _read(path)) for path in _failed_logs(text)] or [(log, text)]
@@ -261,6 +269,15 @@ def _failed_logs(text: str) -> list[Path]:
     """The logs of the jobs that failed, by what Snakemake wrote."""
     named = re.findall(r"^ +log: (.+) \(check log file\(s\) for error details\)$", text, flags=re.MULTILINE)
     return [Path(name) for name in dict.fromkeys(named)]
+
+
+def _not_shown(folder: Path) -> list[str]:
+    """What the page in a folder could not show, a line each."""
+    try:
+        faults = records.read_json(folder / NOT_SHOWN)["faults"]
+    except RecordError:
+        return []
+    return [f"Not shown, because of an error in its code: {fault['text']} ({fault['place']})" for fault in faults]
 
 
 def _last_lines(text: str) -> list[str]:

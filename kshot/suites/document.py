@@ -78,11 +78,17 @@ class Problems:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self._paths: set[KeyPath] = set()
 
     def add(self, document: Document, path: KeyPath, text: str) -> None:
+        self._paths.add(path)
         line = f"{document.where(path)}: {text}"
         if line not in self.lines:  # a setting shared by several cells is one mistake, not several
             self.lines.append(line)
+
+    def has(self, path: KeyPath) -> bool:
+        """Whether anything was added at this path."""
+        return path in self._paths
 
     def check(self) -> None:
         """Raise ConfigError if anything was added."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -18,12 +19,18 @@ from kshot.suites.settings import Layer, resolve
 from kshot.suites.wording import shortened
 from kshot.types import Headline
 
+_log = logging.getLogger(__name__)
 Reading = Callable[[Path], Document]
 
 
-def resolve_families(draft: Draft) -> dict[str, FamilyCell]:
-    """The cells of ``draft`` with complete settings; those with problems are left out, and their problems added."""
+def resolve_families(draft: Draft) -> tuple[dict[str, FamilyCell], dict[str, FamilyCell]]:
+    """The cells of ``draft`` with complete settings; those with problems are left out, and their problems added.
+
+    Returns:
+        These, and all cells whose family is there with what has no problem of the settings that were given.
+    """
     resolved: dict[str, FamilyCell] = {}
+    given: dict[str, FamilyCell] = {}
     for name, cell in draft.cells.items():
         path: KeyPath = ("families", name)
         module_name = cell.family or name
@@ -31,19 +38,22 @@ def resolve_families(draft: Draft) -> dict[str, FamilyCell]:
         if module is None:
             continue
         layer = Layer(draft.document, (*path, "settings"), cell.settings)
-        settings = resolve(module.Settings, module_name, [layer], draft.problems)
+        settings, accepted = resolve(module.Settings, module_name, [layer], draft.problems)
+        if accepted is not None:
+            given[name] = cell.model_copy(update={"family": module_name, "settings": accepted})
         if settings is not None:
-            resolved[name] = cell.model_copy(update={"family": module_name, "settings": settings})
             headline = _headline(module, settings)
             if headline not in get_args(Headline):
                 text = (
                     f"{module_name!r} has the headline {headline!r}, which is none of {', '.join(get_args(Headline))}"
                 )
                 draft.add(path, text)
+                continue
+            resolved[name] = cell.model_copy(update={"family": module_name, "settings": settings})
             asked = cell.evaluation.official
             if asked and (obstacle := official_obstacle(module_name, cell.evaluation.split, settings)):
                 draft.add((*path, "evaluation", "official"), f"no official evaluation: {obstacle}")
-    return resolved
+    return resolved, given
 
 
 def _headline(module: ModuleType, settings: Mapping[str, Any]) -> Headline:
@@ -97,7 +107,7 @@ def resolve_algorithms(draft: Draft) -> dict[str, AlgorithmRow]:
                 Layer(draft.document, (*path, "settings"), row.settings),
                 Layer(draft.document, (*path, "families", cell_name, "settings"), override.settings),
             ]
-            settings = resolve(module.Settings, module_name, layers, draft.problems)
+            settings = resolve(module.Settings, module_name, layers, draft.problems).complete
             if settings is not None:
                 overrides[cell_name] = FamilyOverride(settings=settings, steps=override.steps or cell.steps)
         resolved[name] = AlgorithmRow(algorithm=module_name, families=overrides, device=row.device)
@@ -130,11 +140,19 @@ def _why_incompatible(
     return None
 
 
+@cache
+def _mention(reason: str) -> None:
+    """Warn, once, of a plug-in that is left out: what is run in its place is kshot's own."""
+    _log.warning("kshot: left out: %s", reason)
+
+
 def _load(kind: registry.Kind, name: str, draft: Draft, path: KeyPath) -> ModuleType | None:
     """The module behind ``name``; None after adding a problem at ``path``."""
     if reason := plugins.mistake(kind, name):
-        draft.add(path, reason)
-        return None
+        if not registry.is_own(kind, name):
+            draft.add(path, reason)
+            return None
+        _mention(reason)
     try:
         return registry.load(kind, name)
     except RegistryError as error:

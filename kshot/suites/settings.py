@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import types
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import MISSING, asdict, fields
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
 from kshot.errors import suggest
 from kshot.suites.document import Document, KeyPath, Problems
+from kshot.suites.locating import faults
 from kshot.suites.run import LARGEST
 
 
@@ -23,7 +24,19 @@ class Layer(NamedTuple):
     values: Mapping[str, Any]
 
 
-def resolve(settings: type, owner: str, layers: Sequence[Layer], problems: Problems) -> dict[str, Any] | None:
+class Resolved(NamedTuple):
+    """What became of settings.
+
+    Attributes:
+        complete: plain values (numbers, text, lists, mappings) of all fields by name; None if there was a problem.
+        accepted: of what was given, what has no problem by itself; None where that is not known.
+    """
+
+    complete: dict[str, Any] | None
+    accepted: dict[str, Any] | None
+
+
+def resolve(settings: type, owner: str, layers: Sequence[Layer], problems: Problems) -> Resolved:
     """All fields of a ``Settings`` dataclass: its defaults, overridden by ``layers``.
 
     Args:
@@ -32,37 +45,44 @@ def resolve(settings: type, owner: str, layers: Sequence[Layer], problems: Probl
         owner: the algorithm or family, for messages.
         layers: in increasing priority.
         problems: gets every unknown name, every value of a wrong type, and what the dataclass itself refuses.
-
-    Returns:
-        Plain values (numbers, text, lists, mappings) by field name, or None if there was a problem.
     """
     hints = get_type_hints(settings)
     names = [item.name for item in fields(settings)]
     chosen: dict[str, Any] = {}
-    valid = True
+    places: dict[str, Layer] = {}
+    refused: set[str] = set()
     for layer in layers:
         for name, value in layer.values.items():
             path = (*layer.path, name)
             if name not in names:
                 problems.add(layer.document, path, f"{owner!r} has no setting {name!r}{suggest(name, names)}")
-                valid = False
+                refused.add(name)
                 continue
             try:
-                chosen[name] = _typed(hints[name], value)
+                chosen[name], places[name] = _typed(hints[name], value), layer
             except (ValidationError, ValueError, TypeError):
                 bound = f" (whole numbers up to {LARGEST}, no infinity)" if _outside(value) else ""
                 text = f"expected {expected(hints[name])}{bound}, got {value!r}"
                 problems.add(layer.document, path, text + _nearest(hints[name], value))
-                valid = False
-    if not valid:
-        return None
-    try:
-        complete = asdict(settings(**chosen))
-    except (ValueError, TypeError) as error:
-        last = next((layer for layer in reversed(layers) if layer.values), layers[-1])
-        problems.add(last.document, last.path, f"{owner!r} refuses these settings: {' '.join(str(error).split())}")
-        return None
-    return json.loads(json.dumps(complete))  # type: ignore[no-any-return]  # plain JSON types, as records hold them
+                refused.add(name)
+    last = next((layer for layer in reversed(layers) if layer.values), layers[-1])
+    if lacking := [name for name in _required(settings) if name not in chosen and name not in refused]:
+        problems.add(last.document, last.path, f"{owner!r} needs the setting {lacking[0]!r}, which has no default")
+        return Resolved(None, None)
+    found, accepted = faults(chosen, lambda values: (settings(**values), values), doubtful=bool(refused))
+    for fault in found:
+        layer = places[str(fault.path[0])] if fault.path else last
+        problems.add(layer.document, (*layer.path, *fault.path), f"{owner!r} refuses these settings: {fault.text}")
+    if accepted is None:
+        return Resolved(None, None)
+    made, values = accepted
+    # Plain JSON types, as records hold them.
+    return Resolved(None if found or refused else json.loads(json.dumps(asdict(made))), json.loads(json.dumps(values)))
+
+
+def _required(settings: type) -> list[str]:
+    """The fields of a dataclass that have no default."""
+    return [item.name for item in fields(settings) if item.default is item.default_factory is MISSING]
 
 
 def _typed(hint: Any, value: Any) -> Any:

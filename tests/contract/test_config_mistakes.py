@@ -75,11 +75,11 @@ MISTAKES = {
     ),
     "value that the family refuses": (
         changed("arms: 2", "arms: 1"),
-        "families.bandit-2-3.settings: 'bandit' refuses these settings: bandit: arms must be at least 2, got 1",
+        "families.bandit-2-3.settings.arms: 'bandit' refuses these settings: bandit: arms must be at least 2, got 1",
     ),
     "value that the algorithm refuses": (
         added_row("fomaml: {settings: {order: second}}"),
-        "'fomaml' refuses these settings: order must be 'first' for fomaml",
+        "algorithms.fomaml.settings.order: 'fomaml' refuses these settings: order must be 'first' for fomaml",
     ),
     "no budget": (
         changed("    steps: 600\n", ""),

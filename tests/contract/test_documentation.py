@@ -5,18 +5,22 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import get_args
 
 import nbformat
+import pandas as pd
 import pytest
 import yaml
 
 from docs.building import consoles, contents, figures, notebooks, picture, settings
 from kshot import registry
-from kshot.places import ROOT
+from kshot.places import ROOT, SUITES
 from kshot.plugins import Shown
+from kshot.reporting.results import load
 from kshot.suites.reading import load_suite
+from tests.contract.reported import Reported
 
 OUTSIDE = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "config/README.md", "reports/README.md", "results/README.md")
 PAGES = {name: (ROOT / name).read_text(encoding="utf-8") for name in OUTSIDE}
@@ -99,6 +103,35 @@ def test_the_pages_of_settings_are_those_of_the_code(name: str) -> None:
 
 def test_what_a_figure_gets_is_what_the_code_has() -> None:
     assert PAGES["docs/plugins.md"] == figures.page(), "run `python -m docs.building.figures`"
+
+
+def test_examples_need_no_results_but_those_of_smoke() -> None:
+    """Minutes, not the hour of the laptop suite; what is kept in the repository needs none at all."""
+    named = r"(?<!reference/)results/(\w+)/\w|load_results\([\"'](\w+)[\"']|"
+    named += r"kshot (?:render|tensorboard|archive|audit|compare|official|select|pack) (\w+)|reports/(\w+)/archive"
+    others = {
+        (page, suite)
+        for page in ("README.md", *(page for page in PAGES if page.startswith("docs/") and "/adr/" not in page))
+        for found in re.findall(named, PAGES[page])
+        for suite in found
+        if (SUITES / f"{suite}.yaml").is_file() and suite != "smoke"
+    }
+    assert not others
+
+
+def test_the_columns_that_a_figure_is_promised_are_there(reported: Reported) -> None:
+    """With the types that the page says, as far as the made-up results have such rows."""
+    results = load(*reported)
+    text = PAGES["docs/plugins.md"]
+    parts = dict(re.findall(r"^### Columns of `results\.([\w.]+)`\n(.*?)(?=^###)", text, re.MULTILINE | re.DOTALL))
+    assert len(parts) == 6
+    for path, part in parts.items():
+        frame: pd.DataFrame = attrgetter(path)(results)
+        promised = dict(re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", part, re.MULTILINE))
+        assert set(frame.columns) == promised.keys(), path
+        for name, kind in promised.items() if len(frame) else ():
+            numeric = pd.api.types.is_numeric_dtype(frame[name].dtype)
+            assert numeric == (kind in ("int", "float")) or frame[name].isna().all(), (path, name, frame[name].dtype)
 
 
 def test_examples_of_plug_ins_import_what_plug_ins_may_rely_on() -> None:

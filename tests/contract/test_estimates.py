@@ -90,7 +90,7 @@ def test_command_line_pipeline_and_job_refuse_it_alike(tmp_path: Path) -> None:
     write_suite(tmp_path, suite)
     line = "nav2d/pearl: the training would take at least 27,777.8 core-hours"
     checked = kshot(tmp_path, "check-config", "suite.yaml")
-    assert checked.returncode == 2 and f"kshot: suite.yaml: {line}" in checked.stderr
+    assert checked.returncode == 2 and f": algorithms.pearl: {line}" in checked.stderr
     job = kshot(tmp_path, "train", "suite.yaml", "--family", "nav2d", "--algorithm", "pearl", "--seed", "0")
     assert job.returncode == 2 and f"kshot: suite 'large': {line}" in job.stderr and not (tmp_path / "results").exists()
     planned = snakemake(tmp_path, "--cores", "1", "--dry-run")

@@ -13,9 +13,10 @@ import yaml
 
 from kshot import registry, seeding
 from kshot.contract import checking, learners
+from kshot.errors import ConfigError
+from kshot.interface.before import refused
 from kshot.places import ROOT
 from kshot.running import build
-from kshot.running.preparing import refusals
 from kshot.running.rollout import rollout
 from kshot.suites.reading import load_suite
 
@@ -38,8 +39,7 @@ def test_an_example_is_a_family_that_can_be_played(name: str, tmp_path: Path, mo
             pytest.skip("minigrid is not installed")
         (tmp_path / "my_envs.py").write_text(GRID)
         monkeypatch.setenv("KSHOT_PATH", str(tmp_path))
-    runs = load_suite(suite(name)).runs()
-    assert list(refusals(runs)) == []
+    runs = load_suite(suite(name), further=refused).runs()
     family = build.family(runs[0])
     tasks = family.tasks("test", 2, 0)
     for make in family.references.values():
@@ -84,5 +84,7 @@ def test_the_kind_of_actions_is_that_of_the_environment() -> None:
 
 def test_policies_that_nobody_named_are_not_there() -> None:
     cell = CELLS["cartpole-longer"] | {"references": ["random", "oracle"]}
-    (line,) = refusals(load_suite(suite("cartpole-longer") | {"families": {"far": cell}}).runs())
-    assert line == "far/oracle: the family has no reference policy 'oracle' (known: random); list others in references"
+    said = "the family has no reference policy 'oracle' (known: random); list others in references"
+    with pytest.raises(ConfigError) as error:
+        load_suite(suite("cartpole-longer") | {"families": {"far": cell}}, further=refused)
+    assert error.value.problems == (f"suite: families.far.references[1]: {said}",)

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from kshot import registry
+from kshot import records, registry
 from kshot.reporting import figures, page, page_parts, tables
 from kshot.reporting.faults import Faults
 from tests.contract.reported import SUITE, Reported
@@ -110,12 +110,19 @@ def test_new_figures_and_tables_are_linked_where_they_stand(
     assert re.search(r"all</th>\s*<td [^>]*>\s*<span class=\"v\"><b>2</b>", text)
 
 
-def test_an_unknown_place_is_named(reported: Reported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_place_is_named_and_costs_that_figure_or_table(
+    reported: Reported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     runs, root = reported
     only_new(monkeypatch)
     add(figures, "bars", FIGURE.format(places={"curve": 1}), tmp_path / "figures", monkeypatch)
-    with pytest.raises(ValueError, match="bars: 'curve' is no place on the page; there are headline, curves, success"):
-        page.write_page(SUITE, runs, root, tmp_path / "report", partial=True)
+    add(figures, "others", FIGURE.format(places={}).replace("bars", "others"), tmp_path / "others", monkeypatch)
+    add(tables, "counts", TABLE.format(places={"curve": 1}), tmp_path / "tables", monkeypatch)
+    text = page.write_page(SUITE, runs, root, tmp_path / "report", partial=True).read_text()
+    for what in ("figure bars", "table counts"):
+        said = f"code: {what}: ValueError: &#39;curve&#39; is no place on the page; there are headline, curves, success"
+        assert text.count(said) == 1
+    assert 'id="bandit--others"' in text and 'id="bandit--bars"' not in text and "How many learners." not in text
 
 
 def test_a_figure_or_table_that_fails_costs_itself_alone_and_is_named(
@@ -149,7 +156,16 @@ def test_a_figure_or_table_that_fails_costs_itself_alone_and_is_named(
     assert "Not shown, because of an error in its code: figure torn: TypeError: " in text
     assert "Not shown, because of an error in its code: table lost: AttributeError: " in text
     assert text.count("because of an error in its code: figure unread: SyntaxError: ") == 1
-    assert 'id="bandit--bars"' in text and 'id="bandit--counts-table"' in text and 'id="bandit--torn"' not in text
+    assert 'id="bandit--bars"' in text and 'id="bandit--counts-table"' in text
+    for card in CARDS:
+        here = tab_of(text, card, "more").partition(f'id="{card}--torn"')[2].partition("</figure>")[0]
+        assert "Not shown, because of an error in its code: TypeError: " in here and "<svg" not in here, card
+    noted = records.read_json(out / "not-shown.json")["faults"]
+    assert [fault["text"].partition(":")[0] for fault in noted] == ["table lost", "figure unread", "figure torn"]
+    assert noted[0]["place"] == f"{tmp_path}/t/lost.py:2" and noted[1]["place"] == f"{tmp_path}/g/unread.py:1"
+    only_new(monkeypatch)
+    page.write_page(SUITE, runs, root, out, partial=True)
+    assert not (out / "not-shown.json").exists(), "a later page without faults leaves no note"
 
 
 def test_the_page_names_no_figure_and_no_table() -> None:

@@ -67,9 +67,9 @@ def test_a_device_that_is_not_here_is_refused_before_anything_runs(
     checked = kshot(tmp_path, "check-config", "suite.yaml")
     assert checked.returncode == 2 and checked.stdout == ""
     assert checked.stderr.splitlines() == [
-        line for line in checked.stderr.splitlines() if f"device {device}: {reason}" in line
+        line for line in checked.stderr.splitlines() if f"device: {device}: {reason}" in line
     ]
-    assert len(checked.stderr.splitlines()) == 1
+    assert len(checked.stderr.splitlines()) == (len(rows) if of_row else 1), "one for each place in the file"
     planned = snakemake(tmp_path, "--dry-run")
     assert planned.returncode == 2
     assert (planned.stdout + planned.stderr).count(f"Error: suite 'tiny': device {device}: {reason}") == 1

@@ -17,6 +17,7 @@ from kshot.errors import ConfigError
 from kshot.reporting import figures, tables
 from kshot.reporting.aggregate import aggregate
 from kshot.running import provenance
+from kshot.suites import resolving
 from kshot.suites.reading import find_suite, load_suite
 from tests import synthetic
 
@@ -44,7 +45,7 @@ def build(results):
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what ``kshot new`` writes of each kind."""
     folder = tmp_path_factory.mktemp("mine")
-    names: dict[new.Kind, str] = {"algorithm": "tally", "family": "old_lamps", "figure": "worth"}
+    names: dict[new.Kind, str] = {"algorithm": "tally", "family": "old_lamps", "figure": "worth", "table": "worths"}
     for kind, name in names.items():
         new.write(kind, name, folder)
     return folder
@@ -92,9 +93,14 @@ def test_what_is_written_fulfils_the_contract_and_is_a_suite_by_its_name(
         check(families.make("old_lamps"))
     assert checking.test("worth", [], said.append)
     assert said[-2:] == ["ok      worth: is made of any results", "worth: 1 check passed"]
+    assert checking.test("worths", [], said.append)
+    assert said[-2:] == ["ok      worths: is made of any results", "worths: 1 check passed"]
     assert cli.main(["new", "figure", "other", "--folder", str(folder)]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[:3] == [f"{folder}/figures/other.py", "Now:", f"  export KSHOT_PATH={folder}"]
+    assert cli.main(["new", "table", "other", "--folder", str(folder)]) == 0, "a figure and a table may share a name"
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == f"{folder}/tables/other.py" and printed[-1].startswith("  kshot tables SUITE && kshot report ")
     for name in ("tally", "old_lamps"):
         assert find_suite(name) == written / "config" / "suites" / f"{name}.yaml"
         assert len(load_suite(find_suite(name)).runs()) > 3
@@ -139,7 +145,18 @@ def test_a_learner_on_large_blocks_or_with_large_steps_is_checked_like_others(fo
         (["algorithm", "maml"], "there is an algorithm called 'maml' already: choose another name"),
         (["family", "bandit"], "there is a family called 'bandit' already: choose another name"),
         (["figure", "headline"], "there is a figure called 'headline' already: choose another name"),
+        (["table", "headline"], "there is a table called 'headline' already: choose another name"),
         (["algorithm", "tally"], "there is an algorithm called 'tally' already: choose another name"),
+        (["figure", "worth"], "there is a figure called 'worth' already: choose another name"),
+        (["table", "worths"], "there is a table called 'worths' already: choose another name"),
+        (["family", "maml"], "there is an algorithm called 'maml' already: choose another name"),
+        (["algorithm", "nav2d"], "there is a family called 'nav2d' already: choose another name"),
+        (["figure", "rl2"], "there is an algorithm called 'rl2' already: choose another name"),
+        (["table", "old_lamps"], "there is a family called 'old_lamps' already: choose another name"),
+        (["algorithm", "return_after_k"], "there is a figure called 'return_after_k' already: choose another name"),
+        (["family", "published"], "there is a table called 'published' already: choose another name"),
+        (["algorithm", "task_blind"], "there is a scripted policy called 'task_blind' already: choose another name"),
+        (["family", "laptop"], "there is a suite called 'laptop' already: choose another name"),
         (
             ["algorithm", "my-own"],
             "'my-own' cannot be the name of a Python module and of a row in a suite: use lower-case",
@@ -186,7 +203,7 @@ def test_a_name_that_nobody_knows_is_told_with_where_it_was_looked_for(
 
 
 def test_a_plug_in_that_cannot_be_used_is_named_and_the_others_go_on(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     """Broken, with a name of kshot's own, with the name of another plug-in, with one that is none for a module."""
     torn = put(folder, "algorithms/torn.py", "import a_package_that_is_not_there\n")
@@ -194,20 +211,27 @@ def test_a_plug_in_that_cannot_be_used_is_named_and_the_others_go_on(
     own = put(folder, "algorithms/maml.py", "raise RuntimeError\n")
     twin = put(folder, "algorithms/tally.py", "raise RuntimeError\n")
     dashed = put(folder, "envs/my-lamps.py", "")
-    said = {name: problems(algorithms={name: {}})[0] for name in ("torn", "maml", "tally")}
+    said = {name: problems(algorithms={name: {}})[0] for name in ("torn", "tally")}
     lacks = "does not import: ModuleNotFoundError: No module named 'a_package_that_is_not_there'"
     assert said["torn"].endswith(f"{lacks} ({torn}:1)")
-    assert said["maml"].endswith(f"{own}: kshot itself has an algorithm called 'maml': choose another name")
+    builtin = registry.source("algorithms", "maml")
+    refused = f"{own}: kshot itself has an algorithm called 'maml' ({builtin}): choose another name"
+    resolving._mention.cache_clear()
+    cell = {"steps": 64, "evaluation": {"tasks": 2, "k": [0, 10]}}
+    kept = load_suite(suite(algorithms={"maml": {}}, families={"bandit": cell}))
+    assert kept.find("bandit", "maml", 0).algorithm_module == "maml", "kshot's own goes on working"
+    assert [record.getMessage() for record in caplog.records] == [f"kshot: left out: {refused}"]
     assert f"two plug-ins have the name 'tally' ({twin} and " in said["tally"]
     cell = suite()["families"]["old_lamps"]
     (line,) = problems(families={"my-lamps": cell}, algorithms={"rl2": {}})
     assert line.endswith(f"{dashed}: 'my-lamps' is no name of a Python module: use letters, digits and '_'")
     assert cli.main(["test", "torn"]) == cli.main(["test", "maml"]) == 2
     assert "kshot: algorithms/torn does not import: ModuleNotFoundError" in (err := capsys.readouterr().err)
-    assert "Traceback" not in err and f"kshot: {own}: kshot itself has an algorithm called 'maml'" in err
+    assert "Traceback" not in err and f"kshot: {refused}" in err
     assert cli.main(["list"]) == 0
     listed = capsys.readouterr().out
     assert listed.count("cannot be used") == 5 and "  rl2 " in listed and "figures/worth.py" in listed
+    assert re.search(r"^  maml +rollouts; ", listed, flags=re.MULTILINE) and refused in listed
     assert re.search(rf"^  bent +cannot be used +RuntimeError: bent \({bent}:2\)$", listed, flags=re.MULTILINE)
     algorithms = listed.partition("Task families:")[0].splitlines()[1:]
     starts = [re.search("rollouts|demonstrations|cannot", line[10:]) for line in algorithms]
@@ -215,6 +239,45 @@ def test_a_plug_in_that_cannot_be_used_is_named_and_the_others_go_on(
     twin.unlink()
     assert load_suite(suite()).find("old_lamps", "tally", 0).algorithm == "tally"
     assert len(list(checking._checks("tally", []))) == 6 * 3, "a broken neighbour is in nobody's way"
+
+
+@pytest.mark.parametrize("kind", ["algorithms", "envs", "figures", "tables"])
+def test_a_syntax_error_is_told_with_its_file_and_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    """In the plug-in itself, or in a helper that it imports."""
+    wrong = put(folder, f"{kind}/slip.py", '"""A slip."""\n\ndef draw(:\n    pass\n')
+    helper = put(folder, "slipped.py", "\n\nx = (\n")
+    put(folder, f"{kind}/slips.py", "import slipped\n")
+    for name, place in (("slip", f"SyntaxError: invalid syntax ({wrong}:3)"), ("slips", f"({helper}:3)")):
+        assert cli.main(["test", name]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"kshot: {kind}/{name} does not import: SyntaxError") and line.endswith(place)
+
+
+def test_what_a_library_refuses_is_told_with_the_line_of_the_plug_in(folder: Path, written: Path) -> None:
+    text = (written / "figures" / "worth.py").read_text().replace("worth", "cross")
+    path = put(folder, "figures/cross.py", text.replace("color=style.GREY", 'color="no colour"'))
+    said: list[str] = []
+    assert not checking.test("cross", [], said.append)
+    place = next(i for i, line in enumerate(path.read_text().splitlines(), 1) if "axvline" in line)
+    assert said[0].startswith("FAILED  ") and said[1].endswith(f"({path}:{place})"), said
+
+
+def test_tables_whose_files_would_have_one_name_are_told_apart(folder: Path, tmp_path: Path) -> None:
+    put(folder, "tables/mine.py", TABLE.replace('Table("best"', 'Table("headline"'))
+    said: list[str] = []
+    assert not checking.test("mine", [], said.append)
+    assert "its name 'headline', by which its files go, is that of kshot's own table (" in said[1]
+    runs = synthetic.runs_of([synthetic.POINT], learners=("maml", "rl2"), seeds=3)
+    synthetic.write_suite([synthetic.POINT], runs, tmp_path / "results")
+    aggregate(runs, tmp_path / "results")
+    faults = figures.Faults()
+    made = tables.made(figures.load(runs, tmp_path / "results"), faults)
+    assert [table.name for table in made].count("headline") == 1
+    assert faults.lines == [
+        "table mine: RegistryError: its name 'headline', by which its files go, is that of another table"
+    ]
 
 
 def test_settings_of_plug_ins(folder: Path) -> None:
@@ -287,7 +350,7 @@ def test_figures_and_tables_of_plug_ins_stand_beside_the_others(folder: Path, tm
     faults = figures.Faults()
     found = figures.modules(faults)
     assert [module.NAME for module in found][-1] == "worth" and len(found) > 10
-    taken = "there is a figure called 'headline' already: choose another name"
+    taken = f"kshot itself has a figure called 'headline' ({figures.__path__[0]}/headline.py): choose another name"
     assert faults.lines == [
         f"figure {folder}/figures/empty.py: RegistryError: lacks NAME, CAPTION, draw; see CONTRIBUTING.md",
         f"figure {folder}/figures/headline.py: RegistryError: {taken}",
@@ -297,7 +360,7 @@ def test_figures_and_tables_of_plug_ins_stand_beside_the_others(folder: Path, tm
     with figures.style.context("worth"):
         drawn = figures.draw(found[-1], results, figures.concerned(found[-1], results))
     assert drawn.axes[0].get_xlabel() == "gain in return by K = 20"
-    assert [table.name for table in tables.build(results)][-1] == "best"
+    assert [table.name for table in tables.build(results)][-2:] == ["best", "worths"]
     before = provenance.reporting_digest()
     put(folder, "figures/empty.py", "# a change\n")
     assert provenance.reporting_digest() != before

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -97,6 +98,52 @@ def test_a_job_that_fails_is_shown_with_its_log(tmp_path: Path) -> None:
     assert lines[-2] == "    RuntimeError: a fault of this algorithm"
     assert place + 2 <= len(lines) - 2 <= place + workflow.LOG_LINES
     assert lines[-1] == f"To go on, once that is mended: kshot run {' '.join(arguments)}"
+
+
+def test_finished_runs_of_other_code_are_counted_beforehand(tmp_path: Path) -> None:
+    """They stay as they are, unless the suite says that they follow the code; and it is said how to make them again."""
+    plugins = tmp_path / "plugins"
+    shutil.copytree(PLUGINS, plugins)
+    write_suite(tmp_path)
+    own = environment() | {"KSHOT_PATH": str(plugins)}
+
+    def lines(*options: str) -> list[str]:
+        arguments = command("suite.yaml", "--cores", "1", "--", CURVE, *options)
+        done = subprocess.run(arguments, cwd=tmp_path, env=own, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout.splitlines()
+
+    assert lines()[0].startswith("Snakemake writes to ")
+    path = plugins / "algorithms" / "counting.py"
+    path.write_text(path.read_text() + "\n# A change.\n")
+    said = lines()
+    assert said[0] == (
+        "1 of 1 finished runs was made by other code than is here: kshot audit suite.yaml lists them. To make one "
+        "again, delete its folder in results/tiny and start again"
+    )
+    assert said[-1] == "There was nothing to be done."
+    shutil.rmtree((tmp_path / CURVE).parent)
+    said = lines()
+    assert (said[0].split()[0], said[-1]) == ("Snakemake", "2 of 2 jobs done.")
+
+
+def test_a_figure_or_table_that_fails_is_told_at_the_end(tmp_path: Path) -> None:
+    """With its error, the line that it comes from, and where the rest is; the report is there without it."""
+    write_suite(tmp_path)
+    torn = tmp_path / "plugins" / "figures" / "torn.py"
+    torn.parent.mkdir(parents=True)
+    torn.write_text("NAME = 'torn'\nCAPTION = ''\n\n\ndef draw(results, sections):\n    return 1 / 0\n")
+    own = environment() | {"KSHOT_PATH": os.pathsep.join([str(PLUGINS), str(tmp_path / "plugins")])}
+    for target in (CURVE, "partial_report"):
+        arguments = command("suite.yaml", "--cores", "1", "--", target)
+        done = subprocess.run(arguments, cwd=tmp_path, env=own, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-3:] == [
+        f"Not shown, because of an error in its code: figure torn: ZeroDivisionError: division by zero ({torn}:6)",
+        "All of it: logs/tiny/partial_report.log",
+        "The report: reports/tiny/partial/index.html",
+    ]
+    assert "Traceback" in (tmp_path / "logs/tiny/partial_report.log").read_text()
 
 
 def test_a_wrong_suite_is_told_as_check_config_does_before_anything_is_started(tmp_path: Path) -> None:

@@ -63,14 +63,14 @@ from kshot.suites.reading import load_suite
 
 settings = {"hidden": [8], "meta_batch": 2, "episodes": 3, "test_episodes": 3}
 suite = load_suite({
-    "name": "laptop", "seeds": [0, 1, 2], "algorithms": {"maml": {"settings": settings}},
+    "name": "smoke", "seeds": [0, 1, 2], "algorithms": {"maml": {"settings": settings}},
     "families": {"nav2d": {"settings": {"horizon": 8}, "steps": 96, "evaluation": {"tasks": 4, "k": [0, 3, 6]}}},
 })
 for run in suite.runs():
     if run.kind == "algorithm":
         train(run, Path("results"))
     evaluate(run, Path("results"))
-Path("results/laptop/suite.yaml").write_text(json.dumps(suite.resolved()))
+Path("results/smoke/suite.yaml").write_text(json.dumps(suite.resolved()))
 
 names = {}
 for block in json.loads(sys.argv[1]):

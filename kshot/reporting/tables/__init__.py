@@ -12,6 +12,7 @@ from types import ModuleType
 import pandas as pd
 
 from kshot import records
+from kshot.errors import RegistryError
 from kshot.reporting import csv_files
 from kshot.reporting.faults import Faults
 from kshot.reporting.results import Results, load
@@ -57,8 +58,11 @@ def build(results: Results) -> list[Table]:
 
 def made(results: Results, faults: Faults) -> list[Table]:
     """The same with those that would be empty; those that fail are noted."""
-    tables = []
+    tables: list[Table] = []
     for module in modules(faults):
         with faults.caught(f"table {module.__name__.rpartition('.')[2]}"):
-            tables.append(module.build(results))
+            table = module.build(results)
+            if table.name in [other.name for other in tables]:
+                raise RegistryError(f"its name {table.name!r}, by which its files go, is that of another table")
+            tables.append(table)
     return tables

@@ -7,6 +7,7 @@ script that has the work done by ``tests.forked``. That jobs also work by a Pyth
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import shlex
@@ -14,7 +15,7 @@ import socketserver
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -49,17 +50,12 @@ def snakemake(*arguments: str) -> int:
     return forked.snakemake("--snakefile", str(ROOT / "Snakefile"), *arguments)
 
 
-def finish(*suites: str) -> int:
-    """Train and evaluate all runs of suites, given by their names, as ``kshot`` does one at a time."""
+def module(*arguments: str) -> int:
+    """``python -m MODULE ...``, where it has a function ``main``."""
     _settle()
-    from kshot.suites.reading import find_suite, load_suite
-
-    for suite in suites:
-        for run in load_suite(find_suite(suite), modules=False).runs():
-            where = (suite, "--family", run.family, "--algorithm", run.algorithm, "--seed", str(run.seed))
-            for step in ("train", "evaluate") if run.kind == "algorithm" else ("evaluate",):
-                if status := forked.kshot(step, *where):
-                    return status
+    name, *rest = arguments
+    sys.argv = [name, *rest]
+    importlib.import_module(name).main()
     return 0
 
 
@@ -82,14 +78,15 @@ class _Handler(socketserver.StreamRequestHandler):
 
 
 def run(folder: Path, environment: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    """``python -m kshot ...`` or ``python -m snakemake ...`` in a folder, by a fork."""
-    option, module, *rest = arguments
+    """``python -m kshot ...``, ``python -m snakemake ...`` or another module in a folder, by a fork."""
+    option, name, *rest = arguments
     assert option == "-m", arguments
-    if rest[:1] == ["--snakefile"] and module == "snakemake":
+    if name == "snakemake" and rest[0] == "--snakefile":  # as `kshot run` calls it
         assert rest[1] == str(ROOT / "Snakefile")
         rest = rest[2:]
-    work = {"kshot": kshot, "snakemake": snakemake, "finish": finish}[module]
-    return forked.run(work, *rest, folder=folder, environment=environment, patience=PATIENCE)
+    works: dict[str, forked.Work] = {"kshot": kshot, "snakemake": snakemake}
+    work = works.get(name, module)
+    return forked.run(work, *rest if name in works else (name, *rest), folder=folder, environment=environment, patience=PATIENCE)
 
 
 class Shown(NamedTuple):
@@ -112,28 +109,43 @@ class Shown(NamedTuple):
     prepares: bool = False
 
 
-def play(story: Iterable[Shown], folder: Path, environment: Mapping[str, str]) -> None:
-    """Run commands one after the other in a folder, and hold each to what it should do."""
+Step = Shown | Callable[[Path], None]
+"""A command, or what is done to the folder between two."""
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def play(story: Iterable[Step], folder: Path, environment: Mapping[str, str], run: Run = run) -> None:
+    """Do steps one after the other in a folder, and hold each command to what it should do.
+
+    ``run(folder, variables, "-m", "kshot", ...)`` does one.
+    """
     variables = dict(environment)
-    for shown in story:
-        before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
-        program, *words = shlex.split(shown.command.replace("/elsewhere/", f"{folder}/elsewhere/"))
-        if program == "export":
-            variables |= dict(os.path.expandvars(word).split("=", 1) for word in words)
+    for step in story:
+        if not isinstance(step, Shown):
+            step(folder)
             continue
-        done = run(folder, variables, "-m", program, *words)
-        said = done.stdout + done.stderr
-        assert done.returncode == shown.status, f"{shown.command}\n{said}"
-        assert shown.says in said, f"{shown.command}\n{said}"
-        if shown.jobs is not None:
-            assert _jobs(said, folder) == shown.jobs, f"{shown.command}\n{said}"
-        for name in shown.leaves:
+        before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+        program, *words = shlex.split(step.command.replace("/elsewhere/", f"{folder}/elsewhere/"))
+        if program == "export":
+            variables |= dict(word.replace("$PWD", str(folder)).split("=", 1) for word in words)
+            continue
+        if program in ("mkdir", "cd"):
+            (name,) = words
+            (folder / name).mkdir(exist_ok=program == "cd")
+            folder = folder / name if program == "cd" else folder
+            continue
+        done = run(folder, variables, *(words if program == "python" else ("-m", program, *words)))
+        said = f"{step.command}\n{done.stdout}{done.stderr}"
+        assert done.returncode == step.status, said
+        assert step.says in said, said
+        assert step.jobs is None or _jobs(said) == step.jobs, said
+        for name in step.leaves:
             found = list(folder.glob(name))
-            assert found, f"{shown.command}: no {name}\n{said}"
-            assert any(before.get(path) != path.stat().st_mtime_ns for path in found), f"{shown.command}: {name}"
+            assert found, f"no {name} after {said}"
+            assert any(before.get(path) != path.stat().st_mtime_ns for path in found), f"{name} stays after {said}"
 
 
-def _jobs(said: str, folder: Path) -> int:
+def _jobs(said: str) -> int:
     """How many jobs were done, of those that were to be done."""
     if "Nothing to be done" in said or "There was nothing to be done." in said:
         return 0

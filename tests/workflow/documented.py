@@ -16,7 +16,8 @@ from kshot.suites.reading import load_suite
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md")]
 PAGES += [page for folder in ("config", "docs", "reports", "results") for page in sorted((ROOT / folder).rglob("*.md"))]
 OURS = ("kshot", "snakemake", "make", "python", "benchmarks/accelerator.sh")
-OTHERS = (".venv/bin/pre-commit", ".venv/bin/pytest", "conda", "export", "git", "pip", "source", "tensorboard")
+SHELL = ("cd", "export", "mkdir", "source")
+OTHERS = (".venv/bin/pre-commit", ".venv/bin/pytest", "conda", "git", "pip", "tensorboard", *SHELL)
 PROGRAMS = (*OURS, *OTHERS)
 """What commands begin with; that there is no other, of those in blocks, is tested."""
 PLACEHOLDERS = {"SUITE": "smoke", "fidelity-<name>": "fidelity-reach"}

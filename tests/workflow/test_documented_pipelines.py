@@ -83,9 +83,11 @@ STORIES: dict[str, list[Shown]] = {
         Shown(
             "snakemake --cores all fidelity --configfile config/suites/fidelity-reach.yaml",
             ("reports/reference/fidelity/fidelity-reach.csv", "docs/fidelity.md"),
-        )
+        ),
+        Shown("python -m benchmarks.whose_goal fidelity-reach --family ml1-reach --algorithm pearl", says="| both |"),
     ],
     "begun": [
+        Shown("kshot evaluate begun.yaml --family nav2d --algorithm oracle --seed 0", prepares=True),
         Shown("kshot run begun.yaml -- partial_report", ("reports/begun/partial/index.html",), jobs=1),
     ],
 }

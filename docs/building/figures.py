@@ -73,5 +73,11 @@ def _line(docstring: str | None, name: str) -> str:
     return text[0].lower() + text[1:] if text[1:2].islower() else text  # as fields are described
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Write the page with that part made anew."""
     PAGE.write_text(page(), encoding="utf-8")
+    print(PAGE)
+
+
+if __name__ == "__main__":
+    main()

@@ -86,7 +86,9 @@ def run(folder: Path, environment: Mapping[str, str], *arguments: str) -> subpro
         rest = rest[2:]
     works: dict[str, forked.Work] = {"kshot": kshot, "snakemake": snakemake}
     work = works.get(name, module)
-    return forked.run(work, *rest if name in works else (name, *rest), folder=folder, environment=environment, patience=PATIENCE)
+    return forked.run(
+        work, *rest if name in works else (name, *rest), folder=folder, environment=environment, patience=PATIENCE
+    )
 
 
 class Shown(NamedTuple):

@@ -87,6 +87,8 @@ def play_elsewhere(suite: str, algorithm: str, file: str) -> Callable[[Path], No
 
 AT_REACH = "--family ml1-reach --algorithm maml --seed 0"
 REACHED = "results/smoke/ml1-reach/maml/seed-0/"
+
+
 def smaller_tally(folder: Path) -> None:
     """The suite that was written, without the learner that it compares with, and with fewer steps."""
     file = folder / "config" / "suites" / "tally.yaml"
@@ -110,7 +112,7 @@ KEPT = "reports/reference/laptop"
 SAME = "0 different as they may be, 0 different as they should not be"
 STORIES: dict[str, list[at_once.Step]] = {
     "looking": [
-        Shown("kshot --version", says="\nkshot "),
+        Shown("kshot --version", says="\nkshot ", prepares=True),
         Shown("kshot list", says="maml"),
         Shown("kshot path", says=f"\n{ROOT}\n"),
         Shown("kshot check-config smoke", says="smoke: 1 training runs and 1 reference evaluations, all valid"),
@@ -163,7 +165,9 @@ STORIES: dict[str, list[at_once.Step]] = {
     ],
     "ml10": [
         Shown("kshot train reference-ml10 --family ml10 --algorithm rl2 --seed 0", ("results/*/*/*/*/model.pt",)),
-        Shown("kshot evaluate reference-ml10 --family ml10 --algorithm rl2 --seed 0", ("results/*/*/*/*/curve.parquet",)),
+        Shown(
+            "kshot evaluate reference-ml10 --family ml10 --algorithm rl2 --seed 0", ("results/*/*/*/*/curve.parquet",)
+        ),
     ],
     "demonstrations": [
         Shown("kshot demonstrations reach-v3 --tasks 2 --out reach.parquet", ("reach.parquet",)),

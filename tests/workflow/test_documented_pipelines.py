@@ -44,6 +44,7 @@ STORIES: dict[str, list[Shown]] = {
         Shown("snakemake --cores all", jobs=0),  # the same without a line of progress
         Shown("snakemake --cores all figures tables", jobs=0),
         Shown("snakemake --cores all --resources gpu=1", jobs=0),
+        Shown("snakemake --cores all --set-threads train=2", jobs=0),
         Shown("kshot run laptop -- --resources gpu=1", says=NOTHING, jobs=0),
         Shown("kshot run laptop --cores 2 -- --keep-going", says=NOTHING, jobs=0),
         Shown("snakemake --cores all tables paper_figures", ("reports/laptop/paper_figures/nav2d-*.pdf",), jobs=1),

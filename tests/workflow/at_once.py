@@ -1,7 +1,7 @@
 """A clone in which pipelines end in seconds: suites are small, and all that Snakemake starts are forks.
 
-Most of what a pipeline of tiny runs takes is starting Python for each of its jobs. Here ``python``, as jobs call it, is a
-script that has the work done by ``tests.forked``. That jobs also work by a Python of their own is tested elsewhere
+Most of what a pipeline of tiny runs takes is starting Python for each of its jobs. Here ``python``, as jobs call it, is
+a script that has the work done by ``tests.forked``. That jobs also work by a Python of their own is tested elsewhere
 (test_workflow.py, and the smoke suite of continuous integration).
 """
 

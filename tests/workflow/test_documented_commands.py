@@ -1,4 +1,4 @@
-"""Every command that the documentation shows is run by a test; of those that cannot be, a table says what stands for it.
+"""Every command that the documentation shows is run by a test, or a table says what stands for it, and why.
 
 Those of ``kshot`` are run by test_documented_kshot.py, pipelines by test_documented_pipelines.py, ``python -m`` by
 test_documented_modules.py, and what consoles show by test_documentation.py.
@@ -145,8 +145,9 @@ def test_what_stands_for_a_command_is_there(command: str) -> None:
 
 def test_commands_are_found_in_blocks_and_between_backticks() -> None:
     text = (
-        "Say `kshot run\nSUITE` and `kshot`.\n\n```sh\na && b  # both\n```\n\n- a list:\n\n  ```sh\n  kshot c 'd e' # f\n  ```\n"
-        "\n```console\n$ kshot not\n```\n`python -m x.y --z`, `maml`\n"
+        "Say `kshot run\nSUITE` and `kshot`.\n\n```sh\na && b  # both\n```\n\n"
+        "- a list:\n\n  ```sh\n  kshot c 'd e' # f\n  ```\n\n"
+        "```console\n$ kshot not\n```\n`python -m x.y --z`, `maml`\n"
     )
     assert commands(text) == ["a", "b", "kshot c 'd e'", "kshot run smoke", "python -m x.y --z"]
 

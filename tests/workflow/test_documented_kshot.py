@@ -44,6 +44,7 @@ LEFT_OUT = [
 KEEPING = cut(
     "laptop", {"nav2d": POINT, "bandit": BANDIT}, {"maml": MAML, "fomaml": MAML, "rl2": RL2}, (0, 2), LEFT_OUT
 )
+ARCHIVING = cut("laptop", {"nav2d": POINT}, {"maml": MAML})
 LOOKING = cut("laptop", {"nav2d": POINT, "ml1-reach": REACH}, {"maml": MAML})
 SMOKE = cut("smoke", {"ml1-reach": REACH}, {"maml": MAML})
 REFERENCE = cut("reference-ml10", {"ml10": ML10}, {"rl2": RL2 | {"meta_batch": 10, "trial_episodes": 2}})
@@ -90,11 +91,11 @@ REACHED = "results/smoke/ml1-reach/maml/seed-0/"
 
 
 def smaller_tally(folder: Path) -> None:
-    """The suite that was written, without the learner that it compares with, and with fewer steps."""
+    """The suite that was written, without the learner that it compares with, of one seed and few steps."""
     file = folder / "config" / "suites" / "tally.yaml"
     suite = yaml_text.parse(file.read_text(encoding="utf-8"))
     assert set(suite["algorithms"]) == {"tally", "rl2"}
-    suite["algorithms"] = {"tally": {}}
+    suite |= {"seeds": [0], "algorithms": {"tally": {}}}
     for family in suite["families"].values():
         family["steps"] = 200
         family["evaluation"]["tasks"] = 10
@@ -134,11 +135,18 @@ STORIES: dict[str, list[at_once.Step]] = {
         play_elsewhere("smoke", "theirs", "foreign.csv"),
         Shown("kshot compare smoke foreign.csv", ("reports/compare/smoke-foreign/index.html",)),
     ],
-    "keeping": [
+    "archiving": [
         finish,
         Shown("kshot archive laptop", ("reports/laptop/archive/MANIFEST.json",)),
         Shown("kshot verify reports/laptop/archive", says=SAME),
         Shown("kshot archive laptop --models", ("reports/laptop/archive/MANIFEST.json",)),
+        Shown("kshot aggregate laptop", prepares=True),
+        Shown("kshot report laptop --alone", ("reports/laptop/index.html",)),
+        copy("reports/laptop/index.html", "page.html"),
+        Shown("kshot strip-links page.html", ("page.html",)),
+    ],
+    "keeping": [
+        finish,
         Shown("kshot pack laptop", (f"{KEPT}/suite.yaml", f"{KEPT}/nav2d.tar.xz")),
         Shown(f"kshot verify {KEPT}", says=f"1 runs computed again: 1 the same, {SAME}"),
         Shown(f"kshot verify {KEPT} --cells 0", says=f"0 runs computed again: 0 the same, {SAME}"),
@@ -159,9 +167,6 @@ STORIES: dict[str, list[at_once.Step]] = {
         play_elsewhere("laptop", "their-maml", "theirs.csv"),
         Shown("kshot compare laptop theirs.csv --pair maml=their-maml", ("reports/compare/laptop-theirs/index.html",)),
         Shown("kshot redraw", (f"{KEPT}/index.html",)),
-        Shown("kshot report laptop --alone", ("reports/laptop/index.html",)),
-        copy("reports/laptop/index.html", "page.html"),
-        Shown("kshot strip-links page.html", ("page.html",)),
     ],
     "ml10": [
         Shown("kshot train reference-ml10 --family ml10 --algorithm rl2 --seed 0", ("results/*/*/*/*/model.pt",)),
@@ -205,7 +210,7 @@ IN_PROCESSES: dict[str, list[at_once.Step]] = {
     ],
 }
 """Likewise, each command in a process of its own: they choose graphics, or import plug-ins."""
-SUITES = {"looking": LOOKING, "clips": LOOKING, "keeping": KEEPING}
+SUITES = {"looking": LOOKING, "clips": LOOKING, "archiving": ARCHIVING, "keeping": KEEPING}
 
 
 def run_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> at_once.Run:

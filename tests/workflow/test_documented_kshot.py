@@ -145,29 +145,6 @@ STORIES: dict[str, list[at_once.Step]] = {
         copy("reports/laptop/index.html", "page.html"),
         Shown("kshot strip-links page.html", ("page.html",)),
     ],
-    "keeping": [
-        finish,
-        Shown("kshot pack laptop", (f"{KEPT}/suite.yaml", f"{KEPT}/nav2d.tar.xz")),
-        Shown(f"kshot verify {KEPT}", says=f"1 runs computed again: 1 the same, {SAME}"),
-        Shown(f"kshot verify {KEPT} --cells 0", says=f"0 runs computed again: 0 the same, {SAME}"),
-        Shown(f"kshot verify {KEPT} --cells 3 --seed 1", says=f"3 runs computed again: 3 the same, {SAME}"),
-        Shown(
-            f"kshot verify {KEPT} --cell nav2d/fomaml/0 bandit/rl2/2",
-            says=f"2 runs computed again: 2 the same, {SAME}",
-        ),
-        copy(KEPT, "reports/reference/reference-ml1"),
-        Shown("kshot verify reports/reference/reference-ml1 --cells 3", says=f"3 the same, {SAME}"),
-        remove("reports/reference/reference-ml1"),
-        copy("results", "elsewhere/results"),
-        remove("results"),
-        Shown(f"kshot unpack {KEPT}", ("results/laptop/nav2d/maml/seed-0/curve.parquet",)),
-        Shown("kshot aggregate laptop", prepares=True),
-        Shown(f"kshot compare {KEPT} laptop --fail-if-worse", ("reports/compare/*/index.html",)),
-        Shown("kshot compare laptop /elsewhere/results/laptop", ("reports/compare/laptop-laptop/index.html",)),
-        play_elsewhere("laptop", "their-maml", "theirs.csv"),
-        Shown("kshot compare laptop theirs.csv --pair maml=their-maml", ("reports/compare/laptop-theirs/index.html",)),
-        Shown("kshot redraw", (f"{KEPT}/index.html",)),
-    ],
     "ml10": [
         Shown("kshot train reference-ml10 --family ml10 --algorithm rl2 --seed 0", ("results/*/*/*/*/model.pt",)),
         Shown(
@@ -194,6 +171,29 @@ IN_PROCESSES: dict[str, list[at_once.Step]] = {
             "imageio-ffmpeg", Shown(f"kshot render laptop {AT_REACH} --task 3 --k 0 10 --out reach.mp4", ("reach.mp4",))
         ),
     ],
+    "keeping": [
+        finish,
+        Shown("kshot pack laptop", (f"{KEPT}/suite.yaml", f"{KEPT}/nav2d.tar.xz")),
+        Shown(f"kshot verify {KEPT}", says=f"1 runs computed again: 1 the same, {SAME}"),
+        Shown(f"kshot verify {KEPT} --cells 0", says=f"0 runs computed again: 0 the same, {SAME}"),
+        Shown(f"kshot verify {KEPT} --cells 3 --seed 1", says=f"3 runs computed again: 3 the same, {SAME}"),
+        Shown(
+            f"kshot verify {KEPT} --cell nav2d/fomaml/0 bandit/rl2/2",
+            says=f"2 runs computed again: 2 the same, {SAME}",
+        ),
+        copy(KEPT, "reports/reference/reference-ml1"),
+        Shown("kshot verify reports/reference/reference-ml1 --cells 3", says=f"3 the same, {SAME}"),
+        remove("reports/reference/reference-ml1"),
+        copy("results", "elsewhere/results"),
+        remove("results"),
+        Shown(f"kshot unpack {KEPT}", ("results/laptop/nav2d/maml/seed-0/curve.parquet",)),
+        Shown("kshot aggregate laptop", prepares=True),
+        Shown(f"kshot compare {KEPT} laptop --fail-if-worse", ("reports/compare/*/index.html",)),
+        Shown("kshot compare laptop /elsewhere/results/laptop", ("reports/compare/laptop-laptop/index.html",)),
+        play_elsewhere("laptop", "their-maml", "theirs.csv"),
+        Shown("kshot compare laptop theirs.csv --pair maml=their-maml", ("reports/compare/laptop-theirs/index.html",)),
+        Shown("kshot redraw", (f"{KEPT}/index.html",)),
+    ],
     "plug-ins": [
         Shown("mkdir my-kshot"),
         Shown("cd my-kshot"),
@@ -209,7 +209,7 @@ IN_PROCESSES: dict[str, list[at_once.Step]] = {
         Shown("kshot report tally", ("reports/tally/index.html",)),
     ],
 }
-"""Likewise, each command in a process of its own: they choose graphics, or import plug-ins."""
+"""Likewise, each command in a process of its own: they choose graphics, start processes, or import plug-ins."""
 SUITES = {"looking": LOOKING, "clips": LOOKING, "archiving": ARCHIVING, "keeping": KEEPING}
 
 

@@ -247,5 +247,11 @@ def _helpers() -> str:
     return f"### What they are made with\n\n{text}\n\n{as_table(('', 'type', ''), rows)}\n"
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Write the page with that part made anew."""
     PAGE.write_text(page(), encoding="utf-8")
+    print(PAGE)
+
+
+if __name__ == "__main__":
+    main()

@@ -5,11 +5,17 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 import yaml
+from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
 
 from kshot import registry, seeding
 from kshot.contract import checking, learners
@@ -32,11 +38,53 @@ def suite(name: str) -> dict[str, object]:
     return {"name": "page", "seeds": [0], "families": {name: CELLS[name]}, "algorithms": learner}
 
 
+class FourRooms(gymnasium.Env[dict[str, Any], int]):
+    """What stands for MiniGrid's environment where that is not installed: its spaces, and a goal of one's choice."""
+
+    observation_space = spaces.Dict(
+        {"image": spaces.Box(0, 255, (7, 7, 3), np.uint8), "direction": spaces.Discrete(4), "mission": spaces.Text(9)}
+    )
+    action_space = spaces.Discrete(7)
+
+    def __init__(self, goal_pos: tuple[int, int]) -> None:
+        self.goal = goal_pos
+
+    def _seen(self) -> dict[str, Any]:
+        return {"image": np.zeros((7, 7, 3), np.uint8), "direction": 0, "mission": "reach"}
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict[str, Any], Any]:
+        super().reset(seed=seed)
+        return self._seen(), {}
+
+    def step(self, action: int) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+        return self._seen(), float(action == sum(self.goal) % 7), False, False, {}
+
+
+class ImgObsWrapper(gymnasium.ObservationWrapper[Any, Any, Any]):
+    """As MiniGrid's: the picture alone."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
+        super().__init__(env)
+        self.observation_space = env.observation_space["image"]  # type: ignore[index]
+
+    def observation(self, observation: dict[str, Any]) -> Any:
+        return observation["image"]
+
+
+def stand_in_for_minigrid(monkeypatch: pytest.MonkeyPatch) -> None:
+    package, wrappers = ModuleType("minigrid"), ModuleType("minigrid.wrappers")
+    wrappers.ImgObsWrapper = ImgObsWrapper  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "minigrid", package)
+    monkeypatch.setitem(sys.modules, "minigrid.wrappers", wrappers)
+    specs = gymnasium.registry | {"MiniGrid-FourRooms-v0": EnvSpec("MiniGrid-FourRooms-v0", entry_point=FourRooms)}
+    monkeypatch.setattr(gymnasium.envs.registration, "registry", specs)
+
+
 @pytest.mark.parametrize("name", CELLS)
 def test_an_example_is_a_family_that_can_be_played(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if name == "four-rooms":
         if importlib.util.find_spec("minigrid") is None:
-            pytest.skip("minigrid is not installed")
+            stand_in_for_minigrid(monkeypatch)
         (tmp_path / "my_envs.py").write_text(GRID)
         monkeypatch.setenv("KSHOT_PATH", str(tmp_path))
     runs = load_suite(suite(name), further=refused).runs()

@@ -37,7 +37,7 @@ class Instead(NamedTuple):
     text: str
 
 
-CI, ACTIONS = ".ci/run", ".github/workflows/ci.yml"
+CI = ".ci/run"
 _PIP = "it fetches packages"
 _WHEEL = "tests/workflow/test_wheel.py"
 _RENDER, _GYMNASIUM = "tests/workflow/test_render.py", "tests/contract/test_gymnasium_page.py"
@@ -164,7 +164,7 @@ def test_no_block_hides_in_a_list() -> None:
         assert set(indented) <= {"sh"}, page
 
 
-@pytest.mark.parametrize("command", filter(named, DOCUMENTED))
+@pytest.mark.parametrize("command", [command for command in DOCUMENTED if named(command)])
 def test_a_name_is_that_of_a_command(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main([*shlex.split(command)[1:], "--help"])

@@ -26,10 +26,11 @@ FORMS = {
     "kshot new algorithm NAME": "kshot new algorithm tally",
     "kshot new family NAME": "kshot new family lamps",
     "kshot new figure NAME": "kshot new figure worth",
+    "kshot new table NAME": "kshot new table worths",
     "kshot run NAME": "kshot run tally",
     "kshot run smoke -- OPTIONS": "kshot run smoke -- --config 'seeds=[0,1]'",
     "kshot test NAME": "kshot test tally",
-    "kshot verify FOLDER": "kshot verify reports/laptop/archive",
+    "kshot verify FOLDER": "kshot verify reports/smoke/archive",
     "python -m benchmarks.task_blind NAME": "python -m benchmarks.task_blind nav2d",
 }
 """Commands that stand for any of their kind -> one that is shown somewhere else."""

@@ -96,7 +96,7 @@ ELSEWHERE: dict[str, Instead] = {
     ),
     ".venv/bin/pre-commit install": Instead("it changes a clone of one's own", ".pre-commit-config.yaml", "hooks:"),
     ".venv/bin/pytest -m contract": Instead("`make test` runs all tiers", "tests/conftest.py", "add_marker"),
-    "tensorboard --logdir runs/laptop": Instead(
+    "tensorboard --logdir runs/smoke": Instead(
         "it serves until it is stopped", "tests/workflow/test_tensorboard.py", "def test_"
     ),
     "export OPENBLAS_CORETYPE=Haswell MKL_ENABLE_INSTRUCTIONS=AVX2 ATEN_CPU_CAPABILITY=avx2": Instead(

@@ -35,7 +35,7 @@ def curve(suite: str, family: str, n: int) -> str:
 
 
 LAPTOP, SMOKE = "reports/laptop/index.html", "reports/smoke/index.html"
-PARTIAL = "reports/laptop/partial/index.html"
+PARTIAL, HALF = "reports/laptop/partial/index.html", "reports/smoke/partial/index.html"
 NOTHING = "There was nothing to be done."
 STORIES: dict[str, list[Shown]] = {
     "laptop": [
@@ -46,7 +46,6 @@ STORIES: dict[str, list[Shown]] = {
         Shown("snakemake --cores all --resources gpu=1", jobs=0),
         Shown("snakemake --cores all --set-threads train=2", jobs=0),
         Shown("kshot run laptop -- --resources gpu=1", says=NOTHING, jobs=0),
-        Shown("kshot run laptop --cores 2 -- --keep-going", says=NOTHING, jobs=0),
         Shown("snakemake --cores all tables paper_figures", ("reports/laptop/paper_figures/nav2d-*.pdf",), jobs=1),
         Shown("snakemake --cores all --config 'seeds=[0,1]'", (LAPTOP, curve("laptop", "nav2d", 1)), jobs=7),
         Shown("kshot run laptop -- --config 'seeds=[0,1]'", says=NOTHING, jobs=0),
@@ -57,6 +56,8 @@ STORIES: dict[str, list[Shown]] = {
     "smoke": [
         Shown("snakemake --cores all --configfile config/suites/smoke.yaml", (SMOKE,), jobs=8),
         Shown("kshot run smoke", says=NOTHING, jobs=0),
+        Shown("kshot run smoke --cores 2 -- --keep-going", says=NOTHING, jobs=0),
+        Shown("kshot run smoke --cores 1 -- partial_report", (HALF,), f"The report: {HALF}", jobs=1),
         Shown(
             "snakemake --cores all --config 'seeds=[0,1]' --configfile config/suites/smoke.yaml",
             (SMOKE, curve("smoke", "nav2d", 1)),

@@ -7,14 +7,14 @@ from functools import partial
 from typing import Any
 
 from kshot import registry
-from kshot.errors import suggest
+from kshot.errors import RecordError, suggest
 from kshot.running import build
 from kshot.running.evaluate import evidence_points
 from kshot.suites.document import KeyPath
 from kshot.suites.locating import Fault, faults, place, told
 from kshot.suites.model import AlgorithmRow, FamilyCell, FamilyOverride
 from kshot.suites.run import RunConfig
-from kshot.types import TaskFamily
+from kshot.types import MetaLearner, TaskFamily
 
 
 def refusals(
@@ -79,7 +79,9 @@ def _learner(run: RunConfig, family: TaskFamily, row: AlgorithmRow) -> Iterator[
     try:
         learner = build.learner(run, family.spec)
         path = (*of_family, "evaluation", "k")
-        evidence_points(learner, run.evaluation.k)
+        if text := _no_evidence(learner, run.evaluation.k):
+            yield Fault(path, f"for {run.algorithm!r}, {text}")
+            return
         if learner.trains and run.evidence == "demonstrations" and (text := _too_few_demonstrations(run)):
             yield Fault((*of_family, "settings", "demonstrations"), f"for {run.algorithm!r}, {text}")
             return
@@ -95,6 +97,20 @@ def _learner(run: RunConfig, family: TaskFamily, row: AlgorithmRow) -> Iterator[
         found = next(((*where, *at) for where, given in places if (at := place(text, given))), None)
         text = text.removeprefix(f"family {run.family!r}: ")
         yield Fault(found or ("algorithms", run.algorithm), f"on family {run.family!r}: {text}")
+
+
+def _no_evidence(learner: MetaLearner, points: Sequence[int]) -> str:
+    """Why a run would show no adaptation, which ``evidence_points`` refuses; empty where it would."""
+    try:
+        evidence_points(learner, points)
+    except RecordError as error:
+        if learner.max_evidence is None:
+            return str(error)
+        block, limit = learner.adaptation_episodes, learner.max_evidence
+        return f"the learner takes in at most {limit} episodes of a task, but evaluation.k is {list(points)}; list " + (
+            f"{block} to {limit}" if block < limit else f"{limit}"
+        )
+    return ""
 
 
 def _too_few_demonstrations(run: RunConfig) -> str:

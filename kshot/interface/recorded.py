@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from kshot import checksums
-from kshot.errors import RecordError
+from kshot import checksums, plugins
+from kshot.errors import RecordError, RegistryError
 from kshot.running import jobs
 from kshot.suites.run import Evaluation, LearningCurve, RunConfig
 
@@ -37,7 +37,10 @@ def read(folder: Path, other_code: bool = False) -> RunConfig:
     run = _run(folder / RECORD, record)
     if record.get("status") != "ok":
         raise RecordError(f"{folder}: its training diverged ({record.get('reason')}), so that there is no policy")
-    different = [text for kind, text in jobs.differences("train", run, folder, record) if kind == "code"]
+    try:
+        different = [text for kind, text in jobs.differences("train", run, folder, record) if kind == "code"]
+    except RegistryError as error:
+        raise RegistryError(f"{folder}: {error}; {plugins.searched()}") from None
     if different and not other_code:
         remedy = "train it again, or take it as it is with other_code=True"
         raise RecordError(f"{folder}: {'; '.join(different)}: the policy may act otherwise here; {remedy}")

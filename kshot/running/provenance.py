@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.metadata
+import json
 import platform
 import sys
 from functools import cache
@@ -206,10 +207,20 @@ def _digest(algorithm: str | None, family: str, runner: tuple[str, ...]) -> str:
 
 
 def _commit() -> tuple[str, bool]:
-    """Commit of kshot, and whether files differ from it. An installed copy has its version for a commit."""
+    """Commit of kshot, and whether files differ from it. An installed copy has its origin's, or a version."""
     if INSTALLED:
-        return f"v{kshot.__version__}", False
+        return _installed_commit() or f"v{kshot.__version__}", False
     return commit_of(ROOT / "kshot" / "__init__.py", ROOT)
+
+
+def _installed_commit() -> str:
+    """The commit that an installer took kshot from; empty where it was no repository.
+
+    ``direct_url.json``: https://packaging.python.org/en/latest/specifications/direct-url/
+    """
+    text = importlib.metadata.distribution("kshot").read_text("direct_url.json")
+    origin = json.loads(text) if text else {}
+    return str(origin.get("vcs_info", {}).get("commit_id", ""))
 
 
 def plugins(run: RunConfig) -> dict[str, dict[str, Any]]:

@@ -31,6 +31,12 @@ HAND = TABLES | {"settings": {"task": "reach-v3", "demonstrations": 4}}
             "is [0, 5]; list 10 or more",
         ),
         (
+            {"nav2d_sparse": BANDIT | {"evaluation": {"tasks": 4, "k": [0, 30]}}},
+            {"rl2": {}},
+            "families.nav2d_sparse.evaluation.k: for 'rl2', the learner takes in at most 19 episodes of a task, but "
+            "evaluation.k is [0, 30]; list 1 to 19",
+        ),
+        (
             {"tabular_mdp": TABLES | {"settings": {"observe_dynamics": False}}},
             {"replay": {}},
             "algorithms.replay: on family 'tabular_mdp': family 'tabular_mdp' with these settings has no known "

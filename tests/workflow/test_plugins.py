@@ -13,13 +13,15 @@ import pytest
 
 from kshot import cli, helpers, plugins, registry
 from kshot.contract import checking, families, learners, new
-from kshot.errors import ConfigError
+from kshot.errors import ConfigError, RegistryError
+from kshot.interface.policies import load_policy
 from kshot.reporting import figures, tables
 from kshot.reporting.aggregate import aggregate
 from kshot.running import provenance
 from kshot.suites import resolving
 from kshot.suites.reading import find_suite, load_suite
 from tests import synthetic
+from tests.workflow.pipeline import kshot, write_suite
 
 pytestmark = pytest.mark.workflow
 
@@ -389,3 +391,15 @@ def test_an_installed_package_brings_figures_settings_and_suites(
     assert registry.source("algorithms", "tally") == written / "algorithms" / "tally.py"
     for name in [name for name in sys.modules if name.startswith("their_lab")]:
         del sys.modules[name]
+
+
+def test_a_policy_whose_plug_in_is_not_here_says_where_it_was_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_suite(tmp_path)
+    done = kshot(tmp_path, "train", "suite.yaml", "--family", "coins", "--algorithm", "counting", "--seed", "0")
+    assert done.returncode == 0, done.stderr
+    monkeypatch.delenv("KSHOT_PATH", raising=False)
+    folder = tmp_path / "results" / "tiny" / "coins" / "counting" / "seed-0"
+    with pytest.raises(RegistryError, match=r"seed-0: unknown algorithm 'counting' .*; KSHOT_PATH is not set$"):
+        load_policy(folder)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import json
 import shutil
 import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -258,3 +260,14 @@ def test_ctrl_c_while_imports_are_read_waits_for_the_end(monkeypatch: pytest.Mon
     with pytest.raises(KeyboardInterrupt):
         provenance._import_graph("a_package")
     assert built == [("a_package",)]
+
+
+def test_an_installed_copy_has_the_commit_that_it_was_installed_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As pip writes it for ``pip install git+URL``, and for a file of a package."""
+    origins = iter(
+        ['{"url": "u", "vcs_info": {"vcs": "git", "commit_id": "0123abcd"}}', '{"url": "u", "archive_info": {}}', None]
+    )
+    made = SimpleNamespace(read_text=lambda name: next(origins) if name == "direct_url.json" else "")
+    monkeypatch.setattr(provenance, "INSTALLED", True)
+    monkeypatch.setattr(importlib.metadata, "distribution", lambda name: made)
+    assert [provenance._commit() for _ in range(3)] == [("0123abcd", False)] + 2 * [(f"v{kshot.__version__}", False)]

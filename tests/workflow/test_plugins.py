@@ -401,5 +401,5 @@ def test_a_policy_whose_plug_in_is_not_here_says_where_it_was_looked_for(
     assert done.returncode == 0, done.stderr
     monkeypatch.delenv("KSHOT_PATH", raising=False)
     folder = tmp_path / "results" / "tiny" / "coins" / "counting" / "seed-0"
-    with pytest.raises(RegistryError, match=r"seed-0: unknown algorithm 'counting' .*; KSHOT_PATH is not set$"):
+    with pytest.raises(RegistryError, match=r"seed-0: unknown task family 'coins' .*; KSHOT_PATH is not set$"):
         load_policy(folder)

@@ -27,6 +27,7 @@ from kshot.errors import ConfigError, RecordError
 from kshot.places import NOT_SHOWN, ROOT
 from kshot.running import status
 from kshot.running.heartbeat import RUNNING
+from kshot.suites.reading import find_suite
 from kshot.suites.run import RunConfig
 
 PLAIN_SECONDS = 30.0
@@ -109,7 +110,7 @@ def run(suite: str, runs: Sequence[RunConfig], file: Path, cores: str, options: 
     command, console = _command(file, cores, options), Console()
     if not _PLANNING.isdisjoint(options):
         return subprocess.call(command)  # what it says is what is wanted
-    again = shlex.join(["kshot", "run", str(file), "--cores", cores, *(["--", *options] if options else [])])
+    again = shlex.join(["kshot", "run", _named(suite, file), "--cores", cores, *(["--", *options] if options else [])])
     log = Path("logs", suite, "snakemake.log")
     log.parent.mkdir(parents=True, exist_ok=True)
 
@@ -269,6 +270,14 @@ def _failed_logs(text: str) -> list[Path]:
     """The logs of the jobs that failed, by what Snakemake wrote."""
     named = re.findall(r"^ +log: (.+) \(check log file\(s\) for error details\)$", text, flags=re.MULTILINE)
     return [Path(name) for name in dict.fromkeys(named)]
+
+
+def _named(suite: str, file: Path) -> str:
+    """What names a suite's file on the command line: its name, where that is enough."""
+    with suppress(ConfigError):
+        if find_suite(suite).resolve() == file.resolve():
+            return suite
+    return str(file)
 
 
 def _not_shown(folder: Path) -> list[str]:

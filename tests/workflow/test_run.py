@@ -21,7 +21,7 @@ from rich.cells import cell_len
 from kshot.errors import ConfigError
 from kshot.running import workflow
 from kshot.running.status import RunStatus
-from kshot.suites.reading import load_suite, read_suite
+from kshot.suites.reading import find_suite, load_suite, read_suite
 from tests.workflow.pipeline import PLUGINS, SUITE, environment, kshot, planned, write_suite
 
 pytestmark = pytest.mark.workflow
@@ -305,3 +305,10 @@ def test_options_that_say_another_suite_are_refused(tmp_path: Path, option: str)
     write_suite(tmp_path)
     done = kshot(tmp_path, "run", "suite.yaml", "--", option, "x")
     assert done.returncode == 2 and done.stderr.startswith(f"kshot: {option}: `kshot run SUITE` says which suite")
+
+
+def test_how_to_go_on_names_a_suite_as_its_user_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert workflow._named("smoke", find_suite("smoke")) == "smoke"
+    assert workflow._named("smoke", Path("smoke.yaml")) == "smoke.yaml", "another file of that name"
+    assert workflow._named("mine", Path("suite.yaml")) == "suite.yaml"

@@ -119,7 +119,7 @@ def run_suite(options: argparse.Namespace) -> int:
         raise ConfigError(problems)
     file = find_suite(options.suite)
     suite = read_suite([file], workflow.overrides(options.passed_on), modules=False)
-    return workflow.run(suite.name, suite.runs(), file, options.cores, options.passed_on, note)
+    return workflow.run(suite.name, suite.runs(), file, options.cores, options.passed_on, note, options.suite)
 
 
 def _beforehand(suite: str, options: list[str]) -> tuple[tuple[str, ...], str]:

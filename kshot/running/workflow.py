@@ -27,7 +27,6 @@ from kshot.errors import ConfigError, RecordError
 from kshot.places import NOT_SHOWN, ROOT
 from kshot.running import status
 from kshot.running.heartbeat import RUNNING
-from kshot.suites.reading import find_suite
 from kshot.suites.run import RunConfig
 
 PLAIN_SECONDS = 30.0
@@ -90,7 +89,15 @@ def computes_here(options: Sequence[str]) -> bool:
     return {option.split("=")[0] for option in options}.isdisjoint(_ELSEWHERE | _LOOKS)
 
 
-def run(suite: str, runs: Sequence[RunConfig], file: Path, cores: str, options: Sequence[str], note: str = "") -> int:
+def run(
+    suite: str,
+    runs: Sequence[RunConfig],
+    file: Path,
+    cores: str,
+    options: Sequence[str],
+    note: str = "",
+    given: str = "",
+) -> int:
     """Run Snakemake to its end, or until it is interrupted; on a terminal one line shows how far it is.
 
     Args:
@@ -100,6 +107,7 @@ def run(suite: str, runs: Sequence[RunConfig], file: Path, cores: str, options: 
         cores: how many to use, or "all".
         options: of Snakemake, and targets.
         note: a line to be said beforehand.
+        given: what the suite was called by, for saying how to go on; empty for its file.
 
     Returns:
         Snakemake's exit status; 130 after Ctrl-C and 143 after SIGTERM, as shells have it.
@@ -110,7 +118,7 @@ def run(suite: str, runs: Sequence[RunConfig], file: Path, cores: str, options: 
     command, console = _command(file, cores, options), Console()
     if not _PLANNING.isdisjoint(options):
         return subprocess.call(command)  # what it says is what is wanted
-    again = shlex.join(["kshot", "run", _named(suite, file), "--cores", cores, *(["--", *options] if options else [])])
+    again = shlex.join(["kshot", "run", given or str(file), "--cores", cores, *(["--", *options] if options else [])])
     log = Path("logs", suite, "snakemake.log")
     log.parent.mkdir(parents=True, exist_ok=True)
 
@@ -270,14 +278,6 @@ def _failed_logs(text: str) -> list[Path]:
     """The logs of the jobs that failed, by what Snakemake wrote."""
     named = re.findall(r"^ +log: (.+) \(check log file\(s\) for error details\)$", text, flags=re.MULTILINE)
     return [Path(name) for name in dict.fromkeys(named)]
-
-
-def _named(suite: str, file: Path) -> str:
-    """What names a suite's file on the command line: its name, where that is enough."""
-    with suppress(ConfigError):
-        if find_suite(suite).resolve() == file.resolve():
-            return suite
-    return str(file)
 
 
 def _not_shown(folder: Path) -> list[str]:

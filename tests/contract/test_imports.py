@@ -46,7 +46,7 @@ ALLOWED = {
     "kshot.contract": ("kshot.contract", "kshot.running", "kshot.reporting", "kshot.places", *SHARED, *PLUGINS),
     "kshot.examples": ("kshot.examples", "kshot.reporting", *GROUND),
     # On top of all but the command line.
-    "kshot.interface": ("kshot.interface", "kshot.running", "kshot.reporting", "kshot.suites", *SHARED),
+    "kshot.interface": ("kshot.interface", "kshot.running", "kshot.reporting", "kshot.suites", *SHARED, *PLUGINS),
 }
 FORBIDDEN = {"kshot.reporting": ("torch",), "kshot.envs": ("torch",)}
 WINGS = (

@@ -21,7 +21,7 @@ from rich.cells import cell_len
 from kshot.errors import ConfigError
 from kshot.running import workflow
 from kshot.running.status import RunStatus
-from kshot.suites.reading import find_suite, load_suite, read_suite
+from kshot.suites.reading import load_suite, read_suite
 from tests.workflow.pipeline import PLUGINS, SUITE, environment, kshot, planned, write_suite
 
 pytestmark = pytest.mark.workflow
@@ -187,18 +187,26 @@ def trains(run: Path) -> bool:
         return False
 
 
-@pytest.mark.parametrize("number, returncode", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_ctrl_c_lets_the_jobs_save_and_says_how_to_go_on(tmp_path: Path, number: int, returncode: int) -> None:
+@pytest.mark.parametrize(
+    "given, number, returncode", [("suite.yaml", signal.SIGINT, 130), ("tiny", signal.SIGTERM, 143)]
+)
+def test_ctrl_c_lets_the_jobs_save_and_says_how_to_go_on(
+    tmp_path: Path, given: str, number: int, returncode: int
+) -> None:
+    """By the suite's file or name, as it was begun."""
     run = slow(tmp_path)
-    arguments = ["suite.yaml", "--cores", "1"]
+    named = tmp_path / "more" / "config" / "suites" / "tiny.yaml"
+    named.parent.mkdir(parents=True)
+    shutil.copy(tmp_path / "suite.yaml", named)
+    own = environment() | {"KSHOT_PATH": os.pathsep.join([str(PLUGINS), str(tmp_path / "more")])}
     process = subprocess.Popen(
-        command(*arguments), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        command(given, "--cores", "1"), cwd=tmp_path, env=own, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     wait_for(lambda: trains(run), process)
     process.send_signal(number)
     output = process.communicate(timeout=120)[0].decode()
     assert process.returncode == returncode, output
-    assert output.splitlines()[-1] == "Stopped. To go on from here: kshot run suite.yaml --cores 1"
+    assert output.splitlines()[-1] == f"Stopped. To go on from here: kshot run {given} --cores 1"
     assert (run / "checkpoint.pt").is_file(), "the training saved before it ended"
     assert '"state": "interrupted"' in (run / "progress.json").read_text()
     assert not list((tmp_path / ".snakemake").glob("locks/*")), "the same command can go on"
@@ -305,10 +313,3 @@ def test_options_that_say_another_suite_are_refused(tmp_path: Path, option: str)
     write_suite(tmp_path)
     done = kshot(tmp_path, "run", "suite.yaml", "--", option, "x")
     assert done.returncode == 2 and done.stderr.startswith(f"kshot: {option}: `kshot run SUITE` says which suite")
-
-
-def test_how_to_go_on_names_a_suite_as_its_user_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert workflow._named("smoke", find_suite("smoke")) == "smoke"
-    assert workflow._named("smoke", Path("smoke.yaml")) == "smoke.yaml", "another file of that name"
-    assert workflow._named("mine", Path("suite.yaml")) == "suite.yaml"

@@ -32,7 +32,8 @@ def run(suite: str | Path, *, cores: int | str = "all", options: Sequence[str] =
         KeyboardInterrupt: it was interrupted, and jobs have saved what they have. Call ``run`` again to go on.
     """
     found, file = startable(str(suite), options)
-    status = workflow.run(found.name, found.runs(), file, str(cores), options, outdated(found, file))
+    note = outdated(found, file)
+    status = workflow.run(found.name, found.runs(), file, str(cores), options, note, str(suite))
     if status in (130, 143):
         raise KeyboardInterrupt
     if status:

@@ -90,13 +90,7 @@ def computes_here(options: Sequence[str]) -> bool:
 
 
 def run(
-    suite: str,
-    runs: Sequence[RunConfig],
-    file: Path,
-    cores: str,
-    options: Sequence[str],
-    note: str = "",
-    given: str = "",
+    suite: str, runs: Sequence[RunConfig], file: Path, cores: str, options: Sequence[str], note: str, given: str
 ) -> int:
     """Run Snakemake to its end, or until it is interrupted; on a terminal one line shows how far it is.
 
@@ -106,8 +100,8 @@ def run(
         file: that the suite was read from.
         cores: how many to use, or "all".
         options: of Snakemake, and targets.
-        note: a line to be said beforehand.
-        given: what the suite was called by, for saying how to go on; empty for its file.
+        note: a line to be said beforehand; empty for none.
+        given: what the user called the suite by, for saying how to go on.
 
     Returns:
         Snakemake's exit status; 130 after Ctrl-C and 143 after SIGTERM, as shells have it.
@@ -118,7 +112,7 @@ def run(
     command, console = _command(file, cores, options), Console()
     if not _PLANNING.isdisjoint(options):
         return subprocess.call(command)  # what it says is what is wanted
-    again = shlex.join(["kshot", "run", given or str(file), "--cores", cores, *(["--", *options] if options else [])])
+    again = shlex.join(["kshot", "run", given, "--cores", cores, *(["--", *options] if options else [])])
     log = Path("logs", suite, "snakemake.log")
     log.parent.mkdir(parents=True, exist_ok=True)
 

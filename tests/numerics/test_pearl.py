@@ -14,6 +14,7 @@ from kshot.algorithms import pearl
 from kshot.algorithms.pearl import PEARL, PosteriorPolicy
 from kshot.learning import latent, replay_buffer, sac
 from kshot.types import Episodes, FamilySpec, Policy, Task
+from tests.numerics.random_episodes import random_episodes
 
 D, A, H, LATENT = 3, 2, 5, 4
 SPACE = spaces.Box(np.array([-0.1, -1.0]), np.array([0.3, 1.0]), dtype=np.float64)
@@ -28,24 +29,6 @@ def make_learner(**settings: object) -> PEARL:
     return pearl.build(SPEC, pearl.Settings(**small | settings), seed=3, device="cpu")
 
 
-def random_episodes(seed: int, n_tasks: int = 1, n: int = 2) -> Episodes:
-    rng = np.random.default_rng(seed)
-    shape = (n_tasks, n, H)
-    lengths = rng.integers(1, H + 1, shape[:2])
-    mask = np.arange(H) < lengths[..., None]
-    return Episodes(
-        obs=rng.normal(size=(*shape, D)).astype(np.float32),
-        action=rng.uniform(SPACE.low, SPACE.high, (*shape, A)).astype(np.float32),
-        reward=rng.normal(size=shape).astype(np.float32),
-        terminated=np.arange(H) == lengths[..., None] - 1,
-        truncated=np.zeros(shape, dtype=bool),
-        mask=mask,
-        log_prob=np.zeros(shape, np.float32),
-        success=np.zeros(shape, dtype=bool),
-        final_obs=rng.normal(size=(*shape[:2], D)).astype(np.float32),
-    )
-
-
 class Recorder:
     """A ``Collect`` that plays random episodes and notes what it was asked for; rewards carry the call's number."""
 
@@ -55,7 +38,7 @@ class Recorder:
     def __call__(self, policy: Policy, tasks: Sequence[Task], copies: int, episodes: int = 1) -> Episodes:
         assert isinstance(policy, PosteriorPolicy)
         self.calls.append((policy, [task.index for task in tasks], copies))
-        played = random_episodes(len(self.calls), len(tasks), copies * episodes)
+        played = random_episodes(SPEC, len(self.calls), len(tasks), copies * episodes)
         return replace(played, reward=np.full(played.reward.shape, float(len(self.calls)), np.float32))
 
     def demonstrations(self, tasks: Sequence[Task], n: int, arrangement: int = 0) -> Episodes:
@@ -142,7 +125,7 @@ def test_actions_fill_the_box_and_their_density_is_in_its_units() -> None:
 
 def test_timeouts_keep_the_bootstrap_in_what_is_replayed() -> None:
     learner = make_learner()
-    episodes = random_episodes(0)
+    episodes = random_episodes(SPEC, 0)
     timeout = replace(episodes, terminated=np.zeros_like(episodes.terminated), truncated=episodes.terminated)
     for played, expected in ((episodes, 2.0), (timeout, 0.0)):
         buffer, _ = learner._buffers()
@@ -153,7 +136,9 @@ def test_timeouts_keep_the_bootstrap_in_what_is_replayed() -> None:
 
 def test_the_critics_see_the_scaled_training_reward_and_the_context_the_plain_reward() -> None:
     learner = make_learner(reward_scale=5.0)
-    steps = replay_buffer.transitions(replace(random_episodes(0), training_reward=np.full((1, 2, H), 3.0, np.float32)))
+    steps = replay_buffer.transitions(
+        replace(random_episodes(SPEC, 0), training_reward=np.full((1, 2, H), 3.0, np.float32))
+    )
     steps = replay_buffer.Transitions(*(x[0] for x in steps))
     assert set(learner._batch(steps).reward.tolist()) == {15.0}
     np.testing.assert_array_equal(learner._inputs.context(steps)[..., D + A], steps.reward)
@@ -285,7 +270,7 @@ def test_z_changes_at_the_end_of_episodes_and_only_there() -> None:
 
 def test_z_belongs_to_the_key_and_not_to_the_neighbours() -> None:
     learner = make_learner()
-    policy = learner.adapt(learner.policy(), random_episodes(0, n_tasks=3))
+    policy = learner.adapt(learner.policy(), random_episodes(SPEC, 0, n_tasks=3))
     assert policy.posterior is not None
     alone = replace(policy, posterior=latent.Posterior(*(x[1:2] for x in policy.posterior)))
     keys = seeding.split(1, np.arange(6)).reshape(3, 2)
@@ -309,7 +294,7 @@ def test_z_follows_the_posterior() -> None:
 def test_evidence_accumulates_in_the_policy() -> None:
     """Two blocks, one after the other, give the posterior of both together, whatever their padding."""
     learner = make_learner(context_size=1000)
-    blocks = [random_episodes(seed, n_tasks=3, n=1) for seed in (0, 1)]
+    blocks = [random_episodes(SPEC, seed, n_tasks=3, n=1) for seed in (0, 1)]
     policy = learner.policy()
     for block in blocks:
         policy = learner.adapt(policy, block)
@@ -328,15 +313,15 @@ def test_evidence_accumulates_in_the_policy() -> None:
 
 def test_the_first_episodes_of_evidence_may_all_explore_with_the_prior() -> None:
     learner = make_learner(exploration_episodes=2)
-    once = learner.adapt(learner.policy(), random_episodes(0, n=1))
+    once = learner.adapt(learner.policy(), random_episodes(SPEC, 0, n=1))
     assert once.posterior is None
-    twice = learner.adapt(once, random_episodes(1, n=1))
+    twice = learner.adapt(once, random_episodes(SPEC, 1, n=1))
     assert twice.posterior is not None and twice.context is not None and twice.context.steps.shape[1] == 2 * H
 
 
 def test_the_context_may_hold_the_next_observation() -> None:
     learner = make_learner(next_obs_in_context=True)
-    steps = replay_buffer.transitions(random_episodes(0))
+    steps = replay_buffer.transitions(random_episodes(SPEC, 0))
     context = learner._inputs.context(steps)
     assert context.shape[-1] == 2 * D + A + 1
     np.testing.assert_allclose(context[..., -D:], steps.next_obs, rtol=1e-6)
@@ -356,7 +341,7 @@ def test_growing_contexts_are_made_as_at_test() -> None:
     for size in (4, 100):
         learner = make_learner(growing_context=True, context_size=size, initial_episodes=4, prior_episodes=4)
         _, recent = learner._buffers()
-        episodes = random_episodes(0, n_tasks=2, n=4)
+        episodes = random_episodes(SPEC, 0, n_tasks=2, n=4)
         full = np.ones(episodes.mask.shape, dtype=bool)
         episodes = replace(episodes, mask=full, terminated=np.zeros_like(full))
         recent.add(np.array([1, 4]), episodes)
@@ -388,7 +373,9 @@ def test_the_learning_rate_falls_over_the_budget(monkeypatch: pytest.MonkeyPatch
 
 def test_the_bonus_adds_the_reward_itself_to_the_target_only() -> None:
     learner = make_learner(reward_scale=5.0, reward_bonus=2.0)
-    steps = replay_buffer.transitions(replace(random_episodes(0), training_reward=np.full((1, 2, H), 3.0, np.float32)))
+    steps = replay_buffer.transitions(
+        replace(random_episodes(SPEC, 0), training_reward=np.full((1, 2, H), 3.0, np.float32))
+    )
     steps = replay_buffer.Transitions(*(x[0] for x in steps))
     np.testing.assert_allclose(learner._batch(steps).reward, 5 * (3 + 2 * steps.reward.reshape(-1)), rtol=1e-5)
     np.testing.assert_array_equal(learner._inputs.context(steps)[..., D + A], steps.reward)

@@ -27,6 +27,8 @@ from kshot.errors import suggest
 from kshot.threads import VARIABLE
 
 TASKS = 20
+COPIES = 13
+"""Together 260 sub-environments, as many as ``benchmarks.families`` has; learners step 200 to 400."""
 STEPS = 60
 """Of an episode, from its beginning; those that end before count up to there, for all contenders."""
 
@@ -108,7 +110,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(FAMILIES)}")
-    parser.add_argument("--copies", type=int, default=5, help=f"sub-environments of each of {TASKS} tasks")
+    parser.add_argument("--copies", type=int, default=COPIES, help=f"sub-environments of each of {TASKS} tasks")
     parser.add_argument("--rounds", type=int, default=4, help="the first of which does not count")
     options = parser.parse_args()
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.2f}; environment steps per second")

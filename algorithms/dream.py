@@ -2,13 +2,13 @@
 
 Whoever learns to explore and to exploit end to end has to do one well before the other pays. DREAM takes them apart.
 The exploitation policy is told which training task it plays: z = f(id), with noise, and a bottleneck that keeps in f
-what is of use alone (section 4.1). The exploration policy is paid for what its steps tell about f(id): for each by how
-much the guess g(tau) of a decoder, that reads the trajectory so far, comes closer to it (section 4.2, equation 5). On
-an unseen task the exploration policy plays an episode, and the exploitation policy acts by z = g(tau).
+what is of use alone. The exploration policy is paid for what its steps tell about f(id): for each by how much the guess
+g(tau) of a decoder, that reads the trajectory so far, comes closer to it. On an unseen task the exploration policy
+plays an episode, and the exploitation policy acts by z = g(tau).
 
-Where the paper is silent this follows the authors' code (github.com/ezliu/dream, embed.py). They learn both policies by
-double Q-learning, and the exploitation policy takes turns with f(id) and g(tau) to play; here both are learnt by PPO as
-RL^2's are (``rl2``), on their own rewards, and the exploitation policy is always told f(id).
+Losses and rewards are those of ``TrajectoryEmbedder`` in the authors' code (github.com/ezliu/dream, embed.py). They
+learn both policies by double Q-learning, and the exploitation policy plays by f(id) and by g(tau) in turns; here both
+are learnt by PPO as RL^2's are (``rl2``), on their own rewards, and the exploitation policy is always told f(id).
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ class Relabelled:
 
 
 class Exploitation(rl2.RL2):
-    """The policy that is told the task, learnt from the family's rewards and together with f (section 4.1)."""
+    """The policy that is told the task, learnt from the family's rewards and together with f."""
 
     settings: Settings
     _network: TaskInformed
@@ -199,7 +199,7 @@ class Exploitation(rl2.RL2):
 
 
 class Exploration(rl2.RL2):
-    """The policy that finds out about the task, learnt from what its steps tell (section 4.2)."""
+    """The policy that finds out about the task, learnt from what its steps tell."""
 
     settings: Settings
 
@@ -248,7 +248,7 @@ class DREAM:
         return self._exploration.policy()
 
     def meta_step(self, tasks: Sequence[Task], collect: Collect, progress: float) -> Metrics:
-        """Algorithm 1: an update of the exploitation policy and f, of the exploration policy, and of g."""
+        """An update of the exploitation policy and f, one of the exploration policy, and one of g."""
         losses: list[float] = []
 
         def paid(played: Episodes) -> Episodes:
@@ -285,7 +285,7 @@ class DREAM:
 
     @torch.no_grad()
     def _paid_for_telling(self, played: Episodes, trials: Trials) -> Episodes:
-        """Equation 5: a step earns by how much closer it brings g(tau) to f(id), less ``step_cost``."""
+        """A step earns by how much closer it brings g(tau) to f(id), less ``step_cost`` (``label_rewards`` there)."""
         s = self.settings
         distance = self._distance(trials.inputs, slice(None)).cpu().numpy() / s.free_norm
         earned = distance[:, :-1] - distance[:, 1:] - s.step_cost

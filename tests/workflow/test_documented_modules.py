@@ -132,6 +132,7 @@ SMALLER: dict[str, tuple[Callable[[Patch, Any, Path], None], str]] = {
     "planning": (quick(), "--runs 10"),
     "ppo": (one_class, "--rounds 1 --updates 1"),
     "report": (small_report, "--small"),
+    "robots": (quick(TASKS=2, STEPS=2), "cheetah_vel --copies 1 --rounds 1"),
     "scripted": (few_trials, ""),
     "task_blind": (few_tasks, ""),
     "wrapped": (quick(SUB_ENVS=2, STEPS=2, ROUNDS=1), ""),

@@ -9,7 +9,7 @@ from kshot.types import Episodes, FamilySpec
 
 
 def random_episodes(spec: FamilySpec, seed: int, n_tasks: int = 1, n: int = 2) -> Episodes:
-    """``n`` episodes of each of ``n_tasks`` tasks; what stands behind an episode's end is not zero, rewards apart."""
+    """``n`` episodes of each of ``n_tasks`` tasks; what stands behind an episode's end is not zero."""
     rng = np.random.default_rng(seed)
     shape, dim, space = (n_tasks, n, spec.horizon), spec.observation_dim, spec.action_space
     lengths = rng.integers(1, spec.horizon + 1, shape[:2])
@@ -22,7 +22,7 @@ def random_episodes(spec: FamilySpec, seed: int, n_tasks: int = 1, n: int = 2) -
     return Episodes(
         obs=obs,
         action=action,
-        reward=(rng.normal(size=shape) * mask).astype(np.float32),
+        reward=rng.normal(size=shape).astype(np.float32),
         terminated=np.arange(spec.horizon) == lengths[..., None] - 1,
         truncated=np.zeros(shape, dtype=bool),
         mask=mask,

@@ -7,8 +7,7 @@ g(tau) of a decoder, that reads the trajectory so far, comes closer to it. On an
 plays an episode, and the exploitation policy acts by z = g(tau).
 
 Losses and rewards are those of ``TrajectoryEmbedder`` in the authors' code (github.com/ezliu/dream, embed.py). They
-learn both policies by double Q-learning, and the exploitation policy plays by f(id) and by g(tau) in turns; here both
-are learnt by PPO as RL^2's are (``rl2``), on their own rewards, and the exploitation policy is always told f(id).
+learn both policies by double Q-learning; here both are learnt by PPO as RL^2's are (``rl2``), on their own rewards.
 """
 
 from __future__ import annotations
@@ -49,6 +48,8 @@ class Settings(rl2.Settings):
         exploration_episodes: episodes that are played to find out about a task.
         latent: dimension of z.
         latent_noise: standard deviation of what is added to f(id) in training.
+        guessed: share of the exploitation episodes of training that are played by z = g(tau), as at test, instead of
+            f(id); the authors' code takes turns. Who has never been told wrong things is lost at test.
         free_norm: squared norm of f(id) that costs nothing; what is beyond it is added to the exploitation's loss. It
             is also what all begin with, and the unit of what exploration earns.
         step_cost: what every step of exploration costs.
@@ -60,6 +61,7 @@ class Settings(rl2.Settings):
     exploration_episodes: int = 1
     latent: int = 16
     latent_noise: float = 0.1
+    guessed: float = 0.5
     free_norm: float = 10.0
     step_cost: float = 0.0
     exploration_entropy: float = 0.1
@@ -71,6 +73,13 @@ class Settings(rl2.Settings):
         super().__post_init__()
         require_at_least_one(self, "training_tasks", "exploration_episodes", "latent")
         require_positive(self, "latent_noise", "free_norm")
+        if not 0.0 <= self.guessed < 1.0:
+            raise ValueError(f"guessed must be at least 0 and below 1, got {self.guessed}")
+
+    @property
+    def guessing(self) -> int:
+        """How many of the ``trials`` of a task are played by g(tau)."""
+        return int(self.trials * self.guessed)
 
 
 @dataclass(frozen=True)
@@ -154,22 +163,30 @@ class Relabelled:
 
 
 class Exploitation(rl2.RL2):
-    """The policy that is told the task, learnt from the family's rewards and together with f."""
+    """The policy that is told the task, learnt from the family's rewards and together with f.
+
+    Attributes:
+        guesses: [T, guessing, latent] z = g(tau) by which the first trials of every task are played in the next update.
+        returns: mean returns of that update's episodes, of those played by f(id) and of those played by g(tau).
+    """
 
     settings: Settings
     _network: TaskInformed
+    guesses: Array
+    returns: Metrics
 
     @property
     def trial_episodes(self) -> int:
         return 1
 
     def policy(self) -> ToldPolicy:
-        """As in training: told the ids of the training tasks, and noise."""
+        """As in training: told guesses, or the ids of the training tasks and noise."""
         s = self.settings
-        lead = s.training_tasks, s.trials
+        lead = s.training_tasks, s.trials - s.guessing
         noise = generator(self._seed, "latent noise", self._iteration).standard_normal((*lead, s.latent))
         ids = np.broadcast_to(np.eye(s.training_tasks)[:, None], (*lead, s.training_tasks))
-        return self.told(np.concatenate([ids, s.latent_noise * noise], axis=-1))
+        informed = np.concatenate([ids, s.latent_noise * noise], axis=-1)
+        return self.told(np.concatenate([self._guessed(self.guesses), informed], axis=1))
 
     def told(self, what: Array) -> ToldPolicy:
         """The policy that is told ``what`` [T, C, training_tasks + latent]."""
@@ -178,13 +195,20 @@ class Exploitation(rl2.RL2):
 
     def knowing(self, z: Array) -> ToldPolicy:
         """The policy that acts by ``z`` [T, latent]."""
-        return self.told(np.concatenate([np.zeros((len(z), self.settings.training_tasks)), z], axis=-1)[:, None])
+        return self.told(self._guessed(z[:, None]))
+
+    def _guessed(self, z: Array) -> Array:
+        """What to tell whoever acts by ``z`` [T, C, latent]: no id."""
+        return np.concatenate([np.zeros((*z.shape[:2], self.settings.training_tasks)), z], axis=-1)
 
     def meta_step(self, tasks: Sequence[Task], collect: Collect, progress: float) -> Metrics:
         return super().meta_step(tasks, Relabelled(collect, self._with_told), progress)
 
     def _with_told(self, played: Episodes) -> Episodes:
         """Episodes whose observations end in what the policy was told."""
+        parts = np.split(played.returns, [self.settings.guessing], axis=1)
+        names = ("return_guessed", "return_informed")
+        self.returns = {name: float(part.mean()) for name, part in zip(names, parts, strict=True) if part.size}
         told = self.policy().told.astype(np.float32)
         in_steps = np.broadcast_to(told[:, :, None], (*played.obs.shape[:3], told.shape[-1]))
         obs = np.concatenate([played.obs, in_steps], axis=-1)
@@ -248,19 +272,22 @@ class DREAM:
         return self._exploration.policy()
 
     def meta_step(self, tasks: Sequence[Task], collect: Collect, progress: float) -> Metrics:
-        """An update of the exploitation policy and f, one of the exploration policy, and one of g."""
-        losses: list[float] = []
+        """An update of the exploration policy, one of g, and one of the exploitation policy and f."""
+        explored: list[Trials] = []
 
         def paid(played: Episodes) -> Episodes:
             trials = self._trials(self.policy(), played)
-            labelled = self._paid_for_telling(played, trials)
-            losses.extend(self._fit(trials, progress))  # the payment is by the g of before
-            return labelled
+            explored.append(trials)
+            return self._paid_for_telling(played, trials)
 
-        exploitation = self._exploitation.meta_step(tasks, collect, progress)
         exploration = self._exploration.meta_step(tasks, Relabelled(collect, paid), progress)
+        losses = self._fit(explored[0], progress)  # after the payment, which is by the g of before
+        self._exploitation.guesses = self._guesses(explored[0]).reshape(len(tasks), self.settings.trials, -1)[
+            :, : self.settings.guessing
+        ]
+        exploitation = self._exploitation.meta_step(tasks, collect, progress)
         self._iteration += 1
-        own = {"return": exploration["return"], "return_adapted": exploitation["return"]}
+        own = {"return": exploration["return"], "return_adapted": exploitation["return"], **self._exploitation.returns}
         own["success_adapted"] = exploitation["success_adapted"]
         own["updates"] = exploitation["updates"] + exploration["updates"] + len(losses)
         parts = {"exploitation": exploitation, "exploration": exploration}
@@ -314,15 +341,18 @@ class DREAM:
         return losses
 
     @torch.no_grad()
+    def _guesses(self, trials: Trials) -> Array:
+        """[B, latent] g(tau) after the last step of every trial."""
+        guesses: Tensor = self._decoder(trials.inputs)[np.arange(len(trials.lengths)), trials.lengths]
+        return guesses.cpu().numpy()
+
     def adapt(self, policy: Policy, evidence: Episodes) -> ToldPolicy:
         """The exploitation policy with z = g(evidence), which later evidence does not change."""
         if isinstance(policy, ToldPolicy):
             return replace(policy)
         if not isinstance(policy, RecurrentPolicy):
             raise TypeError(f"DREAM cannot adapt a {type(policy).__name__}")
-        trials = self._trials(policy, evidence)
-        z = self._decoder(trials.inputs)[np.arange(len(trials.lengths)), trials.lengths]
-        return self._exploitation.knowing(z.cpu().numpy())
+        return self._exploitation.knowing(self._guesses(self._trials(policy, evidence)))
 
     def state_dict(self) -> dict[str, Any]:
         return {

@@ -105,7 +105,7 @@ def test_knowing_the_code_of_an_id_is_being_told_the_id() -> None:
 
 
 def test_each_policy_plays_its_own_episodes_and_learns_from_its_own_rewards(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The exploitation policy, told the ids, from the family's rewards; the exploration policy from payments alone."""
+    """The exploitation policy, told ids and guesses, from the family's rewards; the exploration policy from pay."""
     learner = make_learner(exploration_episodes=2)
     seen = {}
     for name in ("Exploitation", "Exploration"):
@@ -116,30 +116,43 @@ def test_each_policy_plays_its_own_episodes_and_learns_from_its_own_rewards(monk
             return original(self, trials, reading)
 
         monkeypatch.setattr(getattr(dream, name), "advantage", advantage)
-    twin = make_learner(exploration_episodes=2)
-    twin._exploitation.meta_step(TASKS, Recorder(), 0.0)  # moves the codes before exploring is paid for
-    explored = random_episodes(SPEC, 2, IDS, 2 * TRIALS)
-    expected = twin._paid_for_telling(explored, twin._trials(twin.policy(), explored))
-    seen.clear()
+    explored = random_episodes(SPEC, 1, IDS, 2 * TRIALS)
+    trials = learner._trials(learner.policy(), explored)
+    expected = learner._paid_for_telling(explored, trials)
     recorder = Recorder()
     metrics = learner.meta_step(TASKS, recorder, 0.0)
-    (exploiting, *how), (exploring, *how_exploring) = recorder.calls
+    (exploring, *how_exploring), (exploiting, *how) = recorder.calls
     assert isinstance(exploiting, ToldPolicy)
     assert how == [TRIALS, 1]
     assert not isinstance(exploring, ToldPolicy)
     assert how_exploring == [TRIALS, 2]
-    ids = np.broadcast_to(np.eye(IDS)[:, None], (IDS, TRIALS, IDS))
-    np.testing.assert_array_equal(exploiting.told[:, :, :IDS], ids)
-    noise = exploiting.told[:, :, IDS:]
-    assert 0.5 < noise.std() / 0.1 < 1.5
+    # The first of a task's two trials is played by what is guessed after its first exploration, by a g that has learnt.
+    guesses = learner._guesses(trials).reshape(IDS, TRIALS, LATENT)
+    np.testing.assert_allclose(exploiting.told[:, 0], np.concatenate([np.zeros((IDS, IDS)), guesses[:, 0]], axis=1))
+    np.testing.assert_array_equal(exploiting.told[:, 1, :IDS], np.eye(IDS))
+    assert 0.5 < exploiting.told[:, 1, IDS:].std() / 0.1 < 1.5
     first, second = seen["Exploitation"], seen["Exploration"]
-    rewards = random_episodes(SPEC, 1, IDS, TRIALS)
+    rewards = random_episodes(SPEC, 2, IDS, TRIALS)
     np.testing.assert_array_equal(first.reward[first.mask], rewards.reward[rewards.mask])
     np.testing.assert_allclose(second.reward[second.mask], expected.training_reward[expected.mask], atol=1e-6)
     # Its episodes hold what it was told: the network reads z beside every observation.
     inputs = first.inputs[:, 0].reshape(IDS, TRIALS, -1)[..., -IDS - LATENT :]
     np.testing.assert_allclose(inputs, exploiting.told, atol=1e-6)
     assert metrics["updates"] == 3 * 4  # two passes of two minibatches for each of both policies and the decoder
+    assert metrics["return_guessed"] == pytest.approx(rewards.returns[:, 0].mean())
+    assert metrics["return_informed"] == pytest.approx(rewards.returns[:, 1].mean())
+
+
+@pytest.mark.parametrize(("guessed", "by_guesses"), [(0.0, 0), (0.25, 1), (0.5, 2)])
+def test_a_share_of_the_exploitation_is_played_by_guesses(guessed: float, by_guesses: int) -> None:
+    learner = make_learner(trials=4, guessed=guessed)
+    recorder = Recorder()
+    metrics = learner.meta_step(TASKS, recorder, 0.0)
+    told = recorder.calls[1][0].told  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(told[:, :, :IDS].any(axis=(0, 2)), np.arange(4) >= by_guesses)
+    assert ("return_guessed" in metrics) == bool(by_guesses)
+    with pytest.raises(ValueError, match=r"guessed must be at least 0 and below 1, got 1\.0"):
+        make_learner(guessed=1.0)
 
 
 def test_codes_learn_from_the_exploitation_policy_alone_and_norms_cost_from_the_bound_on() -> None:
@@ -224,7 +237,7 @@ def test_it_learns_to_ask_though_asking_only_costs() -> None:
     )
     learner = dream.build(ASKING, settings, seed=0, device="cpu")
     collect = Asking()
-    for _ in range(70):
+    for _ in range(110):
         learner.meta_step(tasks, collect, 0.0)
     explored = collect(learner.policy(), tasks, 100)
     assert (explored.action == ASK).mean() > 0.9

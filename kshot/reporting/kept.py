@@ -51,29 +51,32 @@ def pack(
         suite: resolved, with its facts: what the runs were made from.
         runs: the complete grid that it asks for.
         root: folder of all results.
-        out: where suites are kept. Runs that are kept there and have no results in ``root`` stay as they are.
+        out: where suites are kept. Runs in ``root`` take the place of those that are kept there; others stay as they are.
         models: keep trained models and their snapshots, too.
 
     Returns:
         The archives, and the file of the suite.
 
     Raises:
-        RecordError: no run is finished, a file is damaged, or a run in ``root`` or in ``out`` was made from other
-            settings; nothing is written then.
+        RecordError: no run is finished, a file is damaged, or a run in ``root``, or one in ``out`` that stays, was made
+            from other settings; nothing is written then.
     """
     name = suite_name(runs)
     finished = [run for run in runs if (run.directory(root) / _EVALUATED).is_file()]
     if not finished:
         raise RecordError(f"{root / name}: no run is finished, so that there is nothing to keep")
     known = {(run.family, _place(run)): run for run in runs}
+    replacing = {(run.family, _place(run)) for run in finished}
     archives: dict[Path, Runs] = {}
     for path in sorted((out / name).glob(f"*{SUFFIX}")):
         archives[path] = _unpacked(path)
         for place, files in archives[path].items():
-            kept = known.get((path.name.removesuffix(SUFFIX), place))
-            if kept is None:
+            cell = path.name.removesuffix(SUFFIX), place
+            if cell not in known:
                 raise RecordError(f"{path}: holds {place}, which the suite no longer asks for; delete the archive")
-            same_hash(path / place, str(json.loads(files[_EVALUATED]).get("config_hash")), kept.config_hash)
+            if cell not in replacing:
+                made = str(json.loads(files[_EVALUATED]).get("config_hash"))
+                same_hash(path / place, made, known[cell].config_hash)
     for run in finished:
         archives.setdefault(out / name / f"{run.family}{SUFFIX}", {})[_place(run)] = _files(run, root, models)
     packed = {path: _packed(content) for path, content in archives.items()}

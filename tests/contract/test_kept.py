@@ -95,6 +95,19 @@ def test_runs_that_are_kept_already_stay_until_they_no_longer_fit(root: Path, tm
     assert files(out) == before
 
 
+def test_a_run_takes_the_place_of_the_kept_one_whose_settings_were_changed(root: Path, tmp_path: Path) -> None:
+    out = tmp_path / "kept"
+    kept.pack(SUITE, RUNS, root, out)
+    changed = replace(RUNS[0], steps=RUNS[0].steps + 1)
+    again = tmp_path / "again"
+    synthetic.write_run(POINT, changed, again)
+    kept.pack(SUITE, [changed, *RUNS[1:]], again, out)
+    kept.unpack(out / "made-up", tmp_path / "unpacked")
+    for run, made in ((changed, again), (RUNS[1], root)):
+        record = run.directory(tmp_path / "unpacked") / "evaluate.json"
+        assert record.read_bytes() == (run.directory(made) / "evaluate.json").read_bytes()
+
+
 def test_unfinished_and_damaged_runs_are_not_kept(root: Path, tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="no run is finished"):
         kept.pack(SUITE, RUNS, tmp_path / "none", tmp_path / "kept")

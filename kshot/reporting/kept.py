@@ -51,7 +51,7 @@ def pack(
         suite: resolved, with its facts: what the runs were made from.
         runs: the complete grid that it asks for.
         root: folder of all results.
-        out: where suites are kept. Runs in ``root`` take the place of those that are kept there; others stay as they are.
+        out: where suites are kept. Runs in ``root`` take the place of those kept there; others stay as they are.
         models: keep trained models and their snapshots, too.
 
     Returns:

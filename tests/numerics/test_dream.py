@@ -148,8 +148,9 @@ def test_a_share_of_the_exploitation_is_played_by_guesses(guessed: float, by_gue
     learner = make_learner(trials=4, guessed=guessed)
     recorder = Recorder()
     metrics = learner.meta_step(TASKS, recorder, 0.0)
-    told = recorder.calls[1][0].told  # type: ignore[attr-defined]
-    np.testing.assert_array_equal(told[:, :, :IDS].any(axis=(0, 2)), np.arange(4) >= by_guesses)
+    exploiting = recorder.calls[1][0]
+    assert isinstance(exploiting, ToldPolicy)
+    np.testing.assert_array_equal(exploiting.told[:, :, :IDS].any(axis=(0, 2)), np.arange(4) >= by_guesses)
     assert ("return_guessed" in metrics) == bool(by_guesses)
     with pytest.raises(ValueError, match=r"guessed must be at least 0 and below 1, got 1\.0"):
         make_learner(guessed=1.0)

@@ -61,27 +61,46 @@ def test_rl2_comes_close_to_the_bayes_optimal_bandit_value_and_never_beats_it(
     assert mean < optimum + 4 * error, "better than the best possible: the evaluation leaks"
 
 
+def best_next_pull(pulls: int, seen: tuple[tuple[int, int], ...] = ((0, 0), (0, 0))) -> float:
+    """The largest expected reward of a pull after ``pulls`` more, of which only what they tell counts.
+
+    ``seen``: wins and losses of every arm so far.
+    """
+    means = [(wins + 1) / (wins + losses + 2) for wins, losses in seen]
+    if not pulls:
+        return max(means)
+    values = []
+    for arm, (wins, losses) in enumerate(seen):
+        won, lost = ((*seen[:arm], after, *seen[arm + 1 :]) for after in ((wins + 1, losses), (wins, losses + 1)))
+        values.append(means[arm] * best_next_pull(pulls - 1, won) + (1 - means[arm]) * best_next_pull(pulls - 1, lost))
+    return max(values)
+
+
 def test_dream_acts_by_what_it_found_out_about_a_bandit_and_never_better_than_possible(tmp_path: Path) -> None:
     """Two arms, four pulls to explore: the best of the next pull is .617 (dynamic programming), chance .5."""
-
-    def best(pulls: int, seen: tuple[tuple[int, int], ...]) -> float:
-        means = [(wins + 1) / (wins + losses + 2) for wins, losses in seen]
-        if not pulls:
-            return max(means)
-        values = []
-        for arm, (wins, losses) in enumerate(seen):
-            won, lost = ((*seen[:arm], after, *seen[arm + 1 :]) for after in ((wins + 1, losses), (wins, losses + 1)))
-            values.append(means[arm] * best(pulls - 1, won) + (1 - means[arm]) * best(pulls - 1, lost))
-        return max(values)
-
     settings = {"hidden": 16, "encoder": (16,), "exploration_episodes": 4, "trials": 4, "lr": 3e-3, "discount": 1.0}
     settings |= {"free_norm": 1.0, "exploration_entropy": 0.02, "family_settings": {"arms": 2, "pulls": 5}}
     rows = curve(tmp_path, "dream", "bandit", 200_000, Evaluation(tasks=20_000, k=(0, 4)), **settings)
     score = rows[(rows["mode"] == "sampled") & (rows["k"] == 4)].groupby("task", observed=True)["return"].mean()
     error = score.std() / np.sqrt(len(score))
-    optimum = best(4, ((0, 0), (0, 0)))
+    optimum = best_next_pull(4)
     assert score.mean() > 0.5 + 0.65 * (optimum - 0.5)
     assert score.mean() < optimum + 4 * error, "better than the best possible: the evaluation leaks"
+
+
+def test_pearl_pulls_the_arm_that_its_posterior_likes_and_never_a_better_one_than_possible(tmp_path: Path) -> None:
+    """The same bandit, explored by posterior sampling: the best pull after four has .617, the first one .5."""
+    settings = {"latent": 2, "hidden": (32,), "encoder_hidden": (32,), "training_tasks": 100, "collect_tasks": 50}
+    settings |= {"initial_episodes": 20, "prior_episodes": 2, "posterior_episodes": 8, "extra_posterior_episodes": 0}
+    settings |= {"growing_context": True, "gradient_steps": 100, "meta_batch": 20, "batch_size": 16, "context_size": 20}
+    settings |= {"lr": 3e-3, "reward_scale": 10.0, "kl_weight": 0.3, "family_settings": {"arms": 2, "pulls": 2}}
+    rows = curve(tmp_path, "pearl_discrete", "bandit", 9_500, Evaluation(tasks=20_000, k=(0, 4)), **settings)
+    rows = rows[rows["mode"] == "mean"]
+    score = {k: rows[rows["k"] == k]["return"] for k in (0, 4)}
+    assert score[0].mean() == pytest.approx(0.5, abs=4 * 0.5 / np.sqrt(len(score[0])))
+    optimum, error = best_next_pull(4), score[4].std() / np.sqrt(len(score[4]))
+    assert score[4].mean() > 0.5 + 0.65 * (optimum - 0.5)
+    assert score[4].mean() < optimum + 4 * error, "better than the best possible: the evaluation leaks"
 
 
 BEFORE_AND_AFTER = Evaluation(tasks=40, k=(0, 20))

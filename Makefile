@@ -27,7 +27,7 @@ docs: $(INSTALLED)
 	@echo "The site: build/docs/index.html"
 
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Signals at random moments, damaged files and made-up suites by the hundred (about an hour); SEED=1 makes the same again.
 test-faults: $(INSTALLED)

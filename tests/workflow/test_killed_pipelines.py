@@ -18,7 +18,7 @@ from kshot.running.processes import started
 from tests.workflow.pipeline import SUITE, begin, snakemake, write_suite
 
 SLOW: dict[str, Any] = copy.deepcopy(SUITE)
-SLOW["families"]["coins"] |= {"steps": 80, "references": ["oracle"]}
+SLOW["families"]["coins"] |= {"steps": 160, "references": ["oracle"]}
 SLOW["algorithms"] = {"counting": {"settings": {"seconds": 0.5}}}
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from gymnasium import spaces
 
-from kshot.types import Episodes, FamilySpec
+from kshot.types import Episodes, FamilySpec, Policy, Task
 
 
 def random_episodes(spec: FamilySpec, seed: int, n_tasks: int = 1, n: int = 2) -> Episodes:
@@ -30,3 +32,18 @@ def random_episodes(spec: FamilySpec, seed: int, n_tasks: int = 1, n: int = 2) -
         success=np.zeros(shape, dtype=bool),
         final_obs=rng.normal(size=(*shape[:2], dim)).astype(np.float32),
     )
+
+
+class RandomCollect:
+    """A ``Collect`` of random episodes, which are others in every call."""
+
+    def __init__(self, spec: FamilySpec) -> None:
+        self._spec, self._calls = spec, 0
+
+    def __call__(self, policy: Policy, tasks: Sequence[Task], copies: int, episodes: int = 1) -> Episodes:
+        self._calls += 1
+        return random_episodes(self._spec, self._calls, len(tasks), copies * episodes)
+
+    def demonstrations(self, tasks: Sequence[Task], n: int, arrangement: int = 0) -> Episodes:
+        """The same in every call."""
+        return random_episodes(self._spec, 99, len(tasks), n)

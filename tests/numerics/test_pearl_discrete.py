@@ -1,6 +1,5 @@
 """PEARL among n actions: the soft optimum in closed form, sums beside sampled expectations, and actions as vectors."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,8 +13,8 @@ from kshot import seeding
 from kshot.algorithms import pearl_discrete
 from kshot.algorithms.pearl_discrete import CategoricalNetworks, DiscretePEARL
 from kshot.learning import sac
-from kshot.types import Episodes, FamilySpec, Policy, Task
-from tests.numerics.random_episodes import random_episodes
+from kshot.types import FamilySpec, Task
+from tests.numerics.random_episodes import RandomCollect, random_episodes
 
 D, N, H, LATENT = 3, 4, 5, 2
 SPEC = FamilySpec("probe", D, spaces.Discrete(N), horizon=H, episodes_per_trial=1)
@@ -27,20 +26,6 @@ SMALL |= {"gradient_steps": 2, "meta_batch": 3, "batch_size": 10, "context_size"
 
 def make_learner() -> DiscretePEARL:
     return pearl_discrete.build(SPEC, pearl_discrete.Settings(**SMALL), seed=3, device="cpu")
-
-
-class Collected:
-    """A ``Collect`` that plays random episodes."""
-
-    def __init__(self) -> None:
-        self.calls = 0
-
-    def __call__(self, policy: Policy, tasks: Sequence[Task], copies: int, episodes: int = 1) -> Episodes:
-        self.calls += 1
-        return random_episodes(SPEC, self.calls, len(tasks), copies * episodes)
-
-    def demonstrations(self, tasks: Sequence[Task], n: int, arrangement: int = 0) -> Episodes:
-        return random_episodes(SPEC, 99, len(tasks), n)
 
 
 def networks_that_see(policy: Tensor, q: tuple[Tensor, Tensor], value: Tensor) -> CategoricalNetworks:
@@ -115,9 +100,9 @@ def test_contexts_hold_the_actions_one_hot() -> None:
     assert first.shape == (D + N + 1,)
     np.testing.assert_array_equal(first[D : D + N], np.eye(N)[episodes.action[0, 0, 0]])
     assert first[-1] == episodes.reward[0, 0, 0]
-    collected = pearl_discrete.OneHotCollect(Collected(), np.eye(N))
+    collected = pearl_discrete.OneHotCollect(RandomCollect(SPEC), np.eye(N))
     shown = collected.demonstrations(TASKS[:2], 3)
-    np.testing.assert_array_equal(shown.action, np.eye(N)[Collected().demonstrations(TASKS[:2], 3).action])
+    np.testing.assert_array_equal(shown.action, np.eye(N)[RandomCollect(SPEC).demonstrations(TASKS[:2], 3).action])
 
 
 def test_actions_are_drawn_from_the_policy_or_are_its_mode() -> None:
@@ -139,7 +124,7 @@ def test_actions_are_drawn_from_the_policy_or_are_its_mode() -> None:
 def test_an_update_trains_all_networks_and_an_interrupted_run_goes_on_exactly() -> None:
     straight, stopped, resumed = make_learner(), make_learner(), make_learner()
     before = {name: [v.detach().clone() for v in net.values()] for name, net in straight._networks().items()}
-    one, other = Collected(), Collected()
+    one, other = RandomCollect(SPEC), RandomCollect(SPEC)
     straight.meta_step(TASKS, one, 0.0)
     for name, net in straight._networks().items():
         assert all(not torch.equal(v, old) for v, old in zip(net.values(), before[name], strict=True)), name

@@ -38,6 +38,8 @@ EVIDENCE: Evidence = "rollouts"
 ACTIONS: frozenset[ActionKind] = frozenset({"continuous"})
 # Both authors evaluate with the mean action (lmzintgraf/varibad, utils/evaluation.py; Rondorf/BOReL, metalearner.py).
 TEST_ACTIONS: Mode = "mean"
+BELIEFS_AT_ONCE = 256
+"""Trials whose beliefs are computed together; bounds memory."""
 
 
 @dataclass(frozen=True)
@@ -320,10 +322,6 @@ class VariBAD:
         if "replay" in state:
             self._replay = self._new_replay()
             self._replay.load_state_dict(state["replay"])
-
-
-BELIEFS_AT_ONCE = 256
-"""Trials whose beliefs are computed together; bounds memory."""
 
 
 def box_of(spec: FamilySpec) -> sac.BoxScale:

@@ -56,10 +56,6 @@ class BeliefNetwork(RecurrentNetwork):
         features = torch.cat(belief, dim=-1)
         return sac.gaussian(sac.network(self.policy, inputs[..., : self._obs_dim], features)), features, state
 
-    def value(self, features: Tensor, left: Tensor) -> Tensor:
-        """Soft actor-critic's value function is a network of its own."""
-        return left
-
 
 class Losses(NamedTuple):
     """The parts of the bound: mean squared errors of what is predicted, and the KL divergence in nats."""

@@ -103,6 +103,26 @@ def test_pearl_pulls_the_arm_that_its_posterior_likes_and_never_a_better_one_tha
     assert score[4].mean() < optimum + 4 * error, "better than the best possible: the evaluation leaks"
 
 
+def test_varibad_finds_the_goal_underway_and_never_sooner_than_possible(tmp_path: Path) -> None:
+    """Short point navigation, two episodes: waiting at the start has -3.8 an episode, whoever knows the goal -.5."""
+    settings: dict[str, Any] = {"latent": 3, "encoder_hidden": (), "memory_width": 32, "decoder_hidden": (32,)}
+    settings |= {"hidden": (32, 32), "meta_batch": 100, "trials": 1, "initial_trials": 4, "gradient_steps": 400}
+    settings |= {"vae_updates": 300, "vae_lr": 3e-3, "lr": 3e-3, "batch_size": 128, "discount": 0.9, "tau": 0.02}
+    settings |= {"reward_scale": 20.0, "reward_input_scale": 5.0}
+    family_settings = {"horizon": 10, "episodes_per_trial": 2}
+    evaluation = Evaluation(tasks=200, k=(0, 1))
+    rows = curve(tmp_path, "varibad", "nav2d", 16_000, evaluation, family_settings=family_settings, **settings)
+    family = build.family(RunConfig("x", "nav2d", "nav2d", "rl2", "rl2", 0, 1, evaluation, family_settings))
+    known = pd.DataFrame([family.reference(task) for task in family.tasks("test", 200, 0)])
+    score = rows[(rows["mode"] == "sampled") & (rows["k"] == 1)].groupby("task", observed=True)["return"].mean()
+    assert len(score) == len(known)
+    blind, optimum = known["task_blind"].mean(), known["oracle"].mean()
+    assert score.mean() > blind + 0.3 * (optimum - blind)
+    assert score.mean() < optimum, "better than the best possible: the evaluation leaks"
+    first = rows[(rows["mode"] == "sampled") & (rows["k"] == 0)]["return"].mean()
+    assert first > blind, "nothing is found out before the first episode ends"
+
+
 BEFORE_AND_AFTER = Evaluation(tasks=40, k=(0, 20))
 
 

@@ -26,7 +26,6 @@ _CALLED: dict[plugins.Kind, str] = {
     "figures": "a figure",
     "tables": "a table",
 }
-_SCRIPTED = ("random", "task_blind", "oracle")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _SUITES = {
     "algorithm": """\
@@ -110,7 +109,7 @@ def _taken(kind: Kind, name: str) -> str:
     others = {"figures": "tables", "tables": "figures"}
     found = [noun for of, noun in _CALLED.items() if of != others.get(part) and _is(of, name)]
     if kind in _SUITES:
-        found += ["a scripted policy"] * (name in _SCRIPTED) + ["a suite"] * _is_suite(name)
+        found += ["a scripted policy"] * _is_scripted(name) + ["a suite"] * _is_suite(name)
     return found[0] if found else ""
 
 
@@ -119,6 +118,12 @@ def _is(kind: plugins.Kind, name: str) -> bool:
     if kind == "figures" or kind == "tables":
         return plugins.own(kind, name) is not None or name in map(plugins.stem, plugins.names(kind))
     return name in registry.names(kind)
+
+
+def _is_scripted(name: str) -> bool:
+    """Whether a family of kshot's own has a scripted policy of this name."""
+    modules = (registry.load("envs", family) for family in registry.names("envs") if registry.is_own("envs", family))
+    return any(name in module.build(module.Settings()).references for module in modules)
 
 
 def _is_suite(name: str) -> bool:

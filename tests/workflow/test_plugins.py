@@ -158,6 +158,7 @@ def test_a_learner_on_large_blocks_or_with_large_steps_is_checked_like_others(fo
         (["algorithm", "return_after_k"], "there is a figure called 'return_after_k' already: choose another name"),
         (["family", "published"], "there is a table called 'published' already: choose another name"),
         (["algorithm", "task_blind"], "there is a scripted policy called 'task_blind' already: choose another name"),
+        (["algorithm", "heft"], "there is a scripted policy called 'heft' already: choose another name"),
         (["family", "laptop"], "there is a suite called 'laptop' already: choose another name"),
         (
             ["algorithm", "my-own"],

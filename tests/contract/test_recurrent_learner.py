@@ -26,7 +26,7 @@ def plugin(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("family", ["bandit", "gridnavi"])
 def test_two_meta_steps_train_policy_and_decoder(family: str) -> None:
-    made, learner = learners.setup(tiny.run("varibad", family))
+    made, learner = learners.setup(tiny.run("varibad_ppo", family))
     before = learners.frozen(learner.state_dict()["network"])
     for iteration in range(2):
         tasks = made.tasks("train", learner.tasks_per_step, seeding.key(0, iteration))
@@ -40,9 +40,9 @@ def test_two_meta_steps_train_policy_and_decoder(family: str) -> None:
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_it_keeps_what_learners_promise(check: learners.Check, tmp_path: Path) -> None:
-    check("varibad", "bandit", tmp_path)
+    check("varibad_ppo", "bandit", tmp_path)
 
 
 def test_it_ends_with_the_same_bytes_when_trained_again_or_interrupted(tmp_path: Path) -> None:
-    learners.same_seed_same_bytes_other_seed_other_bytes("varibad", "bandit", tmp_path / "again")
-    learners.stopped_and_resumed_equals_never_stopped("varibad", "bandit", tmp_path / "stopped")
+    learners.same_seed_same_bytes_other_seed_other_bytes("varibad_ppo", "bandit", tmp_path / "again")
+    learners.stopped_and_resumed_equals_never_stopped("varibad_ppo", "bandit", tmp_path / "stopped")

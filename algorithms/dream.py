@@ -131,6 +131,9 @@ class TaskInformed(RecurrentNetwork):
     def value(self, features: Tensor, left: Tensor) -> Tensor:
         return self.network.value(features, left)
 
+    def rescale_value(self, factor: float, shift: float) -> None:
+        self.network.rescale_value(factor, shift)
+
 
 class Decoder(nn.Module):
     """g: what the steps so far, read by a GRU, tell about z. Inputs [B, L, I] -> [B, L, latent]."""

@@ -28,6 +28,7 @@ from kshot.learning.memory_layers import GRU, LSTM, Transformer
 from kshot.learning.recurrent_policy import Border, RecurrentPolicy, input_dim
 from kshot.learning.sequences import Outputs, Sequences, cut, minibatches, read_chunks
 from kshot.learning.trials import Reading, Trials, after_evidence, read, to_trials
+from kshot.learning.value_scale import ValueScale
 from kshot.seeding import generator, key
 from kshot.types import ActionKind, Array, Collect, Episodes, Evidence, FamilySpec, Metrics, Mode, Policy, Task
 
@@ -49,6 +50,10 @@ class Settings:
         init_std: initial standard deviation of continuous actions (of the head's: while its weights are small).
         reward_input_scale: factor on the reward as an input.
         reward_scale: factor on the reward as learning signal (sizes the value function's targets).
+        value_scale: "fixed", the critic learns values as they are, so that ``reward_scale`` has to bring them near 1;
+            or "running", it starts at zero and learns their deviations from their running mean, in units of their
+            running standard deviation (van Hasselt et al. 2016, PopArt), which needs no factor and follows returns
+            that grow by orders of magnitude.
         border: what the policy sees of the last step at the first step of the next episode: its action, reward and
             done ("kept"), or zeros ("zeroed"), as with ``RNNBasedMetaRLWrapper`` of Meta-World 3.1.1, under whose
             autoreset the last reward and done never arrive.
@@ -85,6 +90,7 @@ class Settings:
     init_std: float = 1.0
     reward_input_scale: float = 1.0
     reward_scale: float = 1.0
+    value_scale: Literal["fixed", "running"] = "fixed"
     border: Border = "kept"
     trial_episodes: int = 0
     trial_end: Literal["bootstrapped", "timed", "terminated"] = "timed"
@@ -140,6 +146,7 @@ class RL2:
 
     def __init__(self, spec: FamilySpec, settings: Settings, network: RecurrentNetwork, seed: int) -> None:
         self.settings, self._spec, self._network, self._seed = settings, spec, network, seed
+        self._scale = ValueScale(network) if settings.value_scale == "running" else None
         self._optimizer = torch.optim.Adam(network.parameters(), lr=settings.lr, eps=1e-5, fused=True)
         self._iteration = 0
 
@@ -168,14 +175,22 @@ class RL2:
         chunk = s.chunk or trials.mask.shape[1]
 
         reading = read(self._network, trials, chunk, s.burn_in)
+        if self._scale is not None:
+            value, after = self._scale.values(reading.value), self._scale.values(reading.value_after)
+            reading = reading._replace(value=value, value_after=after)
         advantage = self.advantage(trials, reading)
         normalised = returns.normalise(advantage, trials.mask, axes=(0, 1))
-        arrays = (normalised, advantage + reading.value.numpy(force=True), trials.mask)
+        targets = advantage + reading.value.numpy(force=True)
+        if self._scale is not None:
+            targets = self._scale.standardised(targets, trials.mask)
+        arrays = (normalised, targets, trials.mask)
         weight, target, mask = (torch.tensor(array).to(reading.value) for array in arrays)
         steps = (trials.action, reading.log_prob, weight, target, trials.left, mask)
         sequences = cut(trials.inputs[:, :-1], reading.states, steps, chunk, s.burn_in)
 
         metrics = self._optimise(sequences, 1 - (1 - s.lr_end) * progress)
+        if self._scale is not None:
+            metrics |= {"value_mean": self._scale.mean, "value_deviation": self._scale.deviation}
         self._iteration += 1
         by_episode = episodes.returns.reshape(len(tasks), s.trials, self.trial_episodes).mean(axis=(0, 1))
         metrics |= {
@@ -233,12 +248,15 @@ class RL2:
             "network": self._network.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "iteration": self._iteration,
+            **({} if self._scale is None else {"value_scale": self._scale.state_dict()}),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._network.load_state_dict(state["network"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._iteration = state["iteration"]
+        if self._scale is not None:
+            self._scale.load_state_dict(state["value_scale"])
 
 
 def make_network(spec: FamilySpec, settings: Settings, seed: int) -> ActorCritic:

@@ -34,6 +34,14 @@ class RecurrentNetwork(nn.Module):
         """[B, L] value at steps with these features [B, L, F]; ``left`` [B, L], in [0, 1]: share of the trial left."""
         raise NotImplementedError
 
+    def rescale_value(self, factor: float, shift: float) -> None:
+        """Multiply every value from now on by ``factor`` and add ``shift``, by changing the critic's last layer.
+
+        Raises:
+            ValueError: this critic has no such layer.
+        """
+        raise ValueError(f"the critic of a {type(self).__name__} cannot be rescaled; use value_scale 'fixed'")
+
 
 class ActorCritic(RecurrentNetwork):
     """Encoder -> memory layer -> policy and value heads.
@@ -93,3 +101,8 @@ class ActorCritic(RecurrentNetwork):
             features = self.value_hidden(torch.cat([features, left.unsqueeze(-1)], dim=-1))
         value: Tensor = self.value_head(features).squeeze(-1)
         return value
+
+    def rescale_value(self, factor: float, shift: float) -> None:
+        with torch.no_grad():
+            self.value_head.weight.mul_(factor)
+            self.value_head.bias.mul_(factor).add_(shift)

@@ -1,5 +1,6 @@
 """RL^2: what the policy saw while playing is what it is trained on, however trials are cut and padded."""
 
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,7 @@ from gymnasium import spaces
 
 from kshot.algorithms import rl2, rl2_transformer
 from kshot.learning import distributions, sequences
+from kshot.learning.actor_critic import ActorCritic, RecurrentNetwork
 from kshot.learning.recurrent_policy import RecurrentPolicy
 from kshot.learning.trials import Trials, read, to_trials
 from kshot.types import Array, Episodes, FamilySpec
@@ -333,3 +335,68 @@ def test_a_head_for_the_standard_deviation_begins_at_init_std_and_depends_on_wha
     assert log_std.std() > 0
     with pytest.raises(ValueError, match="std 'head' is of continuous actions, 'probe' has discrete ones"):
         make_learner(discrete=True, std="head")
+
+
+def batches_of(learner: rl2.RL2, factor: float, n: int) -> list[dict[str, float]]:
+    """What ``n`` meta-steps on random episodes log, their rewards multiplied by ``factor`` for the critic alone."""
+
+    def collect(policy: RecurrentPolicy, tasks: Any, copies: int, episodes: int = 1) -> Episodes:
+        played, _ = play(learner, policy, EPISODES, seed=learner._iteration)
+        return replace(played, training_reward=played.reward * factor)
+
+    return [learner.meta_step(range(T), collect, 0.0) for _ in range(n)]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("trial_end", ["timed", "bootstrapped", "terminated"])
+def test_with_a_running_value_scale_the_unit_of_rewards_does_not_matter(trial_end: str) -> None:
+    learners = [make_learner(False, value_scale="running", trial_end=trial_end, gae_lambda=0.9) for _ in range(2)]
+    for learner, factor in zip(learners, (1.0, 2.0**8), strict=True):
+        batches_of(learner, factor, 4)
+    one, other = ({k: v.numpy() for k, v in learner._network.state_dict().items()} for learner in learners)
+    for name, value in one.items():
+        np.testing.assert_allclose(other[name], value, rtol=1e-3, atol=1e-5, err_msg=name)
+    assert learners[1]._scale is not None and learners[0]._scale is not None
+    np.testing.assert_allclose(learners[1]._scale.deviation, 2.0**8 * learners[0]._scale.deviation, rtol=1e-4)
+
+
+def test_a_running_value_scale_keeps_values_while_its_statistics_move() -> None:
+    learner = make_learner(True, value_scale="running", encoder=(6,))
+    scale = learner._scale
+    assert scale is not None
+    rng = np.random.default_rng(0)
+    features, left = torch.tensor(rng.normal(size=(5, 3, 7))).float(), torch.tensor(rng.random((5, 3))).float()
+    assert (scale.values(learner._network.value(features, left)) == 0).all()  # a critic that knows nothing says nothing
+    mask = rng.random((5, 40)) < 0.8
+    first = scale.standardised(rng.normal(3.0, 100.0, (5, 40)), mask)
+    np.testing.assert_allclose([first[mask].mean(), first[mask].std()], [0, 1], atol=1e-9)
+    batches_of(learner, 1.0, 1)  # the critic says something now
+    for spread in (0.01, 7.0, 1e4, 0.0):
+        before = scale.values(learner._network.value(features, left)).detach()
+        scale.standardised(rng.normal(-2.0, spread, (5, 40)), mask)
+        after = scale.values(learner._network.value(features, left)).detach()
+        torch.testing.assert_close(after, before, rtol=1e-3, atol=1e-3 * float(before.abs().max()))
+
+
+def test_a_running_value_scale_goes_on_from_a_checkpoint() -> None:
+    straight, resumed = (make_learner(False, value_scale="running") for _ in range(2))
+    batches_of(straight, 1.0, 2)
+    resumed.load_state_dict(deepcopy(straight.state_dict()))
+    assert batches_of(straight, 1.0, 2) == batches_of(resumed, 1.0, 2)
+
+
+def test_a_critic_without_a_last_layer_of_its_own_refuses_a_running_value_scale() -> None:
+    class Other(ActorCritic):
+        rescale_value = RecurrentNetwork.rescale_value
+
+    learner = make_learner(True)
+    other = Other(
+        (learner._spec.observation_dim,),
+        learner.settings.make_memory_layer,
+        A,
+        std=None,
+        init_std=1.0,
+        timed=True,
+        seed=0,
+    )
+    with pytest.raises(ValueError, match="critic of a Other cannot be rescaled; use value_scale 'fixed'"):
+        rl2.RL2(learner._spec, rl2.Settings(value_scale="running"), other, 0)

@@ -22,7 +22,7 @@ from kshot.running import build, checkpoint
 from kshot.running.rollout import rollout
 from kshot.suites.reading import find_suite, load_suite
 from kshot.suites.run import RunConfig
-from kshot.types import Array, Memory, Policy
+from kshot.types import Array, Memory, MetaLearner, Policy, TaskFamily
 
 HAND = slice(0, 3)
 
@@ -52,26 +52,41 @@ def exchanged(obs: Array, objects: Array) -> Array:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    options = parsed(__doc__, k="episodes of evidence")
+    show(chosen_run(options), options.root, options.k)
+
+
+def parsed(doc: str, k: str) -> argparse.Namespace:
+    """Options that name a trained run, and ``--k``, whose help is given."""
+    parser = argparse.ArgumentParser(description=doc.split("\n")[0])
     parser.add_argument("suite")
     parser.add_argument("--family", required=True)
     parser.add_argument("--algorithm", required=True)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--k", type=int, default=1, help="episodes of evidence")
+    parser.add_argument("--k", type=int, default=1, help=k)
     parser.add_argument("--root", type=Path, default=Path("results"))
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def chosen_run(options: argparse.Namespace) -> RunConfig:
+    """The run that the options name."""
     suite = load_suite(find_suite(options.suite, options.root), only=(options.family, options.algorithm))
     wanted = (options.family, options.algorithm, options.seed)
-    run = next(run for run in suite.runs() if (run.family, run.algorithm, run.seed) == wanted)
-    show(run, options.root, options.k)
+    return next(run for run in suite.runs() if (run.family, run.algorithm, run.seed) == wanted)
 
 
-def show(run: RunConfig, root: Path, k: int) -> None:
-    """Print one Markdown row for each way of exchanging; distances are the hand's at the end of an episode."""
+def restored(run: RunConfig, root: Path) -> tuple[TaskFamily, MetaLearner]:
+    """The family and the trained learner of a run."""
     family = build.family(run)
     learner = build.learner(run, family.spec)
     model = checkpoint.load_model(run.directory(root) / checkpoint.MODEL, run, family.spec)
     checkpoint.restore(learner, model, run.directory(root) / checkpoint.MODEL)
+    return family, learner
+
+
+def show(run: RunConfig, root: Path, k: int) -> None:
+    """Print one Markdown row for each way of exchanging; distances are the hand's at the end of an episode."""
+    family, learner = restored(run, root)
     tasks = family.tasks("train", 50, 0)
     snapshots = [prototype(task["env_name"], False).snapshot((task["env_name"], task["rand_vec"])) for task in tasks]
     goals = np.array([snapshot.target for snapshot in snapshots])

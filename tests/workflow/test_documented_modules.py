@@ -138,7 +138,7 @@ SMALLER: dict[str, tuple[Callable[[Patch, Any, Path], None], str]] = {
     "wrapped": (quick(SUB_ENVS=2, STEPS=2, ROUNDS=1), ""),
 }
 """Measurements -> what makes them small, and options that do, behind those that are shown."""
-IN_A_STORY = ("python -m benchmarks.whose_goal",)
+IN_A_STORY = ("python -m benchmarks.whose_goal", "python -m benchmarks.whose_rewards")
 """Beginnings of those that are run elsewhere, on what other commands left."""
 MEASUREMENTS = [
     command

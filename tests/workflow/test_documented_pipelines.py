@@ -27,6 +27,10 @@ PEARL = {
     **{"prior_episodes": 1, "extra_posterior_episodes": 1, "gradient_steps": 2, "batch_size": 8},
     **{"replay_capacity": 1000, "meta_batch": 2},
 }
+RL2 = {
+    **{"hidden": 4, "encoder": [4], "trial_episodes": 3, "meta_batch": 2},
+    **{"minibatches": 1, "epochs": 1, "chunk": 5, "burn_in": 1},
+}
 REACH = POINT | {"steps": 40, "settings": {"horizon": 5}}
 
 
@@ -72,7 +76,11 @@ STORIES: dict[str, list[Shown]] = {
             "snakemake --cores all --configfile config/suites/reference-ml1.yaml",
             ("reports/reference-ml1/index.html",),
             jobs=8,
-        )
+        ),
+        Shown(
+            "python -m benchmarks.whose_rewards reference-ml1 --family ml1-push --algorithm rl2 --k 0",
+            says="| another task's |",
+        ),
     ],
     "sweep": [
         Shown(
@@ -101,8 +109,9 @@ def suite(name: str) -> dict[str, Any]:
     if name == "fidelity-reach":  # PEARL at every K that config/fidelity.yaml asks for
         reach = REACH | {"evaluation": {"tasks": 2, "k": [0, 1, 2, 3, 10]}}
         return cut(name, {"ml1-reach": reach}, {"pearl": PEARL})
-    families = {"ml1-reach-masked": REACH} if name == "reference-ml1" else {"nav2d": POINT}
-    rows = {"maml": MAML}
+    if name == "reference-ml1":
+        return cut(name, {"ml1-push": REACH | {"evaluation": EVALUATION | {"official": False}}}, {"rl2": RL2})
+    families, rows = {"nav2d": POINT}, {"maml": MAML}
     if name == "sweep":
         rows["maml-inner-half"] = MAML | {"inner_lr": 0.05}
     return cut(name, families, rows)

@@ -81,11 +81,18 @@ class Yardstick(_Model):
     steps: int
     """Environment steps that every learner of the table is trained for. A problem that learners are trained on with
     several budgets has a table for each, under the same suite and family."""
-    tasks_of: str | None = None
-    """Another family of the suite with the same test tasks and rewards: what is reached there is known here."""
+    tasks_of: tuple[str, ...] = ()
+    """Other families of the suite, or SUITE/FAMILY of another, with the same test tasks and rewards: what is reached
+    there is known here."""
     text: str
     """The protocol, its sources, and what stands in the way where a row falls short; Markdown."""
     rows: tuple[Row, ...]
+
+    @property
+    def places(self) -> list[tuple[str, str]]:
+        """(suite, family) wherever these tasks are: the problem's own, and those of ``tasks_of``."""
+        others = [name.rpartition("/") for name in self.tasks_of]
+        return [(self.suite, self.family), *((suite or self.suite, family) for suite, _, family in others)]
 
 
 def yardsticks(path: Path = FIDELITY) -> list[Yardstick]:
@@ -149,7 +156,7 @@ def write_page(filed: Path = FILED, page: Path = PAGE) -> Path:
     """Render ``docs/fidelity.md`` from the yardsticks and what is filed; what is not filed is shown as not measured."""
     blocks = [_HEAD, f"![What was reached, and the yardsticks](../{filed}/{PICTURE})"]
     for item in yardsticks():
-        numbers = filed_numbers(item, filed)
+        numbers = filed_numbers(item.suite, item.family, filed)
         source = (
             f"Suite `config/suites/{item.suite}.yaml`, family `{item.family}`; numbers: `{filed}/{item.suite}.csv`."
         )
@@ -159,11 +166,11 @@ def write_page(filed: Path = FILED, page: Path = PAGE) -> Path:
     return page
 
 
-def filed_numbers(item: Yardstick, filed: Path, family: str | None = None) -> pd.DataFrame:
-    """The rows filed for a problem, or for another family of its suite; none where nothing is."""
-    path = filed / f"{item.suite}.csv"
+def filed_numbers(suite: str, family: str, filed: Path) -> pd.DataFrame:
+    """The rows filed for a family of a suite; none where nothing is."""
+    path = filed / f"{suite}.csv"
     numbers = _read_filed(path) if path.is_file() else pd.DataFrame(columns=list(COLUMNS))
-    return numbers[numbers["family"] == (family or item.family)]
+    return numbers[numbers["family"] == family]
 
 
 def best_known(item: Yardstick, metric: str, filed: Path) -> dict[str, Any] | None:
@@ -174,7 +181,7 @@ def best_known(item: Yardstick, metric: str, filed: Path) -> dict[str, Any] | No
     """
     if metric not in RETURNS:
         return None
-    parts = [filed_numbers(item, filed, family) for family in (item.family, item.tasks_of) if family]
+    parts = [filed_numbers(*place, filed) for place in item.places]
     found = [row for part in parts for row in part.to_dict("records") if row["metric"] == metric]
     best = max(found, key=lambda row: float(row["mean"]), default=None)
     return None if best is None else {str(name): value for name, value in best.items()}
@@ -189,8 +196,8 @@ times the threads that computed it; empty where the numbers were filed before th
 the yardstick. Scripted policies (oracle, task_blind and others) are programs, no bounds: learners can pass the oracle.
 "best known" is the largest mean return that anything filed here has reached on these tasks, at any K and by either kind
 of actions. This page is written by
-`snakemake --cores all fidelity --configfile config/suites/fidelity-<name>.yaml` from `config/fidelity.yaml` and the
-numbers filed by each suite; do not edit it by hand."""
+`snakemake --cores all fidelity --configfile config/suites/fidelity-<name>.yaml`, on ML1 with the suite `reference-ml1`,
+from `config/fidelity.yaml` and the numbers filed by each suite; do not edit it by hand."""
 
 LABELS: Mapping[str, str] = {
     "return": "return",

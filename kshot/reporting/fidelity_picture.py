@@ -50,7 +50,7 @@ def write_picture(filed: Path) -> Path:
 
 def draw(filed: Path) -> Figure:
     """One panel per problem."""
-    found = [(item, measured(item, filed_numbers(item, filed))) for item in yardsticks()]
+    found = [(item, measured(item, filed_numbers(item.suite, item.family, filed))) for item in yardsticks()]
     found = [(item, rows) for item, rows in found if rows]
     if not found:
         return style.empty("nothing is filed")

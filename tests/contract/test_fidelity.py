@@ -58,7 +58,9 @@ def test_tasks_that_a_table_shares_with_another_are_the_same() -> None:
 
 def test_the_yardstick_of_the_start_on_nav2d_is_standing_still_less_one() -> None:
     item = next(item for item in fidelity.yardsticks() if item.family == "nav2d")
-    numbers = fidelity.filed_numbers(item.suite, item.family, ROOT / fidelity.FILED).set_index(["algorithm", "k"])["mean"]
+    numbers = fidelity.filed_numbers(item.suite, item.family, ROOT / fidelity.FILED).set_index(["algorithm", "k"])[
+        "mean"
+    ]
     (start,) = (row.at_least[0] for row in item.rows if row.at_least)
     assert start == pytest.approx(numbers["task_blind", 0] - 1.0, abs=0.05)
     assert numbers["maml", 0] >= start > numbers["task_blind", 0] - 1.1

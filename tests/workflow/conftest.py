@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from kshot import cli
+from tests.workflow import at_once
 from tests.workflow.pipeline import PLUGINS
 
 Called = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Called]:
+    """``forks(folder, "snakemake", ...)`` or ``"kshot"``: a command whose jobs are forks, too; see ``at_once``."""
+    place = tmp_path_factory.mktemp("python")
+    with at_once.python(place) as script:
+
+        def run(
+            folder: Path, program: str, *arguments: str, plugins: Sequence[Path] = (PLUGINS,)
+        ) -> subprocess.CompletedProcess[str]:
+            own = {"KSHOT_PATH": os.pathsep.join(map(str, plugins))}
+            return at_once.run(folder, at_once.environment(folder, script) | own, "-m", program, *arguments)
+
+        yield run
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 
 from tests import synthetic
 from tests.workflow.conftest import Called
-from tests.workflow.pipeline import SUITE, environment, kshot, snakemake, write_suite
+from tests.workflow.pipeline import SUITE, environment, kshot, write_suite
 
 COUNTING = ("--family", "coins", "--algorithm", "counting", "--seed", "0")
 RUN = "results/tiny/coins/counting/seed-0"
@@ -106,10 +106,12 @@ def test_an_evaluation_is_of_the_model_that_is_there(finished: Path, called: Cal
     assert found.stdout.startswith(f"model: {RUN}/evaluate.json: made from model 0123456789abcdef")
 
 
-def test_the_workflow_asks_for_what_is_due(finished: Path) -> None:
+def test_the_workflow_asks_for_what_is_due(finished: Path, forks: Called) -> None:
     """Also where results of other settings are in the way."""
     write_suite(finished, changed(trust=1.0))
-    done = snakemake(finished, "--cores", "2", f"{RUN}/curve.parquet", "--forceall")
+    done = forks(
+        finished, "snakemake", "--cores", "2", f"{RUN}/curve.parquet", "--forceall", "--configfile", "suite.yaml"
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     settings = json.loads((finished / RUN / "evaluate.json").read_text())["run"]["algorithm_settings"]
     assert settings["trust"] == 1.0

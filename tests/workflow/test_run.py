@@ -22,6 +22,7 @@ from kshot.errors import ConfigError
 from kshot.running import workflow
 from kshot.running.status import RunStatus
 from kshot.suites.reading import load_suite, read_suite
+from tests.workflow.conftest import Called
 from tests.workflow.pipeline import PLUGINS, SUITE, environment, kshot, planned, write_suite
 
 pytestmark = pytest.mark.workflow
@@ -64,34 +65,33 @@ def test_from_python_it_returns_what_there_is(tmp_path: Path) -> None:
     assert lines[-1] == "{'missing': 4, 'ok': 3} counting 7"
 
 
-def test_it_does_what_snakemake_does(tmp_path: Path) -> None:
+def test_it_does_what_snakemake_does(tmp_path: Path, forks: Called) -> None:
     write_suite(tmp_path)
-    done = kshot(tmp_path, "run", "suite.yaml", "--cores", "1", "--", CURVE)
+    done = forks(tmp_path, "kshot", "run", "suite.yaml", "--cores", "1", "--", CURVE)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     assert lines[0] == "Snakemake writes to logs/tiny/snakemake.log"
     assert lines[-1] == "2 of 2 jobs done."
     assert "2 of 2 steps (100%) done" in (tmp_path / "logs/tiny/snakemake.log").read_text()
     assert planned(tmp_path, CURVE) == {}, "plain Snakemake finds nothing left to do"
-    again = kshot(tmp_path, "run", "suite.yaml", "--cores", "1", "--", CURVE)
+    again = forks(tmp_path, "kshot", "run", "suite.yaml", "--cores", "1", "--", CURVE)
     assert again.returncode == 0 and again.stdout.splitlines()[-1] == "There was nothing to be done."
-    plan = kshot(tmp_path, "run", "suite.yaml", "--", "--dry-run")
+    plan = forks(tmp_path, "kshot", "run", "suite.yaml", "--", "--dry-run")
     assert plan.returncode == 0 and "Job stats:" in plan.stdout + plan.stderr
-    partial = kshot(tmp_path, "run", "suite.yaml", "--cores", "1", "--", "partial_report")
+    partial = forks(tmp_path, "kshot", "run", "suite.yaml", "--cores", "1", "--", "partial_report")
     assert partial.stdout.splitlines()[-1] == "The report: reports/tiny/partial/index.html"
-    changed = kshot(tmp_path, "run", "suite.yaml", "--", "--dry-run", "--config", "seeds=[0,1]")
+    changed = forks(tmp_path, "kshot", "run", "suite.yaml", "--", "--dry-run", "--config", "seeds=[0,1]")
     assert "seed-1" in changed.stdout + changed.stderr
 
 
-def test_a_job_that_fails_is_shown_with_its_log(tmp_path: Path) -> None:
+def test_a_job_that_fails_is_shown_with_its_log(tmp_path: Path, forks: Called) -> None:
     (tmp_path / "plugins" / "algorithms").mkdir(parents=True)
     (tmp_path / "plugins" / "algorithms" / "broken.py").write_text(BROKEN)
     suite = copy.deepcopy(SUITE) | {"algorithms": {"broken": {}}}
     write_suite(tmp_path, suite)
-    own = environment() | {"KSHOT_PATH": os.pathsep.join([str(PLUGINS), str(tmp_path / "plugins")])}
     target = CURVE.replace("counting", "broken")
     arguments = ["suite.yaml", "--cores", "1", "--", target]
-    done = subprocess.run(command(*arguments), cwd=tmp_path, env=own, capture_output=True, text=True, timeout=300)
+    done = forks(tmp_path, "kshot", "run", *arguments, plugins=(PLUGINS, tmp_path / "plugins"))
     assert done.returncode == 1, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     place = lines.index("Failed: logs/tiny/coins/broken/seed-0/train.log")
@@ -100,16 +100,14 @@ def test_a_job_that_fails_is_shown_with_its_log(tmp_path: Path) -> None:
     assert lines[-1] == f"To go on, once that is mended: kshot run {' '.join(arguments)}"
 
 
-def test_finished_runs_of_other_code_are_counted_beforehand(tmp_path: Path) -> None:
+def test_finished_runs_of_other_code_are_counted_beforehand(tmp_path: Path, forks: Called) -> None:
     """They stay as they are, unless the suite says that they follow the code; and it is said how to make them again."""
     plugins = tmp_path / "plugins"
     shutil.copytree(PLUGINS, plugins)
     write_suite(tmp_path)
-    own = environment() | {"KSHOT_PATH": str(plugins)}
 
     def lines(*options: str) -> list[str]:
-        arguments = command("suite.yaml", "--cores", "1", "--", CURVE, *options)
-        done = subprocess.run(arguments, cwd=tmp_path, env=own, capture_output=True, text=True, timeout=300)
+        done = forks(tmp_path, "kshot", "run", "suite.yaml", "--cores", "1", "--", CURVE, *options, plugins=(plugins,))
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout.splitlines()
 
@@ -127,16 +125,15 @@ def test_finished_runs_of_other_code_are_counted_beforehand(tmp_path: Path) -> N
     assert (said[0].split()[0], said[-1]) == ("Snakemake", "2 of 2 jobs done.")
 
 
-def test_a_figure_or_table_that_fails_is_told_at_the_end(tmp_path: Path) -> None:
+def test_a_figure_or_table_that_fails_is_told_at_the_end(tmp_path: Path, forks: Called) -> None:
     """With its error, the line that it comes from, and where the rest is; the report is there without it."""
     write_suite(tmp_path)
     torn = tmp_path / "plugins" / "figures" / "torn.py"
     torn.parent.mkdir(parents=True)
     torn.write_text("NAME = 'torn'\nCAPTION = ''\n\n\ndef draw(results, sections):\n    return 1 / 0\n")
-    own = environment() | {"KSHOT_PATH": os.pathsep.join([str(PLUGINS), str(tmp_path / "plugins")])}
+    plugins = (PLUGINS, tmp_path / "plugins")
     for target in (CURVE, "partial_report"):
-        arguments = command("suite.yaml", "--cores", "1", "--", target)
-        done = subprocess.run(arguments, cwd=tmp_path, env=own, capture_output=True, text=True, timeout=300)
+        done = forks(tmp_path, "kshot", "run", "suite.yaml", "--cores", "1", "--", target, plugins=plugins)
         assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-3:] == [
         f"Not shown, because of an error in its code: figure torn: ZeroDivisionError: division by zero ({torn}:6)",

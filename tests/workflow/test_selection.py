@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from tests.workflow.conftest import Called
 from tests.workflow.pipeline import SUITE, kshot, planned, snakemake, write_suite
 
 COUNTING = ("--family", "coins", "--algorithm", "counting", "--seed", "0")
@@ -19,9 +20,9 @@ def validation() -> dict[str, Any]:
     return suite
 
 
-def test_settings_are_chosen_from_training_to_selection(tmp_path: Path) -> None:
+def test_settings_are_chosen_from_training_to_selection(tmp_path: Path, forks: Called) -> None:
     write_suite(tmp_path, validation())
-    done = snakemake(tmp_path, "selection", "--cores", "2")
+    done = forks(tmp_path, "snakemake", "selection", "--cores", "2", "--configfile", "suite.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
     chosen = yaml.safe_load((tmp_path / "reports/tiny/selection.yaml").read_text())
     assert chosen == {"coins": {"counting": {}}}, "the default trusts rewards most, and no setting differs from it"

@@ -13,6 +13,7 @@ import pytest
 
 from kshot.places import SUITES
 from kshot.suites.reading import load_suite
+from tests.workflow.conftest import Called
 from tests.workflow.pipeline import PLUGINS, SUITE, kshot, planned, snakemake, write_suite
 
 SUMMING_UP = {"aggregate": 1, "figures": 1, "tables": 1, "report": 1, "all": 1}
@@ -125,9 +126,9 @@ def test_options_go_on_top_of_the_file(tmp_path: Path) -> None:
     assert planned(tmp_path, "--config", "algorithms={counting: {}, other: {algorithm: counting}}")["train"] == 4
 
 
-def test_a_partial_report_starts_no_training_and_lists_what_is_missing(folder: Path) -> None:
+def test_a_partial_report_starts_no_training_and_lists_what_is_missing(folder: Path, forks: Called) -> None:
     shutil.rmtree(folder / "results/tiny/coins/counting-less")
-    done = snakemake(folder, "--cores", "1", "partial_report")
+    done = forks(folder, "snakemake", "--cores", "1", "partial_report", "--configfile", "suite.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
     assert not (folder / "results/tiny/coins/counting-less").exists()
     with (folder / "results/tiny/cells.csv").open() as file:
@@ -167,9 +168,9 @@ def test_the_audit_names_results_of_other_code_and_other_settings(
     assert sum("made with settings" in line for line in found) == 8
 
 
-def test_figures_for_papers_are_made_once_and_again_when_numbers_change(folder: Path) -> None:
+def test_figures_for_papers_are_made_once_and_again_when_numbers_change(folder: Path, forks: Called) -> None:
     assert planned(folder, "paper_figures") == {"paper_figures": 1}
-    done = snakemake(folder, "--cores", "1", "paper_figures")
+    done = forks(folder, "snakemake", "--cores", "1", "paper_figures", "--configfile", "suite.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
     drawn = folder / "reports/tiny/paper_figures"
     assert {path.suffix for path in drawn.glob("[!.]*")} == {".pdf", ".tex"}
@@ -187,12 +188,12 @@ def test_snakemakes_own_report_is_built(folder: Path) -> None:
     assert (folder / "report.zip").stat().st_size > 100_000
 
 
-def test_a_failed_job_leaves_the_others_to_finish_and_says_why(tmp_path: Path) -> None:
+def test_a_failed_job_leaves_the_others_to_finish_and_says_why(tmp_path: Path, forks: Called) -> None:
     suite = variant()
     suite["families"]["coins"]["references"] = ["oracle", "no_such_policy"]
     suite["algorithms"] = {"counting": {}}
     write_suite(tmp_path, suite)
-    done = snakemake(tmp_path, "--cores", "2", "--retries", "0")
+    done = forks(tmp_path, "snakemake", "--cores", "2", "--retries", "0", "--configfile", "suite.yaml")
     assert done.returncode == 1
     assert "no_such_policy" in done.stdout + done.stderr
     assert (tmp_path / "results/tiny/coins/counting/seed-0/curve.parquet").is_file()

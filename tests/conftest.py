@@ -38,12 +38,12 @@ NOT_BY_TESTS = ("PYTEST_", "PYGAME_HIDE_SUPPORT_PROMPT", "KMP_", "TORCHINDUCTOR_
 """How variables begin that pytest sets, PyTorch when it loads or makes its first optimiser, and ``threads.settle``
 for a process, which tests of commands share."""
 LONGEST = (
-    *("contract/test_learners.py", "workflow/test_workflow.py", "workflow/test_documented_pipelines.py"),
-    *("contract/test_figures.py", "workflow/test_documented_kshot.py"),
-    *("workflow/test_documentation.py", "contract/test_page_in_browser.py", "faults/test_faults.py"),
-    *("learning/test_known_optima.py", "workflow/test_run.py", "workflow/test_wheel.py", "workflow/test_render.py"),
-    *("contract/test_paper.py", "workflow/test_accelerator.py", "workflow/test_killed_pipelines.py"),
-    *("workflow/test_selection.py", "contract/test_kept.py", "workflow/test_odd_names.py"),
+    *("faults/test_faults.py", "workflow/test_documented_pipelines.py", "contract/test_learners.py"),
+    *("contract/test_figures.py", "workflow/test_workflow.py", "learning/test_known_optima.py"),
+    *("workflow/test_documented_kshot.py", "workflow/test_run.py", "workflow/test_killed_pipelines.py"),
+    *("contract/test_page_in_browser.py", "workflow/test_documented_modules.py", "numerics/test_metaworld_engine.py"),
+    *("workflow/test_accelerator.py", "workflow/test_wheel.py", "numerics/test_metaworld_pictures.py"),
+    *("workflow/test_documentation.py", "numerics/test_metaworld.py", "workflow/test_odd_names.py"),
 )
 """The files that take longest, which come first: where each is run by one of several processes, all end together."""
 

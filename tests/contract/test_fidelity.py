@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 
 from kshot.errors import RecordError
 from kshot.places import ROOT, SUITES
-from kshot.reporting import fidelity, sums
+from kshot.reporting import fidelity, style, sums
 from kshot.reporting import fidelity_picture as pictured
 from kshot.reporting.csv_files import read as read_csv
 from kshot.suites.reading import load_suite
@@ -128,12 +129,12 @@ def test_numbers_are_filed_and_judged(results: Path, tmp_path: Path) -> None:
 def test_the_best_known_return_may_be_a_learners(tmp_path: Path) -> None:
     filed = ROOT / fidelity.FILED
     items = {item.title: item for item in fidelity.yardsticks()}
-    reach = items["ML1-reach, ten episodes of 500 steps, 5 million steps"]
+    reach = items["ML1-reach, 5 million steps"]
     best = fidelity.best_known(reach, "return", filed)
     numbers = pd.read_csv(filed / "reference-ml1.csv").query("metric == 'return'")  # of two families, on the same tasks
     oracle = numbers.loc[numbers["algorithm"] == "oracle", "mean"].max()
     assert best is not None and best["mean"] == numbers["mean"].max() > oracle
-    masked = [name for name in items if name.startswith("ML1-reach with masked objects")]
+    masked = [name for name in items if name.startswith("ML1-reach, masked")]
     for name in masked:  # one of the same suite, one of another
         same = fidelity.best_known(items[name], "return", filed)
         assert same is not None and (same["algorithm"], same["mean"]) == (best["algorithm"], best["mean"])
@@ -199,6 +200,19 @@ def test_the_picture_has_every_filed_problem_with_its_yardsticks(results: Path, 
     assert reached.get_ydata().tolist() == [5.0, 7.5, 7.5, 7.5]
     assert not pictured.draw(tmp_path / "nothing").axes
     assert pictured.write_picture(tmp_path / "filed").read_bytes().startswith(b"\x89PNG")
+
+
+def test_titles_stay_within_the_picture_and_off_the_next_panel() -> None:
+    with style.context(pictured.PICTURE):
+        figure = pictured.draw(ROOT / fidelity.FILED)
+        style.settle(figure)
+        width = figure.bbox.width
+        titles = {item.title for item in fidelity.yardsticks()}
+        boxes = [text.get_window_extent() for text in figure.findobj(Text) if text.get_text() in titles]
+    assert len(boxes) == len(figure.axes) > 6
+    for box in boxes:
+        assert box.x0 >= 0 and box.x1 <= width
+        assert not any(box.overlaps(other) for other in boxes if other is not box)
 
 
 def test_a_number_that_is_missing_is_named(results: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -34,9 +35,10 @@ def _entry_points_on(path: tuple[str, ...], **chosen: Any) -> importlib.metadata
 importlib.metadata.entry_points = lambda **chosen: _entry_points_on(tuple(sys.path), **chosen)
 
 TESTS = Path(__file__).parent
-NOT_BY_TESTS = ("PYTEST_", "PYGAME_HIDE_SUPPORT_PROMPT", "KMP_", "TORCHINDUCTOR_", "OMP_", "OPENBLAS_", "MKL_", "GOMP_")
-"""How variables begin that pytest sets, PyTorch when it loads or makes its first optimiser, and ``threads.settle``
-for a process, which tests of commands share."""
+NOT_BY_TESTS = ("PYTEST_", "PYGAME_HIDE_SUPPORT_PROMPT", "KMP_", "TORCHINDUCTOR_")
+"""How variables begin that pytest sets, or PyTorch when it loads or makes its first optimiser."""
+BY_COMMANDS = ("OMP_", "OPENBLAS_", "MKL_", "GOMP_")
+"""How those begin that ``threads.settle`` sets for a process, which tests of commands share: they are put back."""
 LONGEST = (
     *("faults/test_faults.py", "workflow/test_documented_pipelines.py", "contract/test_learners.py"),
     *("contract/test_figures.py", "workflow/test_workflow.py", "learning/test_known_optima.py"),
@@ -57,15 +59,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(item.path.relative_to(TESTS).parts[0])
 
 
-@pytest.fixture(autouse=True)
-def _environment_is_as_it_was() -> Iterator[None]:
+@contextmanager
+def kept_environment() -> Iterator[None]:
     """What a test leaves in the environment changes what later tests, and the processes they start, do."""
     before = dict(os.environ)
     yield
     changed = {name for name, _ in set(os.environ.items()) ^ set(before.items())}
-    left = {name for name in changed if not name.startswith(NOT_BY_TESTS)}
-    for name in left:  # one test fails, not all after it
+    for name in (name for name in changed if not name.startswith(NOT_BY_TESTS)):  # one test fails, not all after it
         os.environ.pop(name, None)
         if name in before:
             os.environ[name] = before[name]
+    left = {name for name in changed if not name.startswith((*NOT_BY_TESTS, *BY_COMMANDS))}
     assert not left, f"the test changed {sorted(left)} in the environment, and did not put back what was there"
+
+
+@pytest.fixture(autouse=True)
+def _environment_is_as_it_was() -> Iterator[None]:
+    with kept_environment():
+        yield

@@ -133,6 +133,7 @@ def test_a_figure_or_table_that_fails_costs_itself_alone_and_is_named(
 ) -> None:
     runs, root = reported
     only_new(monkeypatch)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # what another process logs is not captured
     add(figures, "bars", FIGURE.format(places={}), tmp_path / "figures", monkeypatch)
     add(
         figures,

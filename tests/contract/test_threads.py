@@ -12,6 +12,7 @@ import pytest
 from kshot.envs.metaworld._vector import default_threads
 from kshot.errors import ConfigError
 from kshot.threads import asked, cores, settle
+from tests.conftest import kept_environment
 from tests.workflow.pipeline import SUITE, environment, kshot, snakemake, write_suite
 
 
@@ -89,3 +90,15 @@ def test_numeric_libraries_are_told_how_many_threads_to_use_and_not_to_wait_acti
         settle(3)
         assert os.environ.get("GOMP_SPINCOUNT") == ("7" if name == "GOMP_SPINCOUNT" else None)
         assert os.environ[name] == value
+
+
+def test_how_many_threads_a_test_settled_on_changes_no_later_test() -> None:
+    before = dict(os.environ)
+    with kept_environment():
+        settle(3)
+        assert asked() == 3
+    assert dict(os.environ) == before
+    says = r"the test changed \['KSHOT_LEFT'\] in the environment"
+    with pytest.raises(AssertionError, match=says), kept_environment():
+        os.environ["KSHOT_LEFT"] = "1"
+    assert dict(os.environ) == before

@@ -140,6 +140,7 @@ def _parser() -> Parser:
     choice.add_argument("--cells", type=int, default=1, metavar="N", help="how many runs, drawn by --seed (default: 1)")
     choice.add_argument("--cell", nargs="+", default=[], metavar="FAMILY/ALGORITHM/SEED", help="these runs")
     verifying.add_argument("--seed", type=int, default=0, help="of the drawing (default: 0)")
+    verifying.add_argument("--note", action="store_true", help="which versions of the code gave the same, in FOLDER")
     showing = command(
         "demonstrations", demonstrations.demonstrations, "Write successful episodes of Meta-World's scripted experts."
     )

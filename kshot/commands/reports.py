@@ -110,9 +110,10 @@ def verify(options: argparse.Namespace) -> int:
 
     from kshot.reporting.archive import damages
     from kshot.reporting.kept import unpack
-    from kshot.running.verify import Reading, verify
+    from kshot.running.verify import Asked, Reading, verify
     from kshot.suites.reading import load_suite
 
     reading = Reading(damages, unpack, lambda file: load_suite(file, recorded=True).runs())
-    promised = verify(options.folder, reading, options.cell, options.cells, options.seed, partial(print, flush=True))
+    asked = Asked(options.cell, options.cells, options.seed, options.note)
+    promised = verify(options.folder, reading, asked, partial(print, flush=True))
     return 0 if promised else commands.FINDINGS

@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kshot import records
+from kshot import computed_again, records
+from kshot.computed_again import Again
 from kshot.errors import RecordError
 from kshot.reporting import csv_files, side_by_side, sums
 from kshot.reporting.evidence import IntendedTest, answering, of_cell
@@ -73,7 +74,7 @@ def aggregate(runs: Sequence[RunConfig], root: Path, partial: bool = False) -> P
         raise RecordError(f"suite {suite!r}: no run under {root / suite} can be averaged (all are missing or diverged)")
 
     folder = root / suite
-    cell_frame = _finish(pd.DataFrame(cells, columns=list(CELL_COLUMNS)), runs)
+    cell_frame = _finish(pd.DataFrame(cells, columns=list(CELL_COLUMNS)), runs, computed_again.read(folder))
     scores, tasks, summary = (pd.concat(parts, ignore_index=True) for parts in zip(*frames, strict=True))
     records.write_table(folder / "tasks.parquet", tasks, TASKS_SCHEMA)
     csv_files.write(folder / "scores.csv", scores)
@@ -176,25 +177,28 @@ def task_rows(
     return pd.DataFrame(columns | {metric: of.ravel() for metric, of in values.items()}, columns=TASKS_SCHEMA.names)
 
 
-def _finish(cells: pd.DataFrame, runs: Sequence[RunConfig]) -> pd.DataFrame:
+def _finish(cells: pd.DataFrame, runs: Sequence[RunConfig], notes: Sequence[Again]) -> pd.DataFrame:
     """What only shows when all runs are seen: mixed source code.
 
     The digest covers the shared code and the modules of one algorithm and one family, so it is compared among the runs
-    that use the same two modules.
+    that use the same two modules. Of those that are noted to give the same numbers, one stands for all.
     """
     modules = {(run.family, run.algorithm): (run.algorithm_module, run.family_module) for run in runs}
+    one = computed_again.as_one(notes)
     digests: dict[tuple[str | None, str], set[str]] = {}
-    for _, cell in cells.iterrows():
-        seen = digests.setdefault(modules[cell["family"], cell["algorithm"]], set())
-        seen |= {cell["source_digest"], cell["train_source_digest"]} - {""}
-    keys = list(zip(cells["family"], cells["algorithm"], strict=True))
-    mixed = [len(digests[modules[key]]) > 1 for key in keys]
-    if any(mixed):
+    used = [{cell["source_digest"], cell["train_source_digest"]} - {""} for _, cell in cells.iterrows()]
+    keys = [modules[key] for key in zip(cells["family"], cells["algorithm"], strict=True)]
+    for key, own in zip(keys, used, strict=True):
+        digests.setdefault(key, set()).update(own)
+    flags = []
+    for key, own in zip(keys, used, strict=True):
+        numbers = {one.get(digest, digest) for digest in digests[key]}
+        several = bool(own) and len(digests[key]) > 1
+        flags.append("mixed" if several and len(numbers) > 1 else "same numbers" if several else "")
+    if mixed := flags.count("mixed"):
         _log.warning(
-            "%d runs share their modules with runs that other source code made (source_flag in cells.csv); "
-            "do not compare them before running the older ones again",
-            sum(mixed),
+            "%d runs share their modules with runs that other source code made (source_flag in cells.csv); do not "
+            "compare them before running the older ones again, or computing one again (`kshot verify --note`)",
+            mixed,
         )
-    return cells.assign(
-        source_flag=["mixed" if flag else "" for flag in mixed],
-    )
+    return cells.assign(source_flag=flags)

@@ -20,7 +20,7 @@ from typing import Any
 
 import yaml
 
-from kshot import checksums, records, yaml_text
+from kshot import checksums, computed_again, records, yaml_text
 from kshot.errors import RecordError
 from kshot.reporting.grid import suite_name
 from kshot.reporting.run_files import same_hash
@@ -79,10 +79,12 @@ def pack(
                 same_hash(path / place, made, known[cell].config_hash)
     for run in finished:
         archives.setdefault(out / name / f"{run.family}{SUFFIX}", {})[_place(run)] = _files(run, root, models)
+    notes = computed_again.read(root / name)
     packed = {path: _packed(content) for path, content in archives.items()}
     for path, data in packed.items():
         records.write_bytes(path, data)
     records.write_text(out / name / SUITE, yaml_text.sealed(yaml_text.dump(suite)))
+    computed_again.add(out / name, notes)
     return [*packed, out / name / SUITE]
 
 
@@ -111,9 +113,11 @@ def unpack(folder: Path, root: Path) -> list[Path]:
         for name, data in files.items():
             if (target / name).is_file() and (target / name).read_bytes() != data:
                 raise RecordError(f"{target / name}: is another result; move that folder away first")
+    notes = computed_again.read(folder)
     for target, files in found.items():
         for name, data in files.items():
             records.write_bytes(target / name, data)
+    computed_again.add(root / suite, notes)
     if not (root / suite / SUITE).is_file():
         records.write_bytes(root / suite / SUITE, (folder / SUITE).read_bytes())
     return list(found)

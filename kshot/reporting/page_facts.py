@@ -7,6 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from kshot import computed_again
 from kshot.reporting.grid import Grid
 from kshot.reporting.names import CEILING, METRIC_NAMES, policy_name
 from kshot.reporting.results import Results
@@ -68,9 +69,17 @@ def notices(results: Results, faults: Sequence[str]) -> list[tuple[str, Markup]]
     if mixed:
         text = (
             "Mixed source code: {} runs share their modules with runs that other code made. Their numbers must not be "
-            'compared until the older ones have been run again. <a href="#provenance">Provenance</a> shows the digests.'
+            "compared until the older ones have been run again, or one of them computed again with the same result. "
+            '<a href="#provenance">Provenance</a> shows the digests.'
         )
         said.append(("bad", Markup(text).format(mixed)))
+    if same := int((cells["source_flag"] == "same numbers").sum()):
+        text = (
+            "{} runs share their modules with runs that an earlier or later version of the code made. One such run of "
+            "each was computed again by the other version, and every value and the model were the same: {}."
+        )
+        again = ", ".join(note.run for note in computed_again.read(results.grid.root / results.grid.suite))
+        said.append(("note", Markup(text).format(same, again)))
     for state, text in (
         ("missing", '<a href="#incomplete">{} of {} runs</a> are missing; averages are over the others.'),
         ("diverged", '<a href="#incomplete">{} of {} runs</a> diverged and count in no average; tables say how many.'),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kshot import records
+from kshot import computed_again, records
 from kshot.reporting import figures, kept, results, tables
 from kshot.reporting.aggregate import aggregate
 from kshot.reporting.embedding import documents, embed
@@ -17,7 +17,7 @@ from kshot.suites.run import RunConfig
 
 _FORMATS = ("pdf", "png")
 """Of the figures that stay beside a page: for papers, and for documents. The page itself holds them as SVG."""
-_OWN = ("README.md", kept.SUITE)
+_OWN = ("README.md", kept.SUITE, computed_again.FILE)
 """Files in the folder of a suite that are not made here."""
 
 

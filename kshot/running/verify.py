@@ -21,7 +21,7 @@ import pandas as pd
 import pyarrow as pa
 from scipy import stats
 
-from kshot import checksums, records
+from kshot import checksums, computed_again, records
 from kshot.errors import ConfigError, RecordError, suggest
 from kshot.running import checkpoint, jobs
 from kshot.running.audit import differences_between
@@ -72,27 +72,42 @@ class Comparison:
     lines: tuple[str, ...]
 
 
-def verify(
-    folder: Path, reading: Reading, cells: Sequence[str], number: int, seed: int, tell: Callable[[str], None]
-) -> bool:
+@dataclass(frozen=True)
+class Asked:
+    """Which runs are computed again.
+
+    Attributes:
+        cells: these, each as FAMILY/ALGORITHM/SEED; if there are none, ``number`` are drawn.
+        number: how many of the learners' runs are drawn; of scripted policies where there are no learners.
+        seed: of the drawing.
+        note: keep beside the runs which of them another version of the code gave the same values.
+    """
+
+    cells: Sequence[str]
+    number: int
+    seed: int
+    note: bool
+
+
+def verify(folder: Path, reading: Reading, asked: Asked, tell: Callable[[str], None]) -> bool:
     """Check the files of a kept suite, then compute some of its runs again.
 
     Args:
         folder: an archive, or a suite in ``reports/reference``.
         reading: how it is read.
-        cells: the runs, each as FAMILY/ALGORITHM/SEED; if there are none, ``number`` are drawn.
-        number: how many of the learners' runs are drawn; of scripted policies where there are no learners.
-        seed: of the drawing.
+        asked: which runs.
         tell: is called with every line for the user.
 
     Returns:
         Whether all is the same, or differs as it may.
 
     Raises:
-        ConfigError: there is no such run.
+        ConfigError: there is no such run, or a note is to be written into an archive.
         RecordError: there is no such folder, or a run cannot be computed here.
     """
     damaged = reading.damages(folder)
+    if asked.note and damaged is not None:
+        raise ConfigError([f"{folder}: an archive stays as it is; --note is for a suite that `kshot pack` keeps"])
     if damaged is None:
         tell(f"{folder}: no manifest; its runs have checksums of their own")
     else:
@@ -106,7 +121,7 @@ def verify(
                 tell(line)
             tell("nothing was computed again")
             return False
-        chosen = _chosen(folder, finished, cells, number, seed)
+        chosen = _chosen(folder, finished, asked.cells, asked.number, asked.seed)
         tell(f"{len(finished)} finished runs, all as their records say; {len(chosen)} to be computed again")
         minutes = [_minutes(run, kept) for run in chosen]
         found = []
@@ -117,6 +132,8 @@ def verify(
             found.append(compare(run, kept, again, [other for other in finished if _alike(run, other)]))
             for line in found[-1].lines:
                 tell(f"    {line}")
+            if asked.note and found[-1].same:
+                _note(run, kept, again, folder, tell)
     counts = Counter("same" if one.same else "allowed" if one.allowed else "not" for one in found)
     tell(
         f"{len(found)} runs computed again: {counts['same']} the same, {counts['allowed']} different as they may be, "
@@ -230,6 +247,18 @@ def _compute(run: RunConfig, suite: Path, kept: Path, again: Path, minutes: floa
                 lines = errors.read().splitlines() or [f"exit status {process.returncode}"]
                 own = [line.removeprefix("kshot: ") for line in lines if line.startswith("kshot: ")]
                 raise RecordError(f"{_cell(run)}: cannot be computed here: {'; '.join(own or lines[-1:])}")
+
+
+def _note(run: RunConfig, kept: Path, again: Path, folder: Path, tell: Callable[[str], None]) -> None:
+    """Note the versions of the code that gave the same values, where there are two."""
+    digests = [_record(run, kept, step).get("source_digest") for step in _steps(run)]
+    record = _record(run, again, "evaluate")
+    one = computed_again.Again(
+        _cell(run), tuple(dict.fromkeys(map(str, digests))), record["source_digest"], str(record.get("git_commit"))
+    )
+    if {*one.made_by} != {one.again_by}:
+        computed_again.add(folder, [one])
+        tell(f"    noted in {folder / computed_again.FILE}: {', '.join(one.made_by)} and {one.again_by} are one")
 
 
 def _ended(process: subprocess.Popen[bytes]) -> bool:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from kshot import computed_again
+from kshot.errors import RecordError
 from kshot.reporting import tables
 from kshot.reporting.aggregate import aggregate
 from kshot.reporting.names import LIKELIHOOD
@@ -78,6 +80,30 @@ def test_mixed_source_code_is_flagged_where_modules_are_shared(reported: Reporte
     flagged = cells[cells["source_flag"] == "mixed"]
     assert set(zip(flagged["family"], flagged["algorithm"], strict=True)) == {("classes", "rl2")}
     assert len(flagged) == 3
+
+
+def test_runs_that_are_missing_are_no_mixed_source_code(tmp_path: Path) -> None:
+    point, runs = synthetic.POINT, synthetic.runs_of([synthetic.POINT], learners=("maml",), references=(), seeds=3)
+    for run, digest in zip(runs, ("old", "new"), strict=False):
+        synthetic.write_run(point, run, tmp_path, digest=digest)
+    cells = pd.read_csv(aggregate(runs, tmp_path, partial=True).with_name("cells.csv"), keep_default_na=False)
+    assert cells["source_flag"].tolist() == ["mixed", "mixed", ""]
+
+
+def test_source_code_that_was_shown_to_change_no_number_is_one(tmp_path: Path) -> None:
+    """Old and middle are one, and so are middle and new; of another's modules nothing was shown."""
+    point = synthetic.POINT
+    runs = synthetic.runs_of([point], learners=("maml", "rl2"), references=(), seeds=2)
+    for run, digest in zip(runs, ("old", "new", "a", "b"), strict=True):
+        synthetic.write_run(point, run, tmp_path, digest=digest)
+    folder = tmp_path / runs[0].suite
+    computed_again.add(folder, [computed_again.Again("point/maml/0", ("middle",), "new", "c2")])
+    computed_again.add(folder, [computed_again.Again("point/maml/0", ("old",), "middle", "c1")])
+    cells = pd.read_csv(aggregate(runs, tmp_path).with_name("cells.csv"), keep_default_na=False)
+    assert cells["source_flag"].tolist() == ["same numbers"] * 2 + ["mixed"] * 2
+    (folder / computed_again.FILE).write_text('{"runs": [{"run": "point/maml/0"}]}')
+    with pytest.raises(RecordError, match=r"computed-again\.json: is not as `kshot verify --note` writes it"):
+        aggregate(runs, tmp_path)
 
 
 def test_tables_are_numbers_and_text(reported: Reported, report: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from kshot import checksums, records
+from kshot import checksums, computed_again, records
 from kshot.errors import ConfigError
 from kshot.running import verify
 from kshot.suites.run import RunConfig
@@ -131,6 +131,34 @@ def _packed_blindly(folder: Path) -> None:
         if path.suffix in (".json", ".parquet"):
             runs.setdefault(path.parent.relative_to(root).as_posix(), {})[path.name] = path.read_bytes()
     (folder / "reports/reference/tiny/coins.tar.xz").write_bytes(kept._packed(runs))
+
+
+def test_code_that_gave_the_same_is_noted_beside_the_kept_runs_and_on_the_page(folder: Path, called: Called) -> None:
+    """As if both steps of one seed had been made by an earlier version."""
+    for record in (folder / RUN).glob("*.json"):
+        synthetic.sign(record, source_digest="0123456789abcdef")
+    assert called(folder, "aggregate", "suite.yaml").returncode == 0
+    assert "mixed" in (folder / "results/tiny/cells.csv").read_text()
+    assert called(folder, "pack", "suite.yaml").returncode == 0
+    kept = "reports/reference/tiny"
+    done = called(folder, "verify", kept, "--cell", CELL)
+    assert done.returncode == 0 and not (folder / kept / computed_again.FILE).exists(), done.stdout
+    done = called(folder, "verify", kept, "--cell", CELL, "coins/counting/1", "--note")
+    (noted,) = [line for line in done.stdout.splitlines() if "noted" in line]
+    assert noted.startswith(f"    noted in {kept}/{computed_again.FILE}: 0123456789abcdef and ")
+    (note,) = computed_again.read(folder / kept)
+    assert (note.run, note.made_by) == (CELL, ("0123456789abcdef",)) and noted.endswith(f" {note.again_by} are one")
+    assert called(folder, "unpack", kept).returncode == 0
+    assert called(folder, "aggregate", "suite.yaml").returncode == 0
+    cells = (folder / "results/tiny/cells.csv").read_text()
+    assert cells.count("same numbers") == 2 and "mixed" not in cells
+    page = Path(called(folder, "report", "suite.yaml").stdout.split()[-1])
+    text = (folder / page).read_text()
+    assert f"every value and the model were the same: {CELL}." in text and "Mixed source code" not in text
+    done = called(folder, "verify", "artefact", "--note")
+    assert done.returncode == 2 and "artefact: an archive stays as it is; --note is for a suite" in done.stderr
+    assert called(folder, "archive", "suite.yaml", "--out", "artefact").returncode == 0
+    assert computed_again.read(folder / "artefact") == [note], "it goes along"
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb, to_rgba_array
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.image import imread as read_png
@@ -350,6 +351,18 @@ def test_names_of_references_end_within_the_saved_picture() -> None:
         picture = read_png(BytesIO(style.render(figure, "png")))
     assert picture[:, :-1].min() < 0.5, "nothing was drawn"
     assert picture[:, -1].min() > 0.99, "something touches the right edge"
+
+
+def test_legends_name_those_alone_that_are_drawn(drawn: Drawn) -> None:
+    """Every learner has a colour of its own."""
+    for name, data, _, figure in drawn:
+        found = looks.looks(data.grid.learners)
+        colors = {policy_name(learner): to_rgb(found[learner].color) for learner in data.grid.learners}
+        labels = {text.get_text() for legend in figure.legends for text in legend.get_texts()}
+        inside = {to_rgb(line.get_color()) for axes in figure.axes for line in axes.lines if len(line.get_xdata())}
+        parts = [part for axes in figure.axes for part in (*axes.collections, *axes.patches)]
+        inside |= {to_rgb(color) for part in parts for color in to_rgba_array(part.get_facecolor())}
+        assert {colors[label] for label in labels if label in colors} <= inside, name
 
 
 def test_a_legend_of_long_names_fits_the_figure() -> None:

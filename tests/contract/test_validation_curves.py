@@ -15,6 +15,7 @@ from kshot.reporting import figures, style
 from kshot.reporting.aggregate import aggregate
 from kshot.reporting.figures import validation_curves
 from kshot.reporting.results import Results, load
+from kshot.reporting.training import TrainingRecords
 from kshot.suites.run import LearningCurve, RunConfig
 from tests import synthetic
 
@@ -81,6 +82,14 @@ def test_bands_are_the_range_of_three_runs(suite: tuple[list[RunConfig], Path], 
     assert any(np.isclose(values, min(last)).any() and np.isclose(values, max(last)).any() for values in heights), (
         heights
     )
+
+
+def test_the_legend_names_no_learner_without_a_curve(data: Results) -> None:
+    curves = TrainingRecords(tuple(run for run in data.training.runs if run.algorithm != "rl2"), data.training.root)
+    less = replace(data, training=curves)
+    with style.context("validation_curves"):
+        (legend,) = figures.draw(validation_curves, less, figures.concerned(validation_curves, less)).legends
+    assert [text.get_text() for text in legend.get_texts()] == ["maml", "before any evidence"]
 
 
 def test_a_damaged_learning_curve_is_named(suite: tuple[list[RunConfig], Path], tmp_path: Path) -> None:

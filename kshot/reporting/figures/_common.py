@@ -19,7 +19,7 @@ from kshot.reporting.figures._curves import Line
 from kshot.reporting.grid import Grid
 from kshot.reporting.labels import EndLabel
 from kshot.reporting.looks import Look, looks, reference_line
-from kshot.reporting.marks import mark
+from kshot.reporting.marks import mark, marked
 from kshot.reporting.names import DEMONSTRATIONS, METRIC_NAMES, policy_name
 from kshot.reporting.results import Results
 from kshot.reporting.sections import Section
@@ -59,7 +59,7 @@ def along_the_training(
         axes.set_xlabel("environment steps")
         axes.set_title(heading(results.grid, section))
     before = Line2D([], [], color=style.GREY, linestyle=":", label=dotted)
-    style.legend(figure, [*learner_handles(results.grid, sections), before])
+    style.legend(figure, [*learner_handles(figure, results.grid, sections), before])
     return figure
 
 
@@ -84,11 +84,12 @@ def evidence_label(evidence: Evidence) -> str:
     return "demonstrations seen, K" if evidence == DEMONSTRATIONS else "episodes of experience, K"
 
 
-def learner_handles(grid: Grid, sections: Sequence[Section]) -> list[Line2D]:
-    """Legend entries of the learners of some sections."""
+def learner_handles(figure: Figure, grid: Grid, sections: Sequence[Section]) -> list[Line2D]:
+    """Legend entries of the learners of some sections that are drawn in a figure."""
     shown = {(section.family, name) for section in sections for name in section.finished}
     found, names = looks(grid.learners), dict.fromkeys(name for family, name in grid.pairs if (family, name) in shown)
-    return [legend_line(found[name], policy_name(name)) for name in names]
+    drawn = {mark.policy for _, mark in marked(figure)}
+    return [legend_line(found[name], policy_name(name)) for name in names if policy_name(name) in drawn]
 
 
 def legend_line(look: Look, label: str) -> Line2D:
@@ -112,7 +113,7 @@ def draw_curve(axes: Axes, results: Results, section: Section, metric: str) -> N
 
 def legend_of_curves(figure: Figure, results: Results, sections: Sequence[Section], metric: str) -> None:
     """What ``draw_curve`` has drawn: the learners, and which actions the thin lines are by."""
-    summary, handles = results.summary, learner_handles(results.grid, sections)
+    summary, handles = results.summary, learner_handles(figure, results.grid, sections)
     others = {
         OTHER[summary.mode(section.family, name, metric)]
         for section in sections

@@ -38,7 +38,7 @@ def draw(results: Results, sections: Sequence[Section]) -> Figure:
         axes.set_title(_common.heading(results.grid, section))
     hollow = Line2D([], [], color=style.GREY, marker="o", markerfacecolor="white", linestyle="", label="K = 0")
     several = any(section.info.classes for section in sections)
-    style.legend(figure, [*_common.learner_handles(results.grid, sections), *([hollow] if several else [])])
+    style.legend(figure, [*_common.learner_handles(figure, results.grid, sections), *([hollow] if several else [])])
     return figure
 
 

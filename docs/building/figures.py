@@ -19,7 +19,7 @@ from kshot.reporting.evidence import IntendedTest
 from kshot.reporting.families import FamilyInfo
 from kshot.reporting.grid import Grid
 from kshot.reporting.names import METRIC_NAMES
-from kshot.reporting.page_parts import TABS
+from kshot.reporting.page_parts import FILES, TABS
 from kshot.reporting.results import Results, RunScores, TaskOutcomes
 from kshot.reporting.schemas import CELL_COLUMNS, EPISODE_METRICS, SCORE_COLUMNS, TASKS_SCHEMA, Point
 from kshot.reporting.sections import Section
@@ -124,7 +124,10 @@ def _module() -> str:
     text = inspect.cleandoc(figures.__doc__ or "").replace("``", "`")
     text = text.replace("`kshot.reporting.page_parts.PLACES`", "the list below")
     tabs = ", ".join(f"`{name}` ({title})" for name, title in TABS.items())
-    return f"### The module\n\n{text}\n\nPlaces: {tabs}, and `{figures.TOGETHER}`, what is about all families.\n\n"
+    return (
+        f"### The module\n\n{text}\n\nPlaces: {tabs}, `{figures.TOGETHER}`, what is about all families, "
+        f"and `{FILES}`, what the page does not show.\n\n"
+    )
 
 
 def _part(title: str, shown: type) -> str:

@@ -36,8 +36,9 @@ TABS = {
 """What the card of a family is divided into. A figure or table that names no place stands in the last."""
 POINTS_PER_INCH = 72
 """The unit of an SVG that matplotlib writes."""
-PLACES = (*TABS, TOGETHER)
-"""Where on the page figures and tables can stand."""
+FILES = "files"
+PLACES = (*TABS, TOGETHER, FILES)
+"""Where on the page figures and tables can stand; in the last they are files alone, not on the page."""
 
 
 Placed = tuple[str, int]
@@ -162,7 +163,7 @@ def pictures(
         place: Placed | None = None
         with faults.caught(f"figure {figure.module.NAME}"):
             place = place_of(getattr(figure.module, "PLACES", {}))
-        if place is None:
+        if place is None or place[0] == FILES:
             continue
         found += [Picture(figure.module, [section], place) for section in figure.alone]
         for evidences in kinds if figure.together else ():
@@ -177,7 +178,7 @@ def placed(built: Iterable[Table], faults: Faults) -> list[tuple[Table, Placed]]
     for table in built:
         with faults.caught(f"table {table.name}"):
             found.append((table, place_of(table.places)))
-    return found
+    return [(table, place) for table, place in found if place[0] != FILES]
 
 
 def half(

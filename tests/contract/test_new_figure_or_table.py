@@ -71,6 +71,20 @@ def test_a_new_figure_and_a_new_table_are_a_file_each_that_says_where_it_stands(
     assert '<section id="together">' not in text
 
 
+def test_what_is_placed_among_files_is_there_and_not_on_the_page(
+    reported: Reported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs, root = reported
+    only_new(monkeypatch)
+    add(figures, "bars", FIGURE.format(places={"files": 1}), tmp_path / "figures", monkeypatch)
+    add(tables, "counts", TABLE.format(places={"files": 1}), tmp_path / "tables", monkeypatch)
+    out = tmp_path / "report"
+    assert out / "figures" / "bars.svg" in figures.render_all(runs, root, out / "figures")
+    assert out / "tables" / "counts.md" in tables.write_tables(runs, root, out / "tables")
+    text = page.write_page(SUITE, runs, root, out, partial=True).read_text()
+    assert "bars" not in text.partition("<body>")[2] and "How many learners." not in text
+
+
 def test_what_is_about_all_families_stands_once_for_each_evidence(
     reported: Reported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

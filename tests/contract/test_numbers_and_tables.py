@@ -111,6 +111,7 @@ def test_tables_are_numbers_and_text(reported: Reported, report: Path) -> None:
     folder = report.parent / "tables"
     names = {
         "headline",
+        "by_family",
         "after_k",
         "success",
         "classes",
@@ -141,6 +142,20 @@ def test_tables_are_numbers_and_text(reported: Reported, report: Path) -> None:
     )
     classes = pd.read_csv(folder / "classes.csv")
     assert set(classes["class"]) == set(CLASSES.classes)
+
+
+def test_learners_by_families_are_the_headline_scores(report: Path) -> None:
+    folder = report.parent / "tables"
+    numbers, headline = (pd.read_csv(folder / f"{name}.csv") for name in ("by_family", "headline"))
+    key = ["family", "algorithm", "evidence"]
+    expected = headline[(headline["kind"] != "known") & headline["score"].notna()].set_index(key)["score"]
+    assert numbers.set_index(key)["score"].to_dict() == expected.to_dict()
+    text = (folder / "by_family.md").read_text()
+    assert text.count("| policy | bandit | classes, K = 10 |") == 1, "a trial has no K"
+    own, demonstrated = text.split("## ")[1:]
+    row = numbers[(numbers["family"] == "classes") & (numbers["algorithm"] == "rl2")].iloc[0]
+    assert re.search(rf"^\| rl2 \| [^|]+ \| {row['score']:.2f} ", own, re.M) and "| rl2 |" not in demonstrated
+    assert 'id="answer-rewards"' in report.read_text() and "by_family-table" not in report.read_text()
 
 
 def test_demonstrations_are_never_ranked_with_rewards(reported: Reported, report: Path) -> None:

@@ -30,6 +30,7 @@ FORMS = {
     "kshot run NAME": "kshot run tally",
     "kshot run smoke -- OPTIONS": "kshot run smoke -- --config 'seeds=[0,1]'",
     "kshot test NAME": "kshot test tally",
+    "kshot verify --note": "kshot verify reports/reference/laptop --cell nav2d/fomaml/0 --note",
     "kshot verify FOLDER": "kshot verify reports/smoke/archive",
     "python -m benchmarks.task_blind NAME": "python -m benchmarks.task_blind nav2d",
 }

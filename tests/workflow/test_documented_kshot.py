@@ -183,6 +183,7 @@ IN_PROCESSES: dict[str, list[at_once.Step]] = {
             f"kshot verify {KEPT} --cell nav2d/fomaml/0 bandit/rl2/2",
             says=f"2 runs computed again: 2 the same, {SAME}",
         ),
+        Shown(f"kshot verify {KEPT} --cell nav2d/fomaml/0 --note", says=f"1 runs computed again: 1 the same, {SAME}"),
         copy(KEPT, "reports/reference/reference-ml1"),
         Shown("kshot verify reports/reference/reference-ml1 --cells 3", says=f"3 the same, {SAME}"),
         remove("reports/reference/reference-ml1"),

@@ -12,7 +12,7 @@ import pytest
 from kshot.reporting import figures
 from kshot.reporting.aggregate import aggregate
 from kshot.reporting.faults import Faults
-from kshot.reporting.figures import _common
+from kshot.reporting.figures import return_after_k
 from kshot.reporting.figures._common import is_flat
 from kshot.reporting.looks import looks
 from kshot.reporting.results import load
@@ -55,8 +55,9 @@ def test_a_learner_keeps_its_colour_on_the_page_of_one_family(reported: Reported
     data = load(*reported)
     (alone,) = (s for s in data.sections if (s.family, s.evidence) == ("bandit", "demonstrations"))
     assert (alone.finished, data.grid.learners) == (("pearl",), ("maml", "rl2", "pearl"))
-    (line,) = _common.learner_handles(data.grid, [alone])
-    assert (line.get_label(), line.get_color()) == ("pearl", looks(data.grid.learners)["pearl"].color)
+    (legend,) = figures.draw(return_after_k, data, [alone]).legends
+    found = {text.get_text(): line.get_color() for text, line in zip(legend.texts, legend.get_lines(), strict=True)}
+    assert found["pearl"] == looks(data.grid.learners)["pearl"].color
 
 
 def test_scripted_policies_that_learn_are_told_from_noise() -> None:

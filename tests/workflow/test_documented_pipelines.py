@@ -75,11 +75,14 @@ STORIES: dict[str, list[Shown]] = {
         Shown(
             "snakemake --cores all --configfile config/suites/reference-ml1.yaml",
             ("reports/reference-ml1/index.html",),
-            jobs=8,
+            jobs=11,
         ),
         Shown(
             "python -m benchmarks.whose_rewards reference-ml1 --family ml1-push --algorithm rl2 --k 0",
             says="| another task's |",
+        ),
+        Shown(
+            "python -m benchmarks.whose_goal reference-ml1 --family ml1-reach --algorithm rl2 --k 9", says="| both |"
         ),
     ],
     "sweep": [
@@ -110,7 +113,8 @@ def suite(name: str) -> dict[str, Any]:
         reach = REACH | {"evaluation": {"tasks": 2, "k": [0, 1, 2, 3, 10]}}
         return cut(name, {"ml1-reach": reach}, {"pearl": PEARL})
     if name == "reference-ml1":
-        return cut(name, {"ml1-push": REACH | {"evaluation": EVALUATION | {"official": False}}}, {"rl2": RL2})
+        family = REACH | {"evaluation": EVALUATION | {"official": False}}
+        return cut(name, {"ml1-push": family, "ml1-reach": family}, {"rl2": RL2})
     families, rows = {"nav2d": POINT}, {"maml": MAML}
     if name == "sweep":
         rows["maml-inner-half"] = MAML | {"inner_lr": 0.05}

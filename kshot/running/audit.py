@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kshot.checksums import verify_all
+from kshot import computed_again
+from kshot.checksums import read_record, verify
 from kshot.errors import RecordError
 from kshot.records import read_json
 from kshot.running import jobs, machine, provenance
@@ -47,11 +48,13 @@ class Audit:
         findings: first those of single files, in the order of the runs, then those of ``MACHINE_KINDS``.
         checked: number of records compared.
         missing: number of runs without a finished evaluation.
+        modelless: number of trained runs without any model, as they are kept; no finding, the numbers are there.
     """
 
     findings: tuple[Finding, ...]
     checked: int
     missing: int
+    modelless: int = 0
 
     @property
     def verdict(self) -> str:
@@ -63,11 +66,14 @@ class Audit:
         outcome = "all made by this code, with these settings and libraries"
         if kinds:
             outcome = f"{len(files)} differ in {', '.join(kinds)}"
-        return f"{self.checked} result files checked: {outcome}; {self.missing} runs not finished"
+        modelless = f"; {self.modelless} runs without their model" if self.modelless else ""
+        return f"{self.checked} result files checked: {outcome}{modelless}; {self.missing} runs not finished"
 
 
 def audit(runs: Sequence[RunConfig], root: Path) -> Audit:
     """Compare the records of all finished steps with the present source files, suite and machine.
+
+    Source files that are noted to give the same numbers (``computed_again``) are no difference.
 
     Args:
         runs: of one suite, as it is now.
@@ -75,7 +81,8 @@ def audit(runs: Sequence[RunConfig], root: Path) -> Audit:
     """
     file_findings: list[Finding] = []
     machine_paths: dict[tuple[str, str], list[Path]] = {}
-    checked = missing = 0
+    checked = missing = modelless = 0
+    same = computed_again.as_one(computed_again.read(root / runs[0].suite)) if runs else {}
     for run in runs:
         directory = run.directory(root)
         missing += not (directory / jobs.STEPS["evaluate"].record).is_file()
@@ -85,17 +92,33 @@ def audit(runs: Sequence[RunConfig], root: Path) -> Audit:
                 continue
             checked += 1
             try:
-                record = verify_all(path)
+                record, modelless_run = _checked(path)
                 differences = jobs.differences(name, run, directory, record)
             except RecordError as error:
                 file_findings.append(Finding("damaged", str(error).removeprefix(f"{path}: "), (path,)))
                 continue
+            modelless += modelless_run
+            digests = record["source_digest"], provenance.source_digest(run, step.runner)
+            if len({same.get(digest, digest) for digest in digests}) == 1:
+                differences = [(kind, text) for kind, text in differences if kind != "code"]
             file_findings += [Finding(kind, text, (path,)) for kind, text in differences]
             for difference in machine_differences(record):
                 machine_paths.setdefault(difference, []).append(path)
     machine_findings = [Finding(kind, text, tuple(paths)) for (kind, text), paths in machine_paths.items()]
     machine_findings.sort(key=lambda finding: MACHINE_KINDS.index(finding.kind))
-    return Audit((*file_findings, *machine_findings), checked, missing)
+    return Audit((*file_findings, *machine_findings), checked, missing, modelless)
+
+
+def _checked(path: Path) -> tuple[dict[str, Any], bool]:
+    """A record, once it and all files that it names have been checked, and whether its run is kept without models."""
+    record = read_record(path)
+    files = record.get("files", {})
+    models = [name for name in files if name.endswith(".pt")]
+    modelless = bool(models) and not any(path.with_name(name).is_file() for name in models)
+    for name in files:
+        if not (modelless and name in models):
+            verify(path.with_name(name), record)
+    return record, modelless
 
 
 def by_other_code(runs: Sequence[RunConfig], root: Path) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from kshot import computed_again
 from kshot.checksums import write_record
 from kshot.running import audit as auditing
 from kshot.running import machine, provenance
@@ -47,6 +48,26 @@ def test_results_of_here_are_all_right(folder: Path, called: Called) -> None:
         "1 result files checked: all made by this code, with these settings and libraries; 5 runs not finished\n"
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_run_that_is_kept_without_its_model_is_not_damaged(folder: Path, called: Called) -> None:
+    for model in (folder / RUN).glob("*.pt"):
+        model.unlink()
+    done = called(folder, "audit", "suite.yaml")
+    assert done.stdout == (
+        "1 result files checked: all made by this code, with these settings and libraries; 1 runs without their model; "
+        "5 runs not finished\n"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_code_that_is_noted_to_give_the_same_is_no_difference(folder: Path, called: Called) -> None:
+    made_by, here = "0123456789abcdef", json.loads((folder / RUN / "run.json").read_text())["source_digest"]
+    edit(folder, lambda record: record.update(source_digest=made_by))
+    assert called(folder, "audit", "suite.yaml").returncode == 1
+    computed_again.add(folder / "results/tiny", [computed_again.Again("coins/counting/0", (made_by,), here, "c0ffee")])
+    done = called(folder, "audit", "suite.yaml")
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
 
 
 def test_no_results_are_not_all_right(tmp_path: Path, called: Called) -> None:

@@ -18,6 +18,7 @@ from kshot.records import read_json, write_json
 
 AGAIN = "delete it and run its step again"
 _FILES, _OWN = "files", "checksum"
+_MODEL = ".pt"
 
 
 def sha256(path: Path) -> str:
@@ -70,12 +71,31 @@ def verify(path: Path, record: Mapping[str, Any], again: str = AGAIN) -> None:
         raise RecordError(f"{path}: is not as it was written (checksum {found[:12]}, {known}); {again}")
 
 
-def verify_all(record_path: Path, again: str = AGAIN) -> dict[str, Any]:
-    """A record, once it and all files that it names have been checked. Raises RecordError like the functions above."""
+def verify_all(record_path: Path, again: str = AGAIN, modelless: bool = False) -> dict[str, Any]:
+    """A record, once it and all files that it names have been checked. Raises RecordError like the functions above.
+
+    Args:
+        record_path: of the record, a JSON file.
+        again: what helps where something is damaged.
+        modelless: the run may be kept without any of its models.
+    """
     record = read_record(record_path, again)
+    left_out = models(record) if modelless and without_models(record_path, record) else []
     for name in record.get(_FILES, {}):
-        verify(record_path.with_name(name), record, again)
+        if name not in left_out:
+            verify(record_path.with_name(name), record, again)
     return record
+
+
+def models(record: Mapping[str, Any]) -> list[str]:
+    """Names of the models among a record's files."""
+    return [name for name in record.get(_FILES, {}) if name.endswith(_MODEL)]
+
+
+def without_models(record_path: Path, record: Mapping[str, Any]) -> bool:
+    """Whether a run is kept without its models, as ``kshot pack`` keeps it: its record names some, and none is there."""
+    names = models(record)
+    return bool(names) and not any(record_path.with_name(name).is_file() for name in names)
 
 
 def _of(entries: Mapping[str, Any]) -> str:

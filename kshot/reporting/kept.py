@@ -34,7 +34,6 @@ SUFFIX = ".tar.xz"
 """Of the archive of a family, which holds ``<algorithm>/seed-<n>/<file>``."""
 _EVALUATED = "evaluate.json"
 _RECORDS = ("run.json", _EVALUATED, "official.json")
-_MODELS = ".pt"
 _NAME = re.compile(r"([a-z0-9_][a-z0-9_-]*/seed-[0-9]+)/([A-Za-z0-9_][A-Za-z0-9_.-]*)")
 """What the files of runs can be called; archives that others made may hold anything."""
 _SUITE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -174,8 +173,9 @@ def _files(run: RunConfig, root: Path, models: bool) -> dict[str, bytes]:
         record = checksums.read_record(path)
         key, expected = ("config_hash", run.config_hash) if name == _EVALUATED else ("train_hash", run.train_hash)
         same_hash(path, str(record.get(key)), expected)
+        left_out = [] if models else checksums.models(record)
         for other in record.get("files", {}):
-            if models or not other.endswith(_MODELS):
+            if other not in left_out:
                 checksums.verify(path.with_name(other), record)
                 files[other] = path.with_name(other).read_bytes()
         files[name] = path.read_bytes()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kshot import computed_again
-from kshot.checksums import read_record, verify
+from kshot.checksums import verify_all, without_models
 from kshot.errors import RecordError
 from kshot.records import read_json
 from kshot.running import jobs, machine, provenance
@@ -92,12 +92,12 @@ def audit(runs: Sequence[RunConfig], root: Path) -> Audit:
                 continue
             checked += 1
             try:
-                record, modelless_run = _checked(path)
+                record = verify_all(path, modelless=True)
                 differences = jobs.differences(name, run, directory, record)
             except RecordError as error:
                 file_findings.append(Finding("damaged", str(error).removeprefix(f"{path}: "), (path,)))
                 continue
-            modelless += modelless_run
+            modelless += without_models(path, record)
             digests = record["source_digest"], provenance.source_digest(run, step.runner)
             if len({same.get(digest, digest) for digest in digests}) == 1:
                 differences = [(kind, text) for kind, text in differences if kind != "code"]
@@ -107,18 +107,6 @@ def audit(runs: Sequence[RunConfig], root: Path) -> Audit:
     machine_findings = [Finding(kind, text, tuple(paths)) for (kind, text), paths in machine_paths.items()]
     machine_findings.sort(key=lambda finding: MACHINE_KINDS.index(finding.kind))
     return Audit((*file_findings, *machine_findings), checked, missing, modelless)
-
-
-def _checked(path: Path) -> tuple[dict[str, Any], bool]:
-    """A record, once it and all files that it names have been checked, and whether its run is kept without models."""
-    record = read_record(path)
-    files = record.get("files", {})
-    models = [name for name in files if name.endswith(".pt")]
-    modelless = bool(models) and not any(path.with_name(name).is_file() for name in models)
-    for name in files:
-        if not (modelless and name in models):
-            verify(path.with_name(name), record)
-    return record, modelless
 
 
 def by_other_code(runs: Sequence[RunConfig], root: Path) -> tuple[int, int]:

@@ -93,7 +93,7 @@ def models(record: Mapping[str, Any]) -> list[str]:
 
 
 def without_models(record_path: Path, record: Mapping[str, Any]) -> bool:
-    """Whether a run is kept without its models, as ``kshot pack`` keeps it: its record names some, and none is there."""
+    """Whether a run is kept without its models, as ``kshot pack`` does: its record names some, and none is there."""
     names = models(record)
     return bool(names) and not any(record_path.with_name(name).is_file() for name in names)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,11 +80,20 @@ def verify_all(record_path: Path, again: str = AGAIN, modelless: bool = False) -
         modelless: the run may be kept without any of its models.
     """
     record = read_record(record_path, again)
+    for fault in faults(record_path, record, again, modelless):
+        raise fault
+    return record
+
+
+def faults(record_path: Path, record: Mapping[str, Any], again: str, modelless: bool) -> Iterator[RecordError]:
+    """What is wrong with the files that a record names, one error for each; arguments as of ``verify_all``."""
     left_out = models(record) if modelless and without_models(record_path, record) else []
     for name in record.get(_FILES, {}):
         if name not in left_out:
-            verify(record_path.with_name(name), record, again)
-    return record
+            try:
+                verify(record_path.with_name(name), record, again)
+            except RecordError as error:
+                yield error
 
 
 def models(record: Mapping[str, Any]) -> list[str]:
